@@ -1,0 +1,117 @@
+"""Judge face crops: the trained MobileNetV2 as a LiteRT file, with the card that describes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+
+from model.images import Image
+
+LABELS = ("mask", "no_mask")
+WEIGHTS = Path(__file__).parent / "weights"
+CARD = "mask_detector.json"
+
+
+class ModelError(RuntimeError):
+    """The model's files do not fit together; the message names both values."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What has to travel with the weights.
+
+    margin widens a face's box before it is cut; threshold is the probability of `mask` from
+    which the answer is `mask`; between the two ends of abstain it is `uncertain`, as it is for a
+    face whose short side has fewer than min_face pixels. temperature divides the logits.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    labels: tuple[str, ...]
+    input_size: int
+    margin: float
+    threshold: float
+    temperature: float
+    abstain: tuple[float, float]
+    min_face: int
+
+    @property
+    def version(self) -> str:
+        """The first 12 hex digits of the weights' SHA-256."""
+        return self.sha256[:12]
+
+    @classmethod
+    def read(cls, file: Path) -> ModelCard:
+        """Read a card; raises ModelError if it is missing or incomplete."""
+        try:
+            card = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"The model's card {file} cannot be read: {error}") from error
+        missing = {field.name for field in fields(cls)} - card.keys()
+        if missing:
+            raise ModelError(f"The model's card {file} lacks {', '.join(sorted(missing))}.")
+        card = {field.name: card[field.name] for field in fields(cls)}
+        low, high = card["abstain"]
+        return cls(**card | {"labels": tuple(card["labels"]), "abstain": (low, high)})
+
+
+def calibrated(
+    probabilities: npt.NDArray[np.float32], temperature: float
+) -> npt.NDArray[np.float32]:
+    """Scale the logits of softmax probabilities (n, 2) by 1 / temperature (Guo et al. 2017)."""
+    logits = np.log(np.clip(probabilities, 1e-12, 1)) / temperature
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
+
+
+class MaskClassifier:
+    """The mask network on LiteRT, one thread; an instance serves one thread at a time."""
+
+    def __init__(self, interpreter: Interpreter, card: ModelCard) -> None:
+        self.card = card
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS) -> MaskClassifier:
+        """Load card and weights; raises ModelError if hash, labels or input shape disagree."""
+        card = ModelCard.read(folder / CARD)
+        if card.labels != LABELS:
+            raise ModelError(f"The model's labels are {card.labels}, the program's {LABELS}.")
+        try:
+            weights = (folder / card.file).read_bytes()
+        except OSError as error:
+            raise ModelError(f"The model's weights cannot be read: {error}") from error
+        found = hashlib.sha256(weights).hexdigest()
+        if found != card.sha256:
+            raise ModelError(f"{card.file} has sha256 {found}, its card says {card.sha256}.")
+        interpreter = Interpreter(model_content=weights, num_threads=1)
+        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()[0]
+        found_input = (tuple(int(n) for n in details["shape"]), np.dtype(details["dtype"]).name)
+        expected_input = ((1, card.input_size, card.input_size, 3), "uint8")
+        if found_input != expected_input:
+            raise ModelError(f"{card.file} takes {found_input}, its card says {expected_input}.")
+        return cls(interpreter, card)
+
+    def predict(self, crops: list[Image]) -> npt.NDArray[np.float32]:
+        """Return the calibrated probabilities of each crop.
+
+        crops: uint8 RGB of shape (input_size, input_size, 3). Returns float32 (len(crops), 2) in
+        the order of LABELS, each row summing to 1. A batch costs a CPU as much per crop as single
+        crops do, so they go through one by one.
+        """
+        raw = np.empty((len(crops), len(LABELS)), np.float32)
+        for row, crop in enumerate(crops):
+            self._interpreter.set_tensor(self._input, crop[np.newaxis])
+            self._interpreter.invoke()
+            raw[row] = self._interpreter.get_tensor(self._output)[0]
+        return calibrated(raw, self.card.temperature)

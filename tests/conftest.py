@@ -1,0 +1,113 @@
+"""What several tests share: free pictures, the real service on a socket, the optional data."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from skimage.data import astronaut
+
+from model.faces import YuNet
+from model.images import Box, Image
+from model.training.overlay import COLOURS, draw_mask
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+Serve = Callable[..., "contextmanager[str]"]
+
+
+def encoded(image: Image, suffix: str = ".jpg") -> bytes:
+    """Encode an RGB image as the suffix says."""
+    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Image:
+    """NASA's portrait of Eileen Collins, public domain: one unmasked face in 512 x 512 pixels."""
+    return np.array(astronaut())
+
+
+@pytest.fixture(scope="session")
+def portrait_box() -> Box:
+    """Where a person sees the portrait's face, from brow to chin."""
+    return Box(x=178, y=70, width=92, height=108)
+
+
+@pytest.fixture(scope="session")
+def masked_portrait(portrait: Image) -> Image:
+    """The same face wearing a mask that we draw."""
+    return draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
+
+
+@pytest.fixture(scope="session")
+def portrait_jpeg(portrait: Image) -> bytes:
+    return encoded(portrait)
+
+
+@pytest.fixture(scope="session")
+def masked_jpeg(masked_portrait: Image) -> bytes:
+    return encoded(masked_portrait)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of public data and weights, where there is one."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, public data and weights that are not part of the project")
+    return SHARED
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(**environ: str) -> Iterator[str]:
+    """Run the service as `make serve` does and return its address once it is ready."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
+        cwd=ROOT,
+        env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield url
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+        print(output.decode())
+    assert process.returncode == 0, "the service did not stop cleanly"
+
+
+def wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"the service stopped with exit code {process.returncode}")
+        try:
+            if requests.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError("the service did not become ready")
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """Return the address of the real service with its default settings."""
+    with serving() as url:
+        yield url

@@ -1,0 +1,103 @@
+"""Each detector finds the face where a person sees it, and says what it lacks."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model.faces import (
+    DETECTORS,
+    DetectorUnavailable,
+    Face,
+    FaceDetector,
+    Haar,
+    Ssd,
+    YuNet,
+    verified,
+)
+from model.images import Box, Image
+
+
+@pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
+    if request.param == "ssd":
+        shared = request.getfixturevalue("shared")
+        return Ssd(shared / "weights" / "detector")
+    return DETECTORS[request.param]()
+
+
+def overlap(a: Box, b: Box) -> float:
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    shared = max(width, 0) * max(height, 0)
+    return shared / (a.width * a.height + b.width * b.height - shared)
+
+
+def inside(face: Face, image: Image) -> bool:
+    box = face.box
+    height, width = image.shape[:2]
+    return 0 <= box.x < box.x + box.width <= width and 0 <= box.y < box.y + box.height <= height
+
+
+def test_the_face_is_found_where_it_is(
+    detector: FaceDetector, portrait: Image, portrait_box: Box
+) -> None:
+    face = detector.detect(portrait, 0.5)[0]
+    assert overlap(face.box, portrait_box) > 0.6
+    assert 0.5 <= face.confidence <= 1
+
+
+def test_faces_cut_off_by_the_edge_have_boxes_inside(
+    detector: FaceDetector, portrait: Image
+) -> None:
+    for half in (portrait[:, 215:], portrait[:, :240], portrait[100:]):
+        assert all(inside(face, half) for face in detector.detect(half, 0.1))
+
+
+def test_no_face_in_an_empty_picture(detector: FaceDetector) -> None:
+    assert detector.detect(np.full((480, 640, 3), 127, np.uint8), 0.5) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (7, 3), (23, 40)])
+def test_tiny_and_thin_pictures_are_searched_too(
+    detector: FaceDetector, size: tuple[int, int]
+) -> None:
+    assert detector.detect(np.zeros((*size, 3), np.uint8), 0.5) == []
+
+
+def test_the_same_detector_takes_pictures_of_any_size(
+    detector: FaceDetector, portrait: Image
+) -> None:
+    before = detector.detect(portrait, 0.5)
+    detector.detect(np.asarray(cv2.resize(portrait[:, 100:], (1000, 333)), np.uint8), 0.5)
+    after = detector.detect(portrait, 0.5)
+    assert [face.box for face in before] == [face.box for face in after]
+
+
+def test_min_confidence_leaves_out_the_less_confident(portrait: Image) -> None:
+    for kind in (YuNet, Haar):
+        confidence = kind().detect(portrait, 0.3)[0].confidence
+        assert kind().detect(portrait, min(confidence + 0.01, 1.0)) == []
+
+
+def test_yunet_gives_landmarks_on_the_eyes_nose_and_mouth(portrait: Image) -> None:
+    landmarks = YuNet().detect(portrait, 0.6)[0].landmarks
+    assert landmarks is not None
+    seen = np.array([[205, 112], [245, 110], [225, 132], [210, 152], [243, 150]])
+    assert np.abs(landmarks - seen).max() < 12
+
+
+def test_a_masked_face_is_found(masked_portrait: Image, portrait_box: Box) -> None:
+    assert overlap(YuNet().detect(masked_portrait, 0.6)[0].box, portrait_box) > 0.6
+
+
+def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(DetectorUnavailable, match="make detectors"):
+        Ssd(tmp_path)
+
+
+def test_other_weights_than_expected_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"something else")
+    with pytest.raises(DetectorUnavailable, match="expected 0123"):
+        verified(tmp_path / "weights", "0123")

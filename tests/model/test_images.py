@@ -1,0 +1,152 @@
+"""Any picture that a person would call one is read the way that person sees it."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from model.images import Box, Image, ImageTooLarge, UndecodableImage, crop, decode
+
+
+def saved(picture: PillowImage.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png_of_16_bits(image: Image) -> bytes:
+    """Encode as 16-bit PNG, whose high byte is the image."""
+    return cv2.imencode(".png", image.astype(np.uint16) * 257)[1].tobytes()
+
+
+def bare_png(width: int, height: int) -> bytes:
+    """Make a PNG of one bit a pixel, all of it black, that packs to almost nothing."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    rows = zlib.compress(bytes((width // 8 + 1) * height), 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def difference(a: Image, b: Image) -> float:
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+def test_jpeg_png_and_webp_give_the_same_rgb_picture(portrait: Image) -> None:
+    picture = PillowImage.fromarray(portrait)
+    assert difference(decode(saved(picture, "PNG")), portrait) == 0
+    assert difference(decode(saved(picture, "WEBP", lossless=True)), portrait) == 0
+    assert difference(decode(saved(picture, "JPEG", quality=95)), portrait) < 3
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
+def test_other_colour_models_are_read(portrait: Image, mode: str) -> None:
+    picture = PillowImage.fromarray(portrait).convert(mode)
+    image = decode(saved(picture, "JPEG" if mode == "CMYK" else "PNG"))
+    assert (image.shape, image.dtype) == (portrait.shape, np.uint8)
+    assert difference(image, np.asarray(picture.convert("RGB"))) < 4
+
+
+def test_16_bits_a_channel_are_scaled_not_clipped(portrait: Image) -> None:
+    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY)
+    assert difference(decode(png_of_16_bits(grey)), np.stack([grey] * 3, axis=2)) < 1
+    bgr = cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR)
+    assert difference(decode(png_of_16_bits(np.asarray(bgr, np.uint8))), portrait) < 1
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture_upright(
+    portrait: Image, file_format: str, orientation: int
+) -> None:
+    upright = PillowImage.fromarray(portrait[:, 40:400])
+    transpose = PillowImage.Transpose
+    how_a_camera_stores_it = {
+        1: upright,
+        2: upright.transpose(transpose.FLIP_LEFT_RIGHT),
+        3: upright.rotate(180),
+        4: upright.transpose(transpose.FLIP_TOP_BOTTOM),
+        5: upright.rotate(-90, expand=True).transpose(transpose.FLIP_LEFT_RIGHT),
+        6: upright.rotate(90, expand=True),
+        7: upright.rotate(90, expand=True).transpose(transpose.FLIP_LEFT_RIGHT),
+        8: upright.rotate(-90, expand=True),
+    }[orientation]
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    image = decode(saved(how_a_camera_stores_it, file_format, exif=exif, quality=95))
+    assert difference(image, np.asarray(upright)) < 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_is_no_reason_to_refuse(portrait: Image) -> None:
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff\1"
+    data = saved(PillowImage.fromarray(portrait), "JPEG", exif=exif)
+    assert decode(data).shape == portrait.shape
+
+
+def test_a_huge_picture_is_refused_by_its_header() -> None:
+    data = bare_png(20_000, 20_000)
+    assert len(data) < 100_000
+    with pytest.raises(ImageTooLarge, match="20000 x 20000"):
+        decode(data)
+    with pytest.raises(ImageTooLarge, match="20000 x 20000"):
+        decode(data[:100])  # the pixels are not even there: only the header is read
+
+
+def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
+    assert decode(portrait_jpeg, max_pixels=512 * 512).shape == (512, 512, 3)
+    with pytest.raises(ImageTooLarge):
+        decode(portrait_jpeg, max_pixels=512 * 512 - 1)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 300, 0.5, 0.9])
+def test_a_truncated_picture_is_undecodable(portrait_jpeg: bytes, kept: float) -> None:
+    length = int(kept * len(portrait_jpeg)) if isinstance(kept, float) else kept
+    with pytest.raises(UndecodableImage):
+        decode(portrait_jpeg[:length])
+
+
+@pytest.mark.parametrize("data", [b"hello", b"\xff\xd8\xff", b"GIF89a" + bytes(50), bytes(1000)])
+def test_what_is_no_picture_is_undecodable(data: bytes) -> None:
+    with pytest.raises(UndecodableImage):
+        decode(data)
+
+
+def test_a_crop_keeps_the_faces_proportions() -> None:
+    image = np.zeros((200, 300, 3), np.uint8)
+    cv2.circle(image, (150, 100), 30, (255, 255, 255), -1)
+    face = crop(image, Box(130, 70, 40, 60), margin=0.5, size=120)  # the square is 120 wide
+    assert face.shape == (120, 120, 3)
+    ys, xs = np.nonzero(face[..., 0] > 128)
+    assert abs((xs.max() - xs.min()) - (ys.max() - ys.min())) <= 1
+    assert abs(xs.mean() - 60) <= 1
+    assert abs(ys.mean() - 60) <= 1
+
+
+def test_a_crop_at_the_edge_repeats_the_edge() -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[:, 0] = (200, 10, 30)
+    face = crop(image, Box(0, 40, 20, 20), margin=0.5, size=40)
+    assert (face[:, :10] == (200, 10, 30)).all()
+    assert (face[:, 12:] == 0).all()
+
+
+def test_an_empty_box_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        crop(np.zeros((10, 10, 3), np.uint8), Box(3, 3, 0, 5), 0.1, 224)
+
+
+def test_boxes_are_clipped_to_the_image() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
+    assert Box.within(image, -10, -5.4, 250, 50.6) == Box(0, 0, 200, 51)
+    assert Box.within(image, 300, 300, 400, 400).short_side == 0

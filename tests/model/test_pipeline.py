@@ -1,0 +1,76 @@
+"""A frame's whole way, in process."""
+
+import cv2
+import numpy as np
+import pytest
+
+from model.faces import DetectorUnavailable, YuNet
+from model.images import Box, Image
+from model.pipeline import MaskPipeline, label_of
+from model.training.overlay import COLOURS, draw_mask
+from tests.conftest import encoded
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> MaskPipeline:
+    return MaskPipeline.load()
+
+
+def labels(pipeline: MaskPipeline, image: Image) -> list[str]:
+    return [judgement.label for judgement in pipeline.analyse(encoded(image)).judgements]
+
+
+def test_a_face_without_a_mask(pipeline: MaskPipeline, portrait: Image) -> None:
+    assert labels(pipeline, portrait) == ["no_mask"]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_mask_of_any_colour(pipeline: MaskPipeline, portrait: Image, colour: str) -> None:
+    face = YuNet().detect(portrait, 0.6)[0]
+    assert labels(pipeline, draw_mask(portrait, face, COLOURS[colour])) == ["mask"]
+
+
+def test_several_faces_are_judged_one_by_one(
+    pipeline: MaskPipeline, portrait: Image, masked_portrait: Image
+) -> None:
+    scene = np.hstack([portrait, masked_portrait, portrait])
+    found = pipeline.analyse(encoded(scene)).judgements
+    by_place = sorted(found, key=lambda judgement: judgement.face.box.x)
+    assert [judgement.label for judgement in by_place] == ["no_mask", "mask", "no_mask"]
+
+
+def test_no_face_is_an_empty_answer(pipeline: MaskPipeline) -> None:
+    analysis = pipeline.analyse(encoded(np.full((300, 400, 3), 90, np.uint8)))
+    assert analysis.judgements == []
+    assert analysis.timings_ms.keys() == {"decode", "detect", "classify"}
+
+
+def test_a_face_too_small_to_judge_is_uncertain(pipeline: MaskPipeline) -> None:
+    card = pipeline.card
+    small, large = (Box(0, 0, 100, side) for side in (card.min_face - 1, card.min_face))
+    assert label_of(card, small, 0.999) == "uncertain"
+    assert label_of(card, large, 0.999) == "mask"
+
+
+def test_the_label_follows_the_cards_band(pipeline: MaskPipeline) -> None:
+    card, box = pipeline.card, Box(0, 0, 100, 100)
+    low, high = card.abstain
+    assert label_of(card, box, low - 0.001) == "no_mask"
+    assert label_of(card, box, (low + high) / 2) == "uncertain"
+    assert label_of(card, box, high + 0.001) == "mask"
+
+
+def test_a_detector_that_is_not_there(portrait_jpeg: bytes, pipeline: MaskPipeline) -> None:
+    with pytest.raises(DetectorUnavailable, match="installed are yunet"):
+        pipeline.analyse(portrait_jpeg, detector="eyes")
+
+
+def test_light_and_size_do_not_change_the_answer(
+    pipeline: MaskPipeline, portrait: Image, masked_portrait: Image
+) -> None:
+    for image, label in ((portrait, "no_mask"), (masked_portrait, "mask")):
+        dark = (image * 0.45).astype(np.uint8)
+        small = np.asarray(cv2.resize(image, (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
+        mirrored = np.ascontiguousarray(image[:, ::-1])
+        for variant in (dark, small, mirrored):
+            assert labels(pipeline, variant) == [label]
