@@ -1,0 +1,252 @@
+"""Turn folders of labelled pictures into crops, cut exactly as the service cuts them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from model.classifier import LABELS
+from model.faces import FaceDetector
+from model.images import Box, Image, ImageError, crop, decode
+
+CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no_mask"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+SAME_FACE = 0.4  # intersection over union from which a detection is an annotated face
+TRAIN_DETECTION_CONFIDENCE = 0.5
+VALIDATION_SHARE = 0.1  # of a class folder, which comes without a split of its own
+
+Corners = tuple[float, float, float, float]
+
+
+class DatasetError(ValueError):
+    """A folder holds no data set that we can read; the message says what is expected."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled face.
+
+    annotated is the box of the data set, (left, top, right, bottom) in pixels, None for a picture
+    that has a label only; detected is our detector's box of the same face, None before locate()
+    and where it found none. human says that a person drew the annotated box.
+    """
+
+    path: str
+    cls: str
+    source: str
+    group: str
+    split: str
+    annotated: Corners | None = None
+    detected: Corners | None = None
+    human: bool = False
+
+    @property
+    def label(self) -> int:
+        """The index in LABELS; a wrongly worn mask is no mask."""
+        return LABELS.index(CLASSES[self.cls])
+
+
+def read(folder: Path) -> list[Sample]:
+    """Read every data set in a folder.
+
+    A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
+    cls, origin}]}) or with class folders with_mask/, without_mask/ and optionally incorrect_mask/;
+    the given folder is one itself or holds several. Raises DatasetError.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder.")
+    samples = read_one(folder) or [s for sub in sorted(folder.iterdir()) for s in read_one(sub)]
+    if not samples:
+        raise DatasetError(
+            f"{folder} holds neither annotations.json nor with_mask/ and without_mask/, "
+            "nor folders that do."
+        )
+    unknown = {s.cls for s in samples} - CLASSES.keys()
+    if unknown:
+        raise DatasetError(f"{folder} has classes {sorted(unknown)}; known are {list(CLASSES)}.")
+    return samples
+
+
+def read_one(folder: Path) -> list[Sample]:
+    """Read one data set; empty if the folder is none."""
+    if (folder / "annotations.json").is_file():
+        return read_manifest(folder)
+    return [s for cls in CLASSES for s in read_class_folder(folder, cls)]
+
+
+def read_manifest(folder: Path) -> list[Sample]:
+    """Read a folder's annotations.json."""
+    try:
+        rows = json.loads((folder / "annotations.json").read_text())
+        return [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{folder / 'annotations.json'} cannot be read: {error!r}") from error
+
+
+def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> Sample:
+    """Make a sample of one box of a manifest's row."""
+    left, top, right, bottom = (float(v) for v in box["xyxy"])
+    return Sample(
+        path=str(folder / row["image"]),
+        cls=box["cls"],
+        source=folder.name,
+        group=row["group"],
+        split=row["split"],
+        annotated=(left, top, right, bottom),
+        human=box.get("origin") == "gt",
+    )
+
+
+def read_class_folder(folder: Path, cls: str) -> list[Sample]:
+    """Read one class's pictures; equal pictures form a group, groups are split by their hash."""
+    samples = []
+    for path in sorted((folder / cls).rglob("*")):
+        if path.suffix.lower() in SUFFIXES:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            split = "val" if int(digest[:8], 16) < VALIDATION_SHARE * 2**32 else "train"
+            samples.append(Sample(str(path), cls, folder.name, digest[:12], split))
+    return samples
+
+
+def corners(box: Box) -> Corners:
+    """Return left, top, right, bottom."""
+    return (box.x, box.y, box.x + box.width, box.y + box.height)
+
+
+def overlap(a: Corners, b: Corners) -> float:
+    """Return the intersection over union of two boxes, 0..1."""
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return width * height / max(areas - width * height, 1e-9)
+
+
+def locate(samples: Sequence[Sample], detector: FaceDetector) -> list[Sample]:
+    """Add our detector's box to every sample whose face it finds.
+
+    A sample without annotation takes the largest face of its picture. Samples whose picture
+    cannot be read, or that have no box at all, are left out and counted aloud.
+    """
+    by_path: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_path.setdefault(sample.path, []).append(sample)
+    located: list[Sample] = []
+    for path, faces in track(by_path.items(), "Finding faces"):
+        try:
+            image = decode(Path(path).read_bytes())
+        except (ImageError, OSError) as error:
+            print(f"Left out {path}: {error}")
+            continue
+        boxes = [corners(f.box) for f in detector.detect(image, TRAIN_DETECTION_CONFIDENCE)]
+        located += [replace(face, detected=match(face.annotated, boxes)) for face in faces]
+    usable = [s for s in located if s.annotated or s.detected]
+    if len(usable) < len(samples):
+        print(f"{len(samples) - len(usable)} of {len(samples)} faces left out: no box or no image")
+    return usable
+
+
+def match(annotated: Corners | None, boxes: Iterable[Corners]) -> Corners | None:
+    """Return the box of the annotated face, or the largest one if there is no annotation."""
+    if annotated is None:
+        return max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), default=None)
+    best = max(boxes, key=lambda b: overlap(annotated, b), default=None)
+    return best if best is not None and overlap(annotated, best) >= SAME_FACE else None
+
+
+def save(samples: Sequence[Sample], file: Path) -> None:
+    """Write samples as JSON, one a line."""
+    file.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
+
+
+def load(file: Path) -> list[Sample]:
+    """Read what save() wrote."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        for key in ("annotated", "detected"):
+            row[key] = tuple(row[key]) if row[key] else None
+    return [Sample(**row) for row in rows]
+
+
+def sampling_weights(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
+    """Return each sample's probability of being drawn: labels equal, large sets damped.
+
+    Within a label a stratum (set and class) weighs the square root of its size, so that a model
+    cannot do well by telling the sets apart. Shape (len(samples),), sum 1.
+    """
+    strata = Counter((s.source, s.cls) for s in samples)
+    weights = np.array([strata[(s.source, s.cls)] ** -0.5 for s in samples])
+    labels = np.array([s.label for s in samples])
+    for label in np.unique(labels):
+        weights[labels == label] /= weights[labels == label].sum()
+    return np.asarray(weights / weights.sum())
+
+
+def cut(sample: Sample, margin: float, size: int) -> Image:
+    """Cut the crop that the service would see: the detected box, else the annotated one."""
+    image = decode(Path(sample.path).read_bytes())
+    box = sample.detected or sample.annotated
+    if box is None:
+        raise DatasetError(f"{sample.path} has no box")
+    return crop(image, nonempty(image, box), margin, size)
+
+
+def nonempty(image: Image, box: Corners) -> Box:
+    """Clip a box to the image; a sliver at the edge keeps one pixel."""
+    height, width = image.shape[:2]
+    left, top = min(max(box[0], 0), width - 1), min(max(box[1], 0), height - 1)
+    return Box.within(image, left, top, max(box[2], left + 1), max(box[3], top + 1))
+
+
+def cut_augmented(sample: Sample, margin: float, size: int, random: np.random.Generator) -> Image:
+    """Cut a crop as another camera, distance and detector might have given it.
+
+    One of the sample's boxes, shifted by up to 8 % and scaled by up to 12 % of its size; mirrored;
+    seen from afar (shrunk to 20 pixels at the least); under other light; compressed as JPEG.
+    """
+    image = decode(Path(sample.path).read_bytes())
+    boxes = [b for b in (sample.detected, sample.annotated) if b is not None]
+    left, top, right, bottom = boxes[random.integers(len(boxes))]
+    width, height = right - left, bottom - top
+    x = (left + right) / 2 + width * random.uniform(-0.08, 0.08)
+    y = (top + bottom) / 2 + height * random.uniform(-0.08, 0.08)
+    scale = random.uniform(0.88, 1.12) / 2
+    box = (x - width * scale, y - height * scale, x + width * scale, y + height * scale)
+    face = crop(image, nonempty(image, box), margin, size)
+    if random.random() < 0.5:
+        face = face[:, ::-1]
+    if random.random() < 0.5:
+        face = seen_from_afar(face, random)
+    if random.random() < 0.5:
+        face = relit(face, random)
+    if random.random() < 0.5:
+        quality = int(random.integers(30, 95))
+        _, data = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        face = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return face
+
+
+def seen_from_afar(face: Image, random: np.random.Generator) -> Image:
+    """Shrink a crop to 20..160 pixels and enlarge it again."""
+    size = face.shape[0]
+    small = int(np.exp(random.uniform(np.log(20), np.log(160))))
+    shrunk = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (size, size)), np.uint8)
+
+
+def relit(face: Image, random: np.random.Generator) -> Image:
+    """Change gamma by up to 1.8 and each colour channel by up to 15 %."""
+    gamma = np.exp(random.uniform(-np.log(1.8), np.log(1.8)))
+    gains = random.uniform(0.85, 1.15, 3)
+    levels = (np.arange(256)[:, None] / 255) ** gamma * gains * 255
+    table = np.clip(levels, 0, 255).astype(np.uint8).reshape(1, 256, 3)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(face), table), np.uint8)

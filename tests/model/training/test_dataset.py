@@ -1,0 +1,112 @@
+"""Data sets of either kind are read, split and cut as promised."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model.classifier import LABELS
+from model.faces import YuNet
+from model.images import Image
+from model.training import dataset
+from model.training.dataset import DatasetError, Sample
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path, portrait: Image, masked_portrait: Image) -> Path:
+    for cls, image in (("with_mask", masked_portrait), ("without_mask", portrait)):
+        (tmp_path / cls).mkdir()
+        for index in range(40):
+            darker = np.clip(image.astype(int) - index, 0, 255).astype(np.uint8)
+            bgr = cv2.cvtColor(darker, cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(tmp_path / cls / f"{index}.jpg"), bgr)
+    return tmp_path
+
+
+def manifest(folder: Path, cls: str = "without_mask") -> Path:
+    box = {"xyxy": [178, 70, 270, 178], "cls": cls, "origin": "gt"}
+    row = {"image": "face.png", "group": "g1", "split": "train", "boxes": [box]}
+    folder.mkdir()
+    (folder / "annotations.json").write_text(json.dumps([row]))
+    return folder
+
+
+def test_class_folders_are_read_and_split(class_folders: Path) -> None:
+    samples = dataset.read(class_folders)
+    assert len(samples) == 80
+    assert {s.cls for s in samples} == {"with_mask", "without_mask"}
+    assert {s.split for s in samples} == {"train", "val"}
+    assert dataset.read(class_folders) == samples  # the split does not change from run to run
+
+
+def test_a_folder_of_several_sets_is_read(tmp_path: Path) -> None:
+    manifest(tmp_path / "one")
+    manifest(tmp_path / "two", "incorrect_mask")
+    one, two = dataset.read(tmp_path)
+    assert (one.source, two.source) == ("one", "two")
+    assert (LABELS[one.label], LABELS[two.label]) == ("no_mask", "no_mask")
+    assert one.human
+    assert one.annotated == (178, 70, 270, 178)
+
+
+def test_what_is_no_data_set_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="with_mask/"):
+        dataset.read(tmp_path)
+    with pytest.raises(DatasetError, match="not a folder"):
+        dataset.read(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="perhaps"):
+        dataset.read(manifest(tmp_path / "set", "perhaps"))
+    (tmp_path / "set" / "annotations.json").write_text('[{"image": 1}]')
+    with pytest.raises(DatasetError, match=r"annotations\.json cannot be read"):
+        dataset.read(tmp_path)
+
+
+def test_the_shared_sets_keep_groups_within_a_split(shared: Path) -> None:
+    samples = dataset.read(shared / "data")
+    splits: dict[str, set[str]] = {}
+    for sample in samples:
+        splits.setdefault(sample.group, set()).add(sample.split)
+    assert len(samples) > 10_000
+    assert all(len(split) == 1 for split in splits.values())
+
+
+def test_faces_are_located_by_our_detector(class_folders: Path) -> None:
+    (class_folders / "with_mask" / "broken.jpg").write_bytes(b"broken")
+    samples = [s for s in dataset.read(class_folders) if Path(s.path).stem in {"1", "broken"}]
+    located = dataset.locate(samples, YuNet())
+    assert len(located) == 2  # the broken one is left out, the others go on
+    for sample in located:
+        assert sample.detected is not None
+        assert dataset.overlap(sample.detected, (178, 70, 270, 178)) > 0.6
+
+
+def test_samples_survive_being_saved(class_folders: Path, tmp_path: Path) -> None:
+    samples = dataset.locate(dataset.read(class_folders)[:2], YuNet())
+    dataset.save(samples, tmp_path / "samples.jsonl")
+    assert dataset.load(tmp_path / "samples.jsonl") == samples
+
+
+def test_small_sets_and_rare_classes_are_drawn_more_often() -> None:
+    def several(count: int, source: str, cls: str) -> list[Sample]:
+        return [Sample("", cls, source, "", "train")] * count
+
+    large, small = several(900, "a", "without_mask"), several(100, "b", "without_mask")
+    masked = several(10, "a", "with_mask")
+    weights = dataset.sampling_weights(large + small + masked)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[-10:].sum() == pytest.approx(0.5)
+    assert weights[:900].sum() / weights[900:1000].sum() == pytest.approx(3)
+
+
+def test_an_augmented_crop_is_another_view_of_the_same_face(class_folders: Path) -> None:
+    sample = dataset.locate(dataset.read(class_folders)[:1], YuNet())[0]
+    plain = dataset.cut(sample, 0.15, 224)
+    views = [
+        dataset.cut_augmented(sample, 0.15, 224, np.random.default_rng(seed)) for seed in range(20)
+    ]
+    again = dataset.cut_augmented(sample, 0.15, 224, np.random.default_rng(3))
+    assert np.array_equal(views[3], again)
+    assert all(view.shape == plain.shape and view.dtype == np.uint8 for view in views)
+    assert len({view.tobytes() for view in views}) == 20

@@ -1,0 +1,149 @@
+"""A training run as a user does it: interrupted, resumed, exported, judged."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from model.classifier import WEIGHTS, MaskClassifier
+from model.faces import YuNet
+from model.images import Image
+from model.training import dataset
+from model.training.evaluate import evaluate
+from model.training.export import TOLERANCE, export, fit_temperature
+from model.training.network import INPUT_SIZE
+from model.training.overlay import COLOURS, draw_mask
+from model.training.train import MARGIN
+from tests.conftest import ROOT, SHARED
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
+    """One face in many lights, half of the times with a mask: enough to learn from, and quick."""
+    folder = tmp_path_factory.mktemp("pictures")
+    face, colours = YuNet().detect(portrait, 0.6)[0], list(COLOURS.values())
+    for cls in ("with_mask", "without_mask"):
+        (folder / cls).mkdir()
+        for index in range(40):
+            masked = draw_mask(portrait, face, colours[index % len(colours)])
+            image = masked if cls == "with_mask" else portrait
+            lit = (image * (0.6 + 0.01 * index)).astype(np.uint8)
+            file = folder / cls / f"{index}.jpg"
+            cv2.imwrite(str(file), cv2.cvtColor(lit, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ImageNet's weights where they are at hand, else random ones: the mechanics are the same."""
+    file = SHARED / "weights/backbone/mobilenetv2_1.0_224_imagenet_notop.weights.h5"
+    if file.exists():
+        return file
+    file = tmp_path_factory.mktemp("backbone") / "random.weights.h5"
+    shape = (INPUT_SIZE, INPUT_SIZE, 3)
+    keras.applications.MobileNetV2(input_shape=shape, include_top=False, weights=None).save_weights(
+        file
+    )
+    return file
+
+
+def epochs_done(run: Path) -> int:
+    file = run / "state.json"
+    return len(json.loads(file.read_text())["history"]) if file.exists() else 0
+
+
+def train_until(epochs: int, run: Path, pictures: Path, backbone: Path) -> str:
+    """Run the command until so many epochs are saved, then press Ctrl-C; returns its output."""
+    command = [sys.executable, "-m", "model.training.train", "--data", str(pictures)]
+    command += ["--run", str(run), "--backbone", str(backbone), "--draws", "64"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 300
+    while epochs_done(run) < epochs and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert epochs_done(run) >= epochs, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, backbone: Path) -> Path:
+    """A run that was interrupted in its first phase and resumed into its second."""
+    run = tmp_path_factory.mktemp("run")
+    first = train_until(1, run, pictures, backbone)
+    assert "Interrupted. The same command goes on" in first
+    assert "Traceback" not in first
+    second = train_until(5, run, pictures, backbone)
+    assert "Resuming" in second
+    return run
+
+
+def test_an_interrupted_training_goes_on_where_it_was(run: Path) -> None:
+    history = json.loads((run / "state.json").read_text())["history"]
+    phases = [row["phase"] for row in history]
+    assert phases[:2] == ["head", "head"]
+    assert "upper blocks" in phases
+    assert (run / "curves.png").stat().st_size > 5000
+
+
+def test_keras_and_litert_give_the_same_probabilities(run: Path, tmp_path: Path) -> None:
+    card = export(run, tmp_path)
+    samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
+    crops = [dataset.cut(s, MARGIN, INPUT_SIZE) for s in samples]
+    random = np.random.default_rng(0)
+    crops += list(random.integers(0, 256, (8, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8))
+    (tmp_path / "mask_detector.json").write_text(
+        json.dumps(json.loads((tmp_path / "mask_detector.json").read_text()) | {"temperature": 1})
+    )
+    ours = MaskClassifier.load(tmp_path).predict(crops)
+    theirs = keras.saving.load_model(run / "best.keras").predict(np.stack(crops), verbose=0)
+    assert np.ptp(theirs) > 0.01  # else any two networks would agree
+    assert np.abs(ours - theirs).max() <= TOLERANCE
+    assert card.labels == ("mask", "no_mask")
+
+
+def test_temperature_makes_overconfident_probabilities_honest() -> None:
+    claimed = np.array([[0.99, 0.01]] * 10, np.float32)
+    labels = np.array([0] * 8 + [1] * 2)  # right 8 times in 10
+    temperature = fit_temperature(claimed, labels, np.full(10, 0.1))
+    odds = (0.99 / 0.01) ** (1 / temperature)
+    assert odds / (1 + odds) == pytest.approx(0.8, abs=0.02)
+
+
+def test_evaluation_counts_what_is_served(pictures: Path, tmp_path: Path) -> None:
+    metrics = evaluate(pictures, "all", WEIGHTS, tmp_path, 20)
+    everything = metrics["parts"]["all"]
+    assert everything["end_to_end"]["faces"] == 80
+    assert everything["end_to_end"]["balanced_accuracy"] > 0.9
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert (tmp_path / "confusion_all.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("module", ["train", "export", "evaluate", "overlay"])
+def test_every_command_explains_itself_with_an_example(module: str) -> None:
+    command = [sys.executable, "-m", f"model.training.{module}", "--help"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"Example: python -m model.training.{module}" in " ".join(process.stdout.split())
+
+
+def test_a_folder_without_pictures_is_refused_in_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "model.training.train", "--data", str(tmp_path)]
+    process = subprocess.run(
+        [*command, "--run", str(tmp_path / "run")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "with_mask/" in process.stderr
+    assert "Traceback" not in process.stderr
