@@ -1,0 +1,27 @@
+"""Gunicorn's settings, made of the service's own."""
+
+import os
+import sys
+from pathlib import Path
+
+from service.config import Config, ConfigError
+
+try:
+    service = Config.from_environ(os.environ)
+except ConfigError as error:
+    sys.exit(str(error))
+
+wsgi_app = "service.app:from_environ()"
+bind = f"{service.HOST}:{service.PORT}"
+# One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
+# connections cannot all land on one of several processes. The spare threads answer health checks.
+workers = 1
+worker_class = "gthread"
+threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + 4
+graceful_timeout = service.GRACEFUL_TIMEOUT
+keepalive = 75
+control_socket_disable = True  # it would be written to the home folder
+loglevel = service.LOG_LEVEL
+accesslog = "-"
+access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms'
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (its heartbeat)

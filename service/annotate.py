@@ -1,0 +1,52 @@
+"""Draw an analysis onto its picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from model.images import Image
+from model.pipeline import Analysis, Judgement
+
+# RGB, told apart also by those who do not see red and green; the text says the label anyway.
+COLOURS = {"mask": (0, 158, 115), "no_mask": (213, 60, 0), "uncertain": (230, 159, 0)}
+TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+JPEG_QUALITY = 90
+
+
+def caption(judgement: Judgement) -> str:
+    """Return the label and, unless it is uncertain, its probability in percent."""
+    text = TEXTS[judgement.label]
+    if judgement.label == "uncertain":
+        return text
+    share = judgement.mask if judgement.label == "mask" else 1 - judgement.mask
+    return f"{text} {share:.0%}"
+
+
+def draw(canvas: Image, judgement: Judgement) -> None:
+    """Draw one box and its caption, which stays inside the picture, onto a canvas."""
+    height, width = canvas.shape[:2]
+    box, colour = judgement.face.box, COLOURS[judgement.label]
+    line = max(2, round(min(height, width) / 240))
+    scale = max(0.4, min(height, width) / 900)
+    cv2.rectangle(canvas, (box.x, box.y), (box.x + box.width, box.y + box.height), colour, line)
+    text = caption(judgement)
+    (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, max(1, line // 2))
+    x = max(0, min(box.x, width - text_width - 2 * line))
+    y = max(box.y, text_height + baseline + line)
+    cv2.rectangle(
+        canvas, (x, y - text_height - baseline - line), (x + text_width + 2 * line, y), colour, -1
+    )
+    origin = (x + line, y - baseline)
+    cv2.putText(canvas, text, origin, FONT, scale, (255, 255, 255), max(1, line // 2), cv2.LINE_AA)
+
+
+def annotated_jpeg(analysis: Analysis) -> bytes:
+    """Return the upright picture with its boxes as a JPEG; the analysis stays as it is."""
+    canvas = analysis.image.copy()
+    for judgement in reversed(analysis.judgements):  # the surest face comes out on top
+        draw(canvas, judgement)
+    bgr = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return np.asarray(data).tobytes()

@@ -1,0 +1,69 @@
+"""The Flask application around the mask pipeline."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from typing import IO
+
+from flask import Flask, Request, Response, g
+
+from model.pipeline import MaskPipeline
+from service import errors
+from service.config import Config
+from service.inference import InferencePool
+from service.views import create_views
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class MemoryRequest(Request):
+    """A request whose uploads stay in memory: Werkzeug would put large ones on disk."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,  # noqa: ARG002 (Werkzeug calls it with these names)
+        content_type: str | None,  # noqa: ARG002
+        filename: str | None = None,  # noqa: ARG002
+        content_length: int | None = None,  # noqa: ARG002
+    ) -> IO[bytes]:
+        return io.BytesIO()
+
+
+def create_app(config: Config, pool: InferencePool) -> Flask:
+    """Make the application of a configuration and a pool of loaded pipelines."""
+    app = Flask(__name__)
+    app.request_class = MemoryRequest
+    app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
+    app.logger.setLevel(config.LOG_LEVEL.upper())
+
+    @app.before_request
+    def identify() -> None:
+        g.request_id = uuid.uuid4().hex
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        response.headers["X-Request-ID"] = g.request_id
+        return response
+
+    errors.register(app)
+    app.register_blueprint(create_views(config, pool))
+    return app
+
+
+def from_environ() -> Flask:
+    """Make the application as the environment says; what gunicorn calls in each worker."""
+    config = Config.from_environ(os.environ)
+    pool = InferencePool(MaskPipeline.load, config.INFERENCE_SLOTS, config.QUEUE_SIZE)
+    return create_app(config, pool)

@@ -1,0 +1,58 @@
+"""The service's settings: read from the environment, in this one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.pipeline import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, DetectorName
+
+
+class ConfigError(ValueError):
+    """A variable has a bad value; the message names it."""
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many CPU cores this process may use, a container's limit rounded down."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    files = (
+        (cgroup / "cpu.max",),
+        (cgroup / "cpu/cpu.cfs_quota_us", cgroup / "cpu/cpu.cfs_period_us"),
+    )
+    for version in files:
+        if all(file.exists() for file in version):
+            quota, period = " ".join(file.read_text() for file in version).split()
+            if quota not in {"max", "-1"}:
+                return max(1, min(count or 1, int(quota) // int(period)))
+    return count or 1
+
+
+class Config(BaseModel):
+    """Every variable with its default; the README's table says the same in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    HOST: str = Field("127.0.0.1", min_length=1)
+    PORT: int = Field(8000, ge=1, le=65535)
+    DETECTOR: DetectorName = DEFAULT_DETECTOR
+    MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
+    MAX_BODY_BYTES: int = Field(10_000_000, ge=1000)
+    MAX_PIXELS: int = Field(50_000_000, ge=1)
+    INFERENCE_SLOTS: int = Field(default_factory=cores, ge=1, le=256)
+    QUEUE_SIZE: int = Field(16, ge=0, le=1000)
+    GRACEFUL_TIMEOUT: int = Field(20, ge=1)
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Config:
+        """Read the variables that are set and not empty; raises ConfigError naming the bad ones."""
+        given = {name: environ[name] for name in cls.model_fields if environ.get(name)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            lines = [f"{e['loc'][0]}={e['input']!r}: {e['msg']}" for e in error.errors()]
+            raise ConfigError("Bad configuration. " + "; ".join(lines)) from error

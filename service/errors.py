@@ -1,0 +1,56 @@
+"""Errors become application/problem+json (RFC 9457) here and nowhere else."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Flask, Response, current_app, g
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from model.faces import DetectorUnavailable
+from model.images import ImageTooLarge, UndecodableImage
+from service.inference import Overloaded
+from service.schemas import Problem
+
+STATUS = {
+    ValidationError: HTTPStatus.BAD_REQUEST,
+    DetectorUnavailable: HTTPStatus.BAD_REQUEST,
+    ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def register(app: Flask) -> None:
+    """Answer every exception with a problem."""
+    app.register_error_handler(Exception, answer)
+
+
+def answer(error: Exception) -> Response:
+    """Make the response of an exception; one that nobody foresaw is logged and not shown."""
+    headers = {}
+    if isinstance(error, HTTPException):
+        status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        detail = error.description or status.description
+        if isinstance(error, RequestEntityTooLarge):
+            detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
+        headers = {k: v for k, v in error.get_headers() if k in {"Allow", "Retry-After"}}
+    elif type(error) in STATUS:
+        status, detail = STATUS[type(error)], describe(error)
+    else:
+        current_app.logger.error("Unforeseen error, request %s", g.request_id, exc_info=error)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        detail = "The service failed. Its log has the reason under this request_id."
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(Overloaded.RETRY_AFTER_S)
+    problem = Problem(title=status.phrase, status=status, detail=detail, request_id=g.request_id)
+    return Response(problem.model_dump_json(), status, headers, mimetype="application/problem+json")
+
+
+def describe(error: Exception) -> str:
+    """Say in a sentence what is wrong; of a validation error the names and reasons, no values."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    reasons = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()]
+    return "; ".join(reasons) + "."

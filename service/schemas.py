@@ -1,0 +1,155 @@
+"""Every request and response, declared once: what validates is what is answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.pipeline import Analysis, DetectorName, Judgement, Label
+
+Share = float  # 0..1, rounded to four places
+
+
+class PredictQuery(BaseModel):
+    """The query of POST /predict; what is not given is as the service is configured."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    detector: DetectorName | None = None
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    annotate: bool = False
+
+
+class JsonImage(BaseModel):
+    """A picture in JSON, as base64."""
+
+    model_config = ConfigDict(val_json_bytes="base64")
+
+    image: bytes
+
+
+class BoxBody(BaseModel):
+    """Whole pixels of the upright picture, inside it."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Probabilities(BaseModel):
+    """They sum to 1."""
+
+    mask: Share
+    no_mask: Share
+
+
+class FaceBody(BaseModel):
+    """One face."""
+
+    id: int
+    box: BoxBody
+    detection_confidence: Share
+    label: Label
+    probabilities: Probabilities
+
+    @classmethod
+    def of(cls, index: int, judgement: Judgement) -> FaceBody:
+        """Make the body of a judgement."""
+        box, mask = judgement.face.box, round(judgement.mask, 4)
+        return cls(
+            id=index,
+            box=BoxBody(x=box.x, y=box.y, width=box.width, height=box.height),
+            detection_confidence=round(judgement.face.confidence, 4),
+            label=judgement.label,
+            probabilities=Probabilities(mask=mask, no_mask=round(1 - mask, 4)),
+        )
+
+
+class Summary(BaseModel):
+    """How many faces have which label."""
+
+    mask: int = 0
+    no_mask: int = 0
+    uncertain: int = 0
+
+
+class ModelName(BaseModel):
+    """What judged: the version is the first 12 hex digits of the weights' SHA-256."""
+
+    name: str
+    version: str
+    detector: str
+
+
+class ImageSize(BaseModel):
+    """Pixels of the upright picture."""
+
+    width: int
+    height: int
+
+
+class Timings(BaseModel):
+    """Milliseconds."""
+
+    decode: float
+    detect: float
+    classify: float
+
+
+class Prediction(BaseModel):
+    """The answer of POST /predict."""
+
+    request_id: str
+    model: ModelName
+    image: ImageSize
+    faces: list[FaceBody]
+    summary: Summary
+    timings_ms: Timings
+
+    @classmethod
+    def of(cls, request_id: str, name: str, version: str, analysis: Analysis) -> Prediction:
+        """Make the answer of an analysis."""
+        height, width = analysis.image.shape[:2]
+        labels = [judgement.label for judgement in analysis.judgements]
+        return cls(
+            request_id=request_id,
+            model=ModelName(name=name, version=version, detector=analysis.detector),
+            image=ImageSize(width=width, height=height),
+            faces=[FaceBody.of(i, judgement) for i, judgement in enumerate(analysis.judgements)],
+            summary=Summary(**{label: labels.count(label) for label in set(labels)}),
+            timings_ms=Timings(**analysis.timings_ms),
+        )
+
+
+class ModelBody(BaseModel):
+    """The answer of GET /model."""
+
+    name: str
+    version: str
+    sha256: str
+    labels: list[str]
+    input_size: int
+    margin: float
+    threshold: Share
+    temperature: float
+    abstain: list[Share]
+    min_face: int
+    detectors: list[str]
+
+
+class Status(BaseModel):
+    """The answer of GET /healthz and /readyz."""
+
+    status: Literal["alive", "ready"]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457), sent as application/problem+json."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str

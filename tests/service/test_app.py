@@ -1,0 +1,160 @@
+"""The service around /predict: its other addresses, its start, its stop, its worst moments."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from model.pipeline import Analysis, MaskPipeline
+from service.app import create_app
+from service.config import Config, ConfigError, cores
+from service.inference import InferencePool
+from tests.conftest import ROOT, encoded, serving
+
+
+def test_health_readiness_and_model(server_url: str) -> None:
+    assert requests.get(f"{server_url}/healthz", timeout=30).json() == {"status": "alive"}
+    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {"status": "ready"}
+    model = requests.get(f"{server_url}/model", timeout=30).json()
+    assert model["name"] == "mobilenetv2-224"
+    assert model["sha256"].startswith(model["version"])
+    assert {"yunet", "haar"} <= set(model["detectors"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/no", 404), ("GET", "/predict", 405)]
+)
+def test_wrong_addresses_get_problems(server_url: str, method: str, path: str, status: int) -> None:
+    response = requests.request(method, server_url + path, timeout=30)
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    if status == 405:
+        assert "POST" in response.headers["Allow"]
+
+
+def test_the_server_does_not_follow_paths_out_of_its_page(server_url: str) -> None:
+    response = requests.get(f"{server_url}/static/..%2fapp.py", timeout=30)
+    assert response.status_code == 404
+
+
+def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
+    with serving(DETECTOR="haar", MAX_PIXELS="262144", INFERENCE_SLOTS="1") as url:
+        headers = {"Content-Type": "image/jpeg"}
+        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=headers, timeout=30)
+        assert answer.json()["model"]["detector"] == "haar"
+        larger = encoded(np.zeros((513, 512, 3), np.uint8))
+        answer = requests.post(f"{url}/predict", larger, headers=headers, timeout=30)
+        assert answer.status_code == 413
+
+
+def started(**environ: str) -> "subprocess.CompletedProcess[str]":
+    """Start the service in the expectation that it stops by itself."""
+    command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
+    everything = os.environ | environ
+    return subprocess.run(
+        command, cwd=ROOT, env=everything, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_bad_setting_stops_the_start_and_is_named() -> None:
+    process = started(PORT="eighty", QUEUE_SIZE="-1")
+    assert process.returncode != 0
+    assert "PORT='eighty'" in process.stderr
+    assert "QUEUE_SIZE='-1'" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_empty_variables_mean_the_defaults() -> None:
+    assert Config.from_environ({"PORT": "", "DETECTOR": ""}) == Config()
+    with pytest.raises(ConfigError, match="MIN_CONFIDENCE='2'"):
+        Config.from_environ({"MIN_CONFIDENCE": "2"})
+
+
+def test_every_setting_is_explained_with_its_default() -> None:
+    example = (ROOT / ".env.example").read_text()
+    table = (ROOT / "README.md").read_text()
+    for name, field in Config.model_fields.items():
+        default = "" if field.default_factory else field.default
+        assert f"\n{name}={default}\n" in example
+        assert f"| `{name}` |" in table
+
+
+def test_a_containers_cpu_limit_is_respected(tmp_path: Path) -> None:
+    everything = cores(tmp_path / "nowhere")
+    for limit, expected in (("max 100000", everything), ("100000 100000", 1), ("50000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(limit + "\n")
+        assert cores(tmp_path) == expected
+
+
+def test_an_unforeseen_failure_shows_nothing_of_the_inside(portrait_jpeg: bytes) -> None:
+    class Broken(MaskPipeline):
+        def analyse(self, *_: object, **__: object) -> Analysis:  # type: ignore[override]
+            raise RuntimeError("secret of the inside")
+
+    pool = InferencePool(Broken.load, slots=1, queue_size=0)
+    client = create_app(Config(), pool).test_client()
+    for _ in range(3):  # a slot that failed is given back
+        response = client.post("/predict", data=portrait_jpeg, content_type="image/jpeg")
+        assert response.status_code == 500
+        assert "secret" not in response.text
+        assert response.headers["X-Request-ID"] in response.text
+
+
+def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> None:
+    """The pipeline is held by hand, since a real one cannot be made to take exactly that long."""
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    class Held(MaskPipeline):
+        def analyse(self, *args: object, **kwargs: object) -> Analysis:  # type: ignore[override]
+            entered.release()
+            release.wait(30)
+            return super().analyse(*args, **kwargs)  # type: ignore[arg-type]
+
+    pool = InferencePool(Held.load, slots=2, queue_size=0)
+    app = create_app(Config(), pool)
+
+    def send() -> int:
+        answer = app.test_client().post("/predict", data=portrait_jpeg, content_type="image/jpeg")
+        return answer.status_code
+
+    statuses: list[int] = []
+    accepted = [threading.Thread(target=lambda: statuses.append(send())) for _ in range(2)]
+    for thread in accepted:
+        thread.start()
+    assert all(entered.acquire(timeout=30) for _ in accepted)
+    refused = app.test_client().post("/predict", data=portrait_jpeg, content_type="image/jpeg")
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "1"
+    assert app.test_client().get("/healthz").status_code == 200
+    release.set()
+    for thread in accepted:
+        thread.join(30)
+    assert statuses == [200, 200]
+    assert send() == 200
+
+
+def test_a_large_upload_is_kept_in_memory() -> None:
+    """Python reports every file that is opened; while a large form is answered, none is written."""
+    pool = InferencePool(MaskPipeline.load, slots=1, queue_size=0)
+    random = np.random.default_rng(0)
+    large = encoded(random.integers(0, 256, (1000, 1000, 3), dtype=np.uint8), ".png")
+    form = requests.Request("POST", "http://service/", files={"image": large}).prepare()
+    client = create_app(Config(), pool).test_client()
+    written: list[object] = []
+    watching = True
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        flags = args[2] if watching and event == "open" else 0
+        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+            written.append(args[0])
+
+    sys.addaudithook(watch)  # cannot be taken away again, hence `watching`
+    response = client.post("/predict", data=form.body, content_type=form.headers["Content-Type"])
+    watching = False
+    assert response.status_code == 200
+    assert written == []

@@ -1,0 +1,225 @@
+"""What a user of POST /predict relies on, asked of the real service over a socket."""
+
+import base64
+import io
+import socket
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from PIL import Image as PillowImage
+
+from model.images import Box, Image
+from service.annotate import COLOURS
+from service.schemas import Prediction, Problem
+from tests.conftest import encoded
+from tests.model.test_faces import overlap
+from tests.model.test_images import bare_png, png_of_16_bits
+
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+def post(
+    url: str, data: bytes, content_type: str = "image/jpeg", query: str = ""
+) -> requests.Response:
+    return requests.post(
+        f"{url}/predict{query}", data=data, headers={"Content-Type": content_type}, timeout=30
+    )
+
+
+def prediction(response: requests.Response) -> Prediction:
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    return Prediction.model_validate(response.json(), strict=True)
+
+
+def refused(url: str, response: requests.Response, status: int, words: str) -> None:
+    """Check a refusal, and that the service goes on: it judges the next picture."""
+    problem = Problem.model_validate(response.json())
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert (response.status_code, problem.status) == (status, status)
+    assert words in problem.detail
+    assert problem.request_id == response.headers["X-Request-ID"]
+    blank = encoded(np.zeros((64, 64, 3), np.uint8))
+    assert prediction(post(url, blank)).faces == []
+
+
+def one_face(answer: Prediction) -> Box:
+    assert len(answer.faces) == 1
+    return Box(**answer.faces[0].box.model_dump())
+
+
+def test_an_unmasked_face(server_url: str, portrait_jpeg: bytes, portrait_box: Box) -> None:
+    answer = prediction(post(server_url, portrait_jpeg))
+    assert overlap(one_face(answer), portrait_box) > 0.6
+    face = answer.faces[0]
+    assert face.label == "no_mask"
+    assert face.probabilities.no_mask > 0.9
+    assert face.probabilities.mask + face.probabilities.no_mask == pytest.approx(1)
+    assert answer.summary.model_dump() == {"mask": 0, "no_mask": 1, "uncertain": 0}
+    assert (answer.image.width, answer.image.height) == (512, 512)
+    assert answer.model.detector == "yunet"
+
+
+def test_a_masked_face(server_url: str, masked_jpeg: bytes) -> None:
+    answer = prediction(post(server_url, masked_jpeg))
+    assert [face.label for face in answer.faces] == ["mask"]
+    assert answer.summary.mask == 1
+
+
+def test_the_three_ways_to_send_a_picture_get_the_same_answer(
+    server_url: str, portrait_jpeg: bytes
+) -> None:
+    raw = prediction(post(server_url, portrait_jpeg))
+    form = requests.post(
+        f"{server_url}/predict", files={"image": ("face.jpg", portrait_jpeg)}, timeout=30
+    )
+    text = {"image": base64.b64encode(portrait_jpeg).decode()}
+    in_json = requests.post(f"{server_url}/predict", json=text, timeout=30)
+    chunked = requests.post(
+        f"{server_url}/predict", data=iter([portrait_jpeg]), headers=JPEG, timeout=30
+    )
+    for other in (form, in_json, chunked):
+        assert prediction(other).faces == raw.faces
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".png", "image/png"), (".webp", "image/webp")])
+def test_png_and_webp(server_url: str, portrait: Image, suffix: str, kind: str) -> None:
+    answer = prediction(post(server_url, encoded(portrait, suffix), kind))
+    assert [face.label for face in answer.faces] == ["no_mask"]
+
+
+def test_grey_cmyk_16_bit_and_transparent_pictures_are_answered(
+    server_url: str, portrait: Image
+) -> None:
+    picture = PillowImage.fromarray(portrait)
+    for mode, file_format in (("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("LA", "PNG")):
+        buffer = io.BytesIO()
+        picture.convert(mode).save(buffer, file_format)
+        answer = prediction(post(server_url, buffer.getvalue(), f"image/{file_format.lower()}"))
+        assert [face.label for face in answer.faces] == ["no_mask"], mode
+    grey = np.asarray(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), np.uint8)
+    answer = prediction(post(server_url, png_of_16_bits(grey), "image/png"))
+    assert [face.label for face in answer.faces] == ["no_mask"]
+
+
+def test_the_box_is_where_the_viewer_of_a_rotated_picture_sees_the_face(
+    server_url: str, portrait: Image, portrait_box: Box
+) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    buffer = io.BytesIO()
+    stored = PillowImage.fromarray(portrait[:400]).rotate(90, expand=True)
+    stored.save(buffer, "JPEG", exif=exif)
+    answer = prediction(post(server_url, buffer.getvalue()))
+    assert (answer.image.width, answer.image.height) == (512, 400)
+    assert overlap(one_face(answer), portrait_box) > 0.6
+
+
+def test_haar_finds_the_face_too(server_url: str, portrait_jpeg: bytes, portrait_box: Box) -> None:
+    answer = prediction(post(server_url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
+    assert answer.model.detector == "haar"
+    assert overlap(one_face(answer), portrait_box) > 0.5
+
+
+def test_min_confidence_leaves_faces_out(server_url: str, portrait_jpeg: bytes) -> None:
+    assert prediction(post(server_url, portrait_jpeg, query="?min_confidence=1")).faces == []
+
+
+@pytest.mark.parametrize("asked", [{"query": "?annotate=true"}, {"accept": "image/jpeg"}])
+def test_the_annotated_picture(
+    server_url: str, portrait: Image, portrait_jpeg: bytes, asked: dict[str, str]
+) -> None:
+    headers = JPEG | ({"Accept": asked["accept"]} if "accept" in asked else {})
+    address = f"{server_url}/predict{asked.get('query', '')}"
+    response = requests.post(address, data=portrait_jpeg, headers=headers, timeout=30)
+    assert response.headers["Content-Type"] == "image/jpeg"
+    drawn = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    box = one_face(prediction(post(server_url, portrait_jpeg)))
+    rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+    right, bottom = drawn[rows, box.x + box.width], drawn[box.y + box.height, columns]
+    for edge in (drawn[rows, box.x], right, bottom):
+        assert np.abs(np.median(edge, axis=0) - COLOURS["no_mask"]).max() < 30
+    middle = (slice(rows.start + 30, rows.stop - 10), slice(columns.start + 10, columns.stop - 10))
+    assert np.abs(drawn[middle].astype(int) - portrait[middle].astype(int)).mean() < 6
+
+
+def test_an_empty_body(server_url: str) -> None:
+    refused(server_url, post(server_url, b""), 422, "empty")
+
+
+def test_a_truncated_jpeg(server_url: str, portrait_jpeg: bytes) -> None:
+    refused(server_url, post(server_url, portrait_jpeg[:9000]), 422, "damaged")
+
+
+def test_text_called_a_jpeg(server_url: str) -> None:
+    refused(server_url, post(server_url, b"I am a picture."), 422, "not a JPEG, PNG or WebP")
+
+
+def test_a_picture_too_large_in_pixels(server_url: str) -> None:
+    response = post(server_url, bare_png(20_000, 20_000), "image/png")
+    refused(server_url, response, 413, "20000 x 20000")
+
+
+def test_a_body_too_large_in_bytes(server_url: str) -> None:
+    refused(server_url, post(server_url, bytes(10_000_001)), 413, "10000000 bytes")
+
+
+def test_a_chunked_body_too_large_in_bytes(server_url: str) -> None:
+    chunks = (bytes(1_000_000) for _ in range(12))
+    response = requests.post(f"{server_url}/predict", data=chunks, headers=JPEG, timeout=30)
+    refused(server_url, response, 413, "10000000 bytes")
+
+
+def test_a_form_whose_field_is_empty(server_url: str) -> None:
+    files = {"image": ("face.jpg", b"")}
+    response = requests.post(f"{server_url}/predict", files=files, timeout=30)
+    refused(server_url, response, 422, "empty")
+
+
+def test_a_form_with_another_field(server_url: str, portrait_jpeg: bytes) -> None:
+    files = {"file": ("face.jpg", portrait_jpeg)}
+    response = requests.post(f"{server_url}/predict", files=files, timeout=30)
+    refused(server_url, response, 400, "'image'")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"image": 7}', '{"image": "@@"}'])
+def test_json_that_holds_no_picture(server_url: str, text: str) -> None:
+    refused(server_url, post(server_url, text.encode(), "application/json"), 400, ":")
+
+
+def test_another_content_type(server_url: str, portrait_jpeg: bytes) -> None:
+    response = post(server_url, portrait_jpeg, "application/x-www-form-urlencoded")
+    refused(server_url, response, 415, "Content-Type: image/jpeg")
+
+
+def test_no_length_and_no_chunks(server_url: str) -> None:
+    address = urlsplit(server_url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?detector=eyes", "detector"),
+        ("?min_confidence=7", "min_confidence"),
+        ("?min_confidence=nan", "min_confidence"),
+        ("?annotate=perhaps", "annotate"),
+        ("?confidence=0.5", "confidence"),
+    ],
+)
+def test_a_bad_parameter_is_named(
+    server_url: str, portrait_jpeg: bytes, query: str, words: str
+) -> None:
+    refused(server_url, post(server_url, portrait_jpeg, query=query), 400, words)
+
+
+def test_a_detector_that_is_not_installed(server_url: str, portrait_jpeg: bytes) -> None:
+    if "ssd" in requests.get(f"{server_url}/model", timeout=30).json()["detectors"]:
+        pytest.skip("detector 'ssd' is installed here")
+    response = post(server_url, portrait_jpeg, query="?detector=ssd")
+    refused(server_url, response, 400, "make detectors")
