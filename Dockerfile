@@ -1,0 +1,25 @@
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+RUN python3 -m venv /venv
+COPY docker/requirements.txt /tmp/requirements.txt
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt \
+ && /venv/bin/python -m pip uninstall --yes pip setuptools
+
+FROM ${BASE_IMAGE}
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin mask
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY model model
+COPY service service
+COPY docker docker
+ENV PATH=/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0 \
+    PORT=8000
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python3", "docker/healthcheck.py"]
+CMD ["python3", "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]

@@ -1,0 +1,88 @@
+"""The image is built, started by compose, asked and stopped, with the real Docker."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.conftest import ROOT, free_port
+
+BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
+
+
+def docker(*arguments: str, check: bool = True, **environ: str) -> str:
+    process = subprocess.run(
+        ["docker", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"BASE_IMAGE": BASE_IMAGE, "DOCKER_BUILDKIT": "1"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout if process.returncode == 0 else ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine() -> None:
+    if shutil.which("docker") is None or not docker("info", check=False):
+        pytest.skip("needs a running Docker engine")
+    if not docker("compose", "version", check=False):
+        pytest.skip("needs docker compose v2")
+    present = docker("image", "inspect", BASE_IMAGE, check=False)
+    if not present and not docker("pull", BASE_IMAGE, check=False):
+        pytest.skip(f"the base image {BASE_IMAGE} cannot be pulled here; set BASE_IMAGE to another")
+
+
+@pytest.fixture(scope="module")
+def container() -> Iterator[tuple[str, str]]:
+    """Return the container's id and the service's address."""
+    port = str(free_port())
+    environ = {"PORT": port, "IMAGE": "facemask:test", "CPUS": "1", "COMPOSE_PROJECT_NAME": "masktest"}
+    try:
+        docker("compose", "up", "--build", "--detach", "--wait", **environ)
+        yield docker("compose", "ps", "--quiet", **environ).strip(), f"http://127.0.0.1:{port}"
+    finally:
+        docker("compose", "down", "--timeout", "30", **environ)
+    assert not docker("ps", "--all", "--quiet", "--filter", "name=masktest")
+
+
+def inside(container: str, *command: str) -> str:
+    return docker("exec", container, *command, check=False).strip()
+
+
+def test_the_container_is_healthy_and_answers(
+    container: tuple[str, str], masked_jpeg: bytes
+) -> None:
+    name, url = container
+    assert docker("inspect", "--format", "{{.State.Health.Status}}", name).strip() == "healthy"
+    headers = {"Content-Type": "image/jpeg"}
+    answer = requests.post(f"{url}/predict", masked_jpeg, headers=headers, timeout=30)
+    assert [face["label"] for face in answer.json()["faces"]] == ["mask"]
+    form = requests.post(f"{url}/predict", files={"image": masked_jpeg}, timeout=30)
+    assert form.json()["faces"] == answer.json()["faces"]
+
+
+def test_it_runs_as_an_ordinary_user_on_a_read_only_root(container: tuple[str, str]) -> None:
+    name, _ = container
+    assert inside(name, "id", "-u") == "10001"
+    assert inside(name, "sh", "-c", "touch /app/file || echo refused") == "refused"
+    capabilities = inside(name, "grep", "CapEff", "/proc/1/status").split()[1]
+    assert int(capabilities, 16) == 0
+
+
+def test_it_holds_neither_tensorflow_nor_training_nor_pip(container: tuple[str, str]) -> None:
+    name, _ = container
+    assert "RIGHT" in inside(name, "python3", "-c", "import model.pipeline; print('RIGHT')")
+    for module in ("tensorflow", "model.training", "boto3", "pip"):
+        assert not inside(name, "python3", "-c", f"import {module}; print('WRONG')")
+
+
+def test_it_starts_no_more_slots_than_its_cpus(container: tuple[str, str]) -> None:
+    name, _ = container
+    code = "from service.config import cores; print(cores())"
+    assert inside(name, "python3", "-c", code) == "1"
