@@ -1,0 +1,162 @@
+"""The command line: every argument is checked before any work is done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import requests
+
+DESCRIPTION = (
+    "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
+)
+EXAMPLES = """examples:
+  python -m client                                         the first webcam, in a window
+  python -m client --source film.mp4 --output verdicts.mp4
+  python -m client --source photos/ --no-window --jsonl verdicts.jsonl
+  python -m client --url https://masks.example.org --source rtsp://user:password@camera/stream
+
+Of a file or folder every frame is sent, and waits while the service is away. Of a camera or
+stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends; the
+files written are whole then. Exit code: 0 done, 1 no frames or no verdicts, 2 wrong arguments.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read and check the arguments, those of the command line by default."""
+    parser = Parser(
+        prog="python -m client",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--url",
+        type=service_url,
+        default="http://localhost:8000",
+        help="root of the service (%(default)s)",
+    )
+    add(
+        "--source",
+        default="0",
+        help="camera number, video file, picture, folder of pictures, rtsp:// or http:// stream "
+        "(%(default)s)",
+    )
+    add(
+        "--output",
+        type=video_path,
+        metavar="FILE.mp4",
+        help="write the annotated video, over an existing file",
+    )
+    add(
+        "--jsonl",
+        type=writable_path,
+        metavar="FILE",
+        help="write a line of JSON per answered frame, over an existing file",
+    )
+    add("--no-window", action="store_true", help="print how it goes instead of showing it")
+    add(
+        "--detector",
+        choices=("yunet", "haar", "ssd"),
+        help="face detector (as the service is configured)",
+    )
+    add(
+        "--min-confidence",
+        type=share,
+        metavar="0..1",
+        help="least confidence of a detection (as the service is configured)",
+    )
+    add(
+        "--timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="longest wait for an answer (%(default)g)",
+    )
+    add(
+        "--jpeg-quality",
+        type=quality,
+        default=90,
+        metavar="1..100",
+        help="of the frames as they are sent (%(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    for path in (options.output, options.jsonl):
+        if path is not None and same_file(path, Path(options.source)):
+            parser.error(f"{path} is the source itself and would be overwritten")
+    return options
+
+
+def same_file(path: Path, other: Path) -> bool:
+    """Tell whether two paths are one existing file."""
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def service_url(text: str) -> str:
+    """Check the address of the service."""
+    try:
+        requests.Request("POST", text).prepare()
+        usable = text.lower().startswith(("http://", "https://"))
+    except (requests.RequestException, ValueError):
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not the address of a service, such as http://localhost:8000"
+        )
+    return text
+
+
+def writable_path(text: str) -> Path:
+    """Check that a file can be written."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder, a file is wanted")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to write to")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} may not be written")
+    return path
+
+
+def video_path(text: str) -> Path:
+    """Check that a video can be written."""
+    if not text.lower().endswith(".mp4"):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .mp4, the one format written")
+    return writable_path(text)
+
+
+def number(text: str, low: float, high: float) -> float:
+    """Read a number between two others, both allowed."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    return number(text, 0, 1)
+
+
+def seconds(text: str) -> float:
+    """Read a timeout."""
+    return number(text, 0.1, 3600)
+
+
+def quality(text: str) -> int:
+    """Read a JPEG quality."""
+    return int(number(text, 1, 100))

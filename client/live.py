@@ -1,0 +1,94 @@
+"""Cameras and streams: read without pause in a thread, so that a frame is never an old one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from client import backoff
+from client.frames import Frame, Image
+
+FPS = 15.0
+TICK_S = 1 / 60
+WARM_UP_S = 2.0  # some webcams fail to read while they start
+GOODBYE_S = 1.0
+
+
+class Live:
+    """A source that does not wait: of the frames nobody took, only the newest is kept.
+
+    When it goes away it is reopened with back-off, for as long as it takes. `failed` is set when
+    it could not be opened, or gave no frame, the first time.
+    """
+
+    live = True
+    stills = False
+    fps = FPS
+
+    def __init__(
+        self, name: str, open_capture: Callable[[], cv2.VideoCapture], stop: threading.Event
+    ) -> None:
+        self.name = name
+        self.dropped = 0
+        self.lost = False
+        self.newest: Frame | None = None
+        self.failed = threading.Event()
+        self._open_capture = open_capture
+        self._stop = stop
+        self._fresh: Frame | None = None
+        self._arrived = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def frames(self) -> Iterator[Frame | None]:
+        """Yield the newest frame that was not yet taken, or None if there is none for 1/60 s."""
+        while True:
+            with self._arrived:
+                if self._fresh is None:
+                    self._arrived.wait(TICK_S)
+                frame, self._fresh = self._fresh, None
+            yield frame
+
+    def close(self) -> None:
+        """Stop reading; a camera that hangs is left behind after a second."""
+        self._stop.set()
+        self._thread.join(GOODBYE_S)
+
+    def _read(self) -> None:
+        waits = backoff.delays()
+        index = 0
+        while not self._stop.is_set():
+            capture = self._open_capture()
+            for pixels in self._pictures(capture):
+                self._put(Frame(index, self.name, pixels))
+                waits = backoff.delays()
+                index += 1
+            capture.release()
+            if self.newest is None:
+                self.failed.set()
+                return
+            self.lost = True
+            self._stop.wait(next(waits))
+
+    def _pictures(self, capture: cv2.VideoCapture) -> Iterator[Image]:
+        patient_until = time.monotonic() + WARM_UP_S
+        while capture.isOpened() and not self._stop.is_set():
+            read, pixels = capture.read()
+            if read:
+                patient_until = 0.0
+                yield np.asarray(pixels, np.uint8)
+            elif time.monotonic() > patient_until:
+                return
+            else:
+                self._stop.wait(0.1)
+
+    def _put(self, frame: Frame) -> None:
+        with self._arrived:
+            self.dropped += self._fresh is not None
+            self._fresh = self.newest = frame
+            self.lost = False
+            self._arrived.notify()

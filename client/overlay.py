@@ -1,0 +1,72 @@
+"""Draw verdicts onto a copy of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+
+from client.api import Face
+from client.frames import Image
+
+Colour = tuple[int, int, int]
+
+# BGR; the service's own pictures have the same. The text says the label to whoever cannot tell
+# the colours apart.
+COLOURS: dict[str, Colour] = {
+    "mask": (115, 158, 0),
+    "no_mask": (0, 60, 213),
+    "uncertain": (0, 159, 230),
+}
+OTHER: Colour = (128, 128, 128)
+TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
+BLACK: Colour = (0, 0, 0)
+WHITE: Colour = (255, 255, 255)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
+    """Return a copy of a BGR frame with boxes, captions and, in the bottom corner, the status."""
+    canvas = pixels.copy()
+    height, width = canvas.shape[:2]
+    write(canvas, status, 0, height, BLACK)
+    line = max(2, round(width / 400))
+    for face in sorted(faces, key=lambda face: face.detection_confidence):  # the surest on top
+        box, colour = face.box, COLOURS.get(face.label, OTHER)
+        corner = (box.x + box.width - 1, box.y + box.height - 1)
+        cv2.rectangle(canvas, (box.x, box.y), corner, colour, line)
+        write(canvas, caption(face), box.x, box.y, colour)
+    return canvas
+
+
+def caption(face: Face) -> str:
+    """Return the label and a probability: of the label, or of a mask where it is uncertain."""
+    text = TEXTS.get(face.label, face.label)
+    if face.label in face.probabilities:
+        return f"{text} {face.probabilities[face.label]:.0%}"
+    if "mask" in face.probabilities:
+        return f"{text}, mask {face.probabilities['mask']:.0%}"
+    return text
+
+
+def write(canvas: Image, text: str, left: int, bottom: int, colour: Colour) -> None:
+    """Write a line of text on a filled ground that ends at `bottom`, moved to lie inside."""
+    if not text:
+        return
+    height, width = canvas.shape[:2]
+    scale = max(0.4, width / 1100)
+    thickness = max(1, round(scale * 1.6))
+    pad = max(2, round(scale * 6))
+    (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
+    if text_width + 2 * pad > width:  # too long for a narrow picture: smaller rather than cut
+        scale *= max(width - 2 * pad, 1) / text_width
+        (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
+    ground_height = text_height + baseline + 2 * pad
+    x = max(0, min(left, width - text_width - 2 * pad))
+    y = min(max(bottom, ground_height), height)
+    corner = (x + text_width + 2 * pad - 1, y - 1)
+    cv2.rectangle(canvas, (x, y - ground_height), corner, colour, cv2.FILLED)
+    blue, green, red = colour
+    ink = BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else WHITE
+    origin = (x + pad, y - pad - baseline)
+    cv2.putText(canvas, text, origin, FONT, scale, ink, thickness, cv2.LINE_AA)

@@ -1,0 +1,192 @@
+"""Take frames to the service one at a time and keep what the last answer said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from functools import partial
+
+from client import backoff
+from client.api import Face, Refused, Unreachable, Verdicts
+from client.frames import Frame, Image, Source
+
+TICK_S = 1 / 60
+BUSY_S = 0.1  # the least wait, should the service say Retry-After: 0
+REPEATS = 3  # the same reason, frame after frame, is said no more often than this
+
+
+class Session:
+    """The walk of a source's frames to the service; step() is called until it returns False.
+
+    Exactly one request is in flight. While the service is away a recording waits with its frame;
+    of a live source the frame is dropped and the newest is sent when the service is back.
+
+    record: called with each frame that was answered or refused (None) and the status line.
+    pace_s: the least time between two frames of a recording.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ask: Callable[[Image], Verdicts],
+        record: Callable[[Frame, Verdicts | None, str], None],
+        note: Callable[[str], None],
+        pace_s: float = 0.0,
+    ) -> None:
+        self.source = source
+        self.answered = 0
+        self.refused = 0
+        self.labels: Counter[str] = Counter()
+        self.faces: tuple[Face, ...] = ()
+        self._ask, self._record, self._note, self._pace_s = ask, record, note, pace_s
+        self._frames = source.frames()
+        self._frame: Frame | None = None
+        self._shown: Frame | None = None
+        self._request: Future[Verdicts] | None = None
+        self._not_before = 0.0
+        self._retries = backoff.delays()
+        self._away = False
+        self._lost = False
+        self._missed = 0
+        self._reason, self._repeats = "", 0
+        self._round_trip_ms = 0.0
+        self._began: float | None = None
+        self._ended = 0.0
+        self._recent: deque[float] = deque(maxlen=30)
+
+    @property
+    def dropped(self) -> int:
+        """The frames of a live source that were never answered because a newer one came."""
+        return self.source.dropped + self._missed
+
+    @property
+    def frame(self) -> Frame | None:
+        """The frame to show: of a live source the newest, else the one that the faces are of."""
+        if self.source.live:
+            return self.source.newest
+        return self._frame if self._away or self._shown is None else self._shown
+
+    @property
+    def mean_fps(self) -> float:
+        """Answered frames per second since the first was sent."""
+        elapsed = self._ended - (self._began or 0.0)
+        return self.answered / elapsed if self._began is not None and elapsed > 0 else 0.0
+
+    @property
+    def status(self) -> str:
+        """What to tell in one line: frames per second, round trip, and what is amiss."""
+        rate = 0.0
+        if len(self._recent) > 1:
+            rate = (len(self._recent) - 1) / max(time.monotonic() - self._recent[0], 1e-6)
+        parts = [f"{rate:.1f} fps", f"{self._round_trip_ms:.0f} ms"]
+        if self._away:
+            parts.append("reconnecting to the service")
+        if self._lost:
+            parts.append("reconnecting to the camera")
+        return "  ".join(parts)
+
+    def step(self) -> bool:
+        """Do what is due and wait for at most 1/60 s; False when the source has ended.
+
+        Raises SourceError when the source gives nothing at all.
+        """
+        self._watch_source()
+        if self._request is None and not self._send():
+            return False
+        if self._request is not None:
+            wait([self._request], timeout=TICK_S)
+            if self._request.done():
+                self._settle(self._request)
+        return True
+
+    def _watch_source(self) -> None:
+        if self.source.lost != self._lost:
+            self._lost = self.source.lost
+            self._note(
+                f"{self.source.name} " + ("is lost; reopening it." if self._lost else "is back.")
+            )
+
+    def _send(self) -> bool:
+        idle = self._not_before - time.monotonic()
+        if idle > 0:
+            time.sleep(min(idle, TICK_S))
+            return True
+        if self._frame is None:
+            try:
+                self._frame = next(self._frames)
+            except StopIteration:
+                return False
+        if self._frame is not None:
+            now = time.monotonic()
+            self._began = now if self._began is None else self._began
+            self._not_before = now + self._pace_s
+            self._request = in_background(partial(self._ask, self._frame.pixels))
+        return True
+
+    def _settle(self, request: Future[Verdicts]) -> None:
+        frame, self._request = self._frame, None
+        if frame is None:  # step() sends none without a frame
+            return
+        verdicts = None
+        try:
+            verdicts = request.result()
+        except Unreachable as error:
+            self._retry(error)
+            return
+        except Refused as error:
+            self._refuse(frame, error)
+        else:
+            self._accept(verdicts)
+        if self._away:
+            self._note("The service answers again.")
+        self._away, self._retries = False, backoff.delays()
+        self._frame, self._shown = None, frame
+        self._record(frame, verdicts, self.status)
+
+    def _accept(self, verdicts: Verdicts) -> None:
+        self.answered += 1
+        self.faces = verdicts.faces
+        self.labels.update(face.label for face in verdicts.faces)
+        self._round_trip_ms = verdicts.round_trip_ms
+        self._ended = time.monotonic()
+        self._recent.append(self._ended)
+
+    def _refuse(self, frame: Frame, error: Refused) -> None:
+        self.refused += 1
+        self.faces = ()
+        self._repeats = self._repeats + 1 if str(error) == self._reason else 1
+        self._reason = str(error)
+        if self._repeats <= REPEATS:
+            self._note(f"Frame {frame.index} of {frame.name} is skipped: {error}")
+        if self._repeats == REPEATS:
+            self._note("Further frames refused for this reason are only counted.")
+
+    def _retry(self, error: Unreachable) -> None:
+        if not self._away:
+            self._note(f"The service cannot be reached ({error}); trying again.")
+        self._away = True
+        self.faces = ()  # boxes that stand still on a moving picture would be untrue
+        delay = next(self._retries)
+        if error.retry_after_s is not None:
+            delay = max(error.retry_after_s, BUSY_S)
+        self._not_before = time.monotonic() + delay
+        if self.source.live:
+            self._frame = None
+            self._missed += 1
+
+
+def in_background(call: Callable[[], Verdicts]) -> Future[Verdicts]:
+    """Call in a thread that the program's end does not wait for, as an executor's would."""
+    future: Future[Verdicts] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 (raised again where the result is taken)
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future

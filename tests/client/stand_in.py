@@ -1,0 +1,272 @@
+"""What the client's tests need around it: a service, a camera, films, and the client itself.
+
+The service here stands in for the real one because that cannot be made to fail on demand: to go
+away and come back, to be slow, to refuse one frame. It speaks the contract of POST /predict.
+Nothing here is a fixture; run() and film() serve for a test against the real service as well:
+
+    film(tmp_path / "film.mp4", frames=10, fps=12)
+    done = run("--url", url, "--source", str(tmp_path / "film.mp4"), "--no-window")
+    assert done.returncode == 0
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 60
+SIZE = (320, 240)
+BITS = 10
+BLOCK = 16
+FACE = {
+    "id": 0,
+    "box": {"x": 120, "y": 60, "width": 80, "height": 100},
+    "detection_confidence": 0.98,
+    "label": "mask",
+    "probabilities": {"mask": 0.97, "no_mask": 0.03},
+}
+
+
+def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Return the portrait, BGR, with a number written along its top as black and white blocks."""
+    pixels = cv2.resize(cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), size)
+    for bit in range(BITS):
+        pixels[:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 255 * (number >> bit & 1)
+    return pixels
+
+
+def number_of(pixels: np.ndarray) -> int:
+    """Read the number that picture() wrote."""
+    blocks = pixels[4 : BLOCK - 4, : BITS * BLOCK].reshape(BLOCK - 8, BITS, BLOCK, 3)
+    return sum(1 << bit for bit in range(BITS) if blocks[:, bit, 4:-4].mean() > 127)
+
+
+def film(path: Path, frames: int, fps: float, size: tuple[int, int] = SIZE) -> Path:
+    """Write a film of numbered pictures."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    assert writer.isOpened()
+    for number in range(frames):
+        writer.write(picture(number, size))
+    writer.release()
+    return path
+
+
+def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
+    """Read a whole film; returns its frames and its frame rate."""
+    capture = cv2.VideoCapture(str(path))
+    fps, frames = capture.get(cv2.CAP_PROP_FPS), []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    capture.release()
+    return frames, fps
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    until = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < until, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def start(*arguments: str, stderr: int = subprocess.PIPE, **environment: str) -> subprocess.Popen:
+    """Start the client; a test that does not wait for its end sends it a signal."""
+    variables = {**os.environ, "NO_PROXY": "127.0.0.1", **environment}
+    command = [sys.executable, "-W", "error", "-m", "client", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
+
+
+def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.CompletedProcess:
+    """Wait for the client's end, after a signal if one is given."""
+    if number is not None:
+        client.send_signal(number)
+    try:
+        out, err = client.communicate(timeout=TIMEOUT_S)
+    finally:
+        client.kill()
+    assert "Traceback" not in (err or ""), err
+    return subprocess.CompletedProcess(client.args, client.returncode, out, err)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the client to its end."""
+    return finish(start(*arguments, **environment))
+
+
+def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:
+    return finish(client, signal.SIGINT)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Server(ThreadingHTTPServer):
+    """An HTTP server that, when it stops, also hangs up on those who are connected."""
+
+    daemon_threads = True
+    connected: set[socket.socket]
+
+    def process_request(self, request: socket.socket, client_address: tuple) -> None:
+        self.connected.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        self.connected.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: socket.socket, client_address: tuple) -> None:
+        """Say nothing: the client hanging up is part of these tests."""
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[int]:
+    """Serve on a port of this machine and yield it."""
+    server = Server(("127.0.0.1", port), handler)
+    server.connected = set()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        for connection in list(server.connected):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        thread.join()
+
+
+class Service:
+    """The stand-in's memory and moods, which outlive a server that is stopped and started.
+
+    numbers, sizes, queries, times: of the frames received, in order. most_at_once: requests in
+    flight. delay_s: time an answer takes. failures: what to answer instead, by the count of the
+    request: (status, headers, body).
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.bodies: list[bytes] = []
+        self.queries: list[dict[str, list[str]]] = []
+        self.times: list[float] = []
+        self.most_at_once = 0
+        self.delay_s = 0.0
+        self.failures: dict[int, tuple[int, dict[str, str], bytes]] = {}
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    def serving(self, port: int = 0):
+        """Serve until the end of the with block; yields the port."""
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *_: object) -> None:
+                """Keep the tests' output clean."""
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with service._lock:
+                    service._at_once += 1
+                    service.most_at_once = max(service.most_at_once, service._at_once)
+                try:
+                    answer = service.answer(self.path, self.headers["Content-Type"], body)
+                    time.sleep(service.delay_s)
+                finally:
+                    with service._lock:
+                        service._at_once -= 1
+                status, headers, content = answer
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+        return serving(Handler, port)
+
+    def answer(self, path: str, kind: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        count = len(self.numbers)
+        pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
+        height, width = pixels.shape[:2]
+        self.times.append(time.monotonic())
+        self.bodies.append(body)
+        self.sizes.append((width, height))
+        self.queries.append(parse_qs(urlsplit(path).query))
+        self.numbers.append(number_of(pixels) if min(width // BITS, height) >= BLOCK else -1)
+        if count in self.failures:
+            return self.failures[count]
+        if urlsplit(path).path != "/predict" or kind != "image/jpeg":
+            return problem(404, "Not Found", "no such place")
+        content = {
+            "request_id": f"request-{count}",
+            "model": {"name": "stand-in", "version": "0", "detector": "yunet"},
+            "image": {"width": width, "height": height},
+            "faces": [FACE],
+            "summary": {"mask": 1, "no_mask": 0, "uncertain": 0},
+            "timings_ms": {"decode": 1.0, "detect": 1.0, "classify": 1.0},
+        }
+        return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
+
+
+def problem(
+    status: int, title: str, detail: str, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    kind = {"Content-Type": "application/problem+json"}
+    return status, {**kind, **named}, json.dumps({**content, "request_id": "1"}).encode()
+
+
+def camera(port: int = 0, fps: float = 30):
+    """Serve an emulated camera, MJPEG over HTTP, at any path until the end of the with block."""
+    counted = iter(range(1 << BITS))
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output clean."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for number in counted:
+                jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(1 / fps)
+
+    return serving(Handler, port)
+
+
+def dropped(done: subprocess.CompletedProcess) -> int:
+    """Read the count of dropped frames out of the client's last line."""
+    return int(re.search(r"(\d+) dropped", done.stdout)[1])

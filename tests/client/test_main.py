@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import pty
+import signal
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from client import arguments
+from tests.client.stand_in import (
+    FACE,
+    Service,
+    dropped,
+    film,
+    finish,
+    frames_of,
+    lines_of,
+    picture,
+    problem,
+    run,
+    start,
+    wait_for,
+)
+
+GREEN = (115, 158, 0)
+
+
+def test_a_film_is_answered_frame_by_frame_and_written_as_video_and_json(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=20, fps=12)
+    output, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    service = Service()
+    with service.serving() as port:
+        done = run(
+            *("--url", f"http://127.0.0.1:{port}/", "--source", str(source), "--no-window"),
+            *("--output", str(output), "--jsonl", str(jsonl)),
+        )
+    assert done.returncode == 0, done.stderr
+    assert service.numbers == list(range(20))
+    assert service.most_at_once == 1
+    assert "20 frames answered, 0 refused, 0 dropped; faces: mask 20, no_mask 0" in done.stdout
+    frames, fps = frames_of(output)
+    assert (len(frames), fps) == (20, 12)
+    box = FACE["box"]
+    left_edge = frames[7][box["y"] + 40 : box["y"] + 60, box["x"]].mean(axis=0)
+    assert np.abs(left_edge - GREEN).max() < 40
+    lines = lines_of(jsonl)
+    assert [line["frame"] for line in lines] == list(range(20))
+    assert {line["source"] for line in lines} == {str(source)}
+    assert [line["answer"]["request_id"] for line in lines] == [f"request-{i}" for i in range(20)]
+    assert all(line["round_trip_ms"] > 0 for line in lines)
+    assert datetime.fromisoformat(lines[0]["time"]).utcoffset() == timedelta(0)
+
+
+def test_a_folder_is_sent_in_order_without_its_corrupt_picture(tmp_path: Path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), picture(1))
+    (folder / "b.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (folder / "c.jpeg").touch()
+    cv2.imwrite(str(folder / "d.WEBP"), picture(2, (200, 400)))
+    (folder / "notes.txt").write_text("not for the service")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(picture(3, (500, 300))).save(folder / "e.jpg", exif=turned)
+    output, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    service = Service()
+    with service.serving() as port:
+        done = run(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(folder), "--no-window"),
+            *("--output", str(output), "--jsonl", str(jsonl)),
+        )
+    assert done.returncode == 0, done.stderr
+    assert service.sizes == [(320, 240), (200, 400), (300, 500)]
+    assert "b.jpg cannot be read" in done.stderr
+    assert "c.jpeg cannot be read" in done.stderr
+    names = [Path(line["source"]).name for line in lines_of(jsonl)]
+    assert names == ["a.png", "d.WEBP", "e.jpg"]
+    frames, fps = frames_of(output)
+    assert [frame.shape for frame in frames] == [(240, 320, 3)] * 3
+    assert 1 <= fps <= 2
+    assert frames[1][:, :80].max() < 40  # the upright picture stands between black edges
+    assert frames[1][100:140, 100:220].mean() > 40
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_files(tmp_path: Path, number: signal.Signals):
+    source = film(tmp_path / "film.mp4", frames=400, fps=12)
+    output, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    service = Service()
+    service.delay_s = 0.05
+    with service.serving() as port:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--output", str(output), "--jsonl", str(jsonl)),
+        )
+        wait_for(lambda: len(lines_of(jsonl)) >= 5, "five answers")
+        done = finish(client, number)
+    assert done.returncode == 0, done.stderr
+    answered = len(lines_of(jsonl))
+    assert 5 <= answered < 400
+    assert len(frames_of(output)[0]) == answered
+    assert f"{answered} frames answered" in done.stdout
+
+
+def test_ctrl_c_does_not_wait_for_an_answer_that_never_comes(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=3, fps=12)
+    service = Service()
+    service.delay_s = 600
+    with service.serving() as port:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--timeout", "300"),
+        )
+        wait_for(lambda: service.numbers, "the first request")
+        done = finish(client, signal.SIGINT)
+    assert done.returncode == 0, done.stderr
+    assert "0 frames answered" in done.stdout
+
+
+def test_a_refused_frame_is_reported_and_stays_in_the_video(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=5, fps=12)
+    output, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    service = Service()
+    service.failures[2] = problem(415, "Unsupported Media Type", "Send image/jpeg.")
+    with service.serving() as port:
+        done = run(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--output", str(output), "--jsonl", str(jsonl)),
+        )
+    assert done.returncode == 0, done.stderr
+    assert "Frame 2 of" in done.stderr
+    assert "415 Unsupported Media Type: Send image/jpeg." in done.stderr
+    assert service.numbers == [0, 1, 2, 3, 4]
+    assert [line["frame"] for line in lines_of(jsonl)] == [0, 1, 3, 4]
+    assert len(frames_of(output)[0]) == 5
+    assert "4 frames answered, 1 refused" in done.stdout
+
+
+def test_a_wrong_address_is_said_once_and_fails(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=8, fps=12)
+    with Service().serving() as port:
+        url = f"http://127.0.0.1:{port}/elsewhere"
+        done = run("--url", url, "--source", str(source), "--no-window")
+    assert done.returncode == 1
+    assert done.stderr.count("404 Not Found: no such place") == 3
+    assert "0 frames answered, 8 refused" in done.stdout
+
+
+def test_the_options_reach_the_service(tmp_path: Path):
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), picture(1))
+    service = Service()
+    with service.serving() as port:
+        common = ("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window")
+        run(*common)
+        run(*common, "--detector", "haar", "--min-confidence", "0.3", "--jpeg-quality", "10")
+    assert service.queries == [{}, {"detector": ["haar"], "min_confidence": ["0.3"]}]
+    assert len(service.bodies[1]) < len(service.bodies[0]) / 2
+
+
+def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=10, fps=12)
+    ours, theirs = pty.openpty()
+    service = Service()
+    service.delay_s = 0.1
+    with service.serving() as port:
+        url = f"http://127.0.0.1:{port}"
+        done = finish(start("--url", url, "--source", str(source), "--no-window", stderr=theirs))
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert shown.count("\r\x1b[K") >= 2
+    assert "fps" in shown.splitlines()[-1]
+    assert dropped(done) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--url", "localhost:8000"], "localhost:8000 is not the address of a service"),
+        (["--url", "http://"], "not the address"),
+        (["--url", "http://host:999999"], "not the address"),
+        (["--url", "ftp://host"], "not the address"),
+        (["--output", "/nowhere/out.mp4"], "no folder /nowhere"),
+        (["--output", "out.avi"], "does not end in .mp4"),
+        (["--jsonl", "/"], "is a folder"),
+        (["--min-confidence", "1.5"], "not a number from 0 to 1"),
+        (["--timeout", "0"], "not a number from 0.1"),
+        (["--jpeg-quality", "high"], "not a number from 1 to 100"),
+        (["--detector", "none"], "invalid choice"),
+        (["--source", __file__, "--jsonl", __file__], "is the source itself"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as end:
+        arguments.parse(wrong)
+    message = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said in message
+    assert len(message.splitlines()) == 1

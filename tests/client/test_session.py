@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.client.stand_in import (
+    Service,
+    camera,
+    dropped,
+    film,
+    finish,
+    frames_of,
+    free_port,
+    interrupt,
+    lines_of,
+    problem,
+    run,
+    start,
+    wait_for,
+)
+
+
+def test_a_film_waits_for_a_service_that_starts_later(tmp_path: Path):
+    source, jsonl, port = film(tmp_path / "film.mp4", frames=6, fps=12), tmp_path / "j", free_port()
+    client = start(
+        *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+        *("--jsonl", str(jsonl)),
+    )
+    wait_for(jsonl.exists, "the client's start")
+    time.sleep(1)
+    service = Service()
+    with service.serving(port):
+        done = finish(client)
+    assert done.returncode == 0, done.stderr
+    assert service.numbers == list(range(6))
+    assert [line["frame"] for line in lines_of(jsonl)] == list(range(6))
+    assert "cannot be reached (Connection refused); trying again" in done.stderr
+    assert "answers again" in done.stderr
+
+
+def test_a_film_loses_no_frame_when_the_service_dies_and_comes_back(tmp_path: Path):
+    source, jsonl = film(tmp_path / "film.mp4", frames=20, fps=12), tmp_path / "j"
+    output = tmp_path / "out.mp4"
+    service = Service()
+    service.delay_s = 0.05
+    with service.serving() as port:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--jsonl", str(jsonl), "--output", str(output)),
+        )
+        wait_for(lambda: len(service.numbers) >= 5, "five requests")
+    assert len(lines_of(jsonl)) < 20
+    time.sleep(0.7)
+    with service.serving(port):
+        done = finish(client)
+    assert done.returncode == 0, done.stderr
+    assert [line["frame"] for line in lines_of(jsonl)] == list(range(20))
+    assert sorted(set(service.numbers)) == list(range(20))
+    assert len(frames_of(output)[0]) == 20
+    assert "answers again" in done.stderr
+    assert service.most_at_once == 1
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_retry_after_is_honoured(tmp_path: Path, status: int):
+    source = film(tmp_path / "film.mp4", frames=3, fps=12)
+    service = Service()
+    service.failures[1] = problem(status, "Not now", "The queue is full.", Retry_After="2")
+    with service.serving() as port:
+        done = run("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window")
+    assert done.returncode == 0, done.stderr
+    assert service.numbers == [0, 1, 1, 2]
+    waits = [after - before for before, after in pairwise(service.times)]
+    assert waits[1] >= 2  # without the header it would be half a second
+    assert f"{status} Not now: The queue is full." in done.stderr
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_again(tmp_path: Path):
+    source = film(tmp_path / "film.mp4", frames=2, fps=12)
+    service = Service()
+    service.delay_s = 2
+    with service.serving() as port:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--timeout", "0.5"),
+        )
+        wait_for(lambda: len(service.numbers) >= 2, "a second try")
+        service.delay_s = 0
+        done = finish(client)
+    assert done.returncode == 0, done.stderr
+    assert "no answer within 0.5 s" in done.stderr
+    assert service.numbers[:2] == [0, 0]
+    assert service.numbers[-1] == 1
+    assert "2 frames answered" in done.stdout
+
+
+def test_a_slow_service_gets_the_newest_frames_one_at_a_time(tmp_path: Path):
+    jsonl, output = tmp_path / "j", tmp_path / "out.mp4"
+    service = Service()
+    service.delay_s = 0.4
+    with camera() as live, service.serving() as port:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--jsonl", str(jsonl)),
+            *("--source", f"http://user:secret@127.0.0.1:{live}/camera", "--output", str(output)),
+        )
+        wait_for(lambda: len(lines_of(jsonl)) >= 6, "six answers")
+        done = interrupt(client)
+    assert done.returncode == 0, done.stderr
+    assert service.most_at_once == 1
+    steps = [after - before for before, after in pairwise(service.numbers)]
+    assert min(steps) >= 2  # the frames in between went unsent
+    assert dropped(done) >= sum(steps) - len(steps)
+    assert lines_of(jsonl)[0]["source"] == f"http://127.0.0.1:{live}/camera"
+    frames, fps = frames_of(output)
+    assert fps == 15
+    assert len(frames) > len(service.numbers)  # time runs in the film as it ran
+
+
+def test_a_live_source_drops_its_frame_while_the_service_is_away(tmp_path: Path):
+    jsonl, port = tmp_path / "j", free_port()
+    with camera() as live:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--jsonl", str(jsonl)),
+            *("--source", f"http://127.0.0.1:{live}/camera"),
+        )
+        wait_for(jsonl.exists, "the first frame")
+        time.sleep(1)
+        service = Service()
+        with service.serving(port):
+            wait_for(lambda: len(lines_of(jsonl)) >= 2, "two answers")
+            done = interrupt(client)
+    assert done.returncode == 0, done.stderr
+    assert service.numbers[0] >= 5  # frames, of 30 per second, that went by in that second
+    assert dropped(done) >= 5
