@@ -25,7 +25,8 @@ def curves(history: Sequence[dict[str, float | str]], file: Path) -> None:
         for index in range(1, len(history)):
             if history[index]["phase"] != history[index - 1]["phase"]:
                 axis.axvline(index + 0.5, color="grey", linestyle=":")
-                axis.annotate(str(history[index]["phase"]), (index + 0.55, axis.get_ylim()[1]))
+                place = (index + 0.55, axis.get_ylim()[1])
+                axis.annotate(str(history[index]["phase"]), place, verticalalignment="top")
     best = int(np.argmin([float(row["val_loss"]) for row in history])) + 1
     axes[0].axvline(best, color="tab:green", alpha=0.5, label="kept")
     axes[0].legend()
