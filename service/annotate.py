@@ -21,7 +21,7 @@ def caption(judgement: Judgement) -> str:
     if judgement.label == "uncertain":
         return text
     share = judgement.mask if judgement.label == "mask" else 1 - judgement.mask
-    return f"{text} {share:.0%}"
+    return f"{text} {int(share * 100)}%"  # cut, since 99.6 % is not certainty
 
 
 def draw(canvas: Image, judgement: Judgement) -> None:

@@ -11,7 +11,7 @@ from flask import Flask, Request, Response, g
 
 from model.pipeline import MaskPipeline
 from service import errors
-from service.config import Config
+from service.config import Config, ConfigError
 from service.inference import InferencePool
 from service.views import create_views
 
@@ -63,7 +63,13 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
 
 
 def from_environ() -> Flask:
-    """Make the application as the environment says; what gunicorn calls in each worker."""
+    """Make the application as the environment says; what gunicorn calls in each worker.
+
+    Raises ConfigError and ModelError, upon which gunicorn stops.
+    """
     config = Config.from_environ(os.environ)
     pool = InferencePool(MaskPipeline.load, config.INFERENCE_SLOTS, config.QUEUE_SIZE)
+    if config.DETECTOR not in pool.detectors:
+        installed = ", ".join(pool.detectors)
+        raise ConfigError(f"DETECTOR={config.DETECTOR!r} is not installed; there are: {installed}.")
     return create_app(config, pool)

@@ -14,7 +14,7 @@ from model.pipeline import Analysis, MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError, cores
 from service.inference import InferencePool
-from tests.conftest import ROOT, encoded, serving
+from tests.conftest import ROOT, encoded, free_port, serving
 
 
 def test_health_readiness_and_model(server_url: str) -> None:
@@ -67,6 +67,14 @@ def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     assert "PORT='eighty'" in process.stderr
     assert "QUEUE_SIZE='-1'" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_a_default_detector_that_is_not_installed_stops_the_start() -> None:
+    if (ROOT / "model/weights/detectors").exists():
+        pytest.skip("detector 'ssd' is installed here")
+    process = started(DETECTOR="ssd", PORT=str(free_port()))
+    assert process.returncode != 0
+    assert "DETECTOR='ssd' is not installed; there are: yunet, haar" in process.stderr
 
 
 def test_empty_variables_mean_the_defaults() -> None:
