@@ -42,7 +42,12 @@ def engine() -> None:
 def container() -> Iterator[tuple[str, str]]:
     """Return the container's id and the service's address."""
     port = str(free_port())
-    environ = {"PORT": port, "IMAGE": "facemask:test", "CPUS": "1", "COMPOSE_PROJECT_NAME": "masktest"}
+    environ = {
+        "PORT": port,
+        "IMAGE": "facemask:test",
+        "CPUS": "1",
+        "COMPOSE_PROJECT_NAME": "masktest",
+    }
     try:
         docker("compose", "up", "--build", "--detach", "--wait", **environ)
         yield docker("compose", "ps", "--quiet", **environ).strip(), f"http://127.0.0.1:{port}"

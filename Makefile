@@ -1,0 +1,91 @@
+# `make help` is the table of contents.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pyproject.toml --quiet \
+	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+DATA ?= ../shared/data
+BACKBONE ?= $(wildcard ../shared/weights/backbone/mobilenetv2_1.0_224_imagenet_notop.weights.h5)
+RUN ?= runs/train
+URL ?= http://localhost:8000
+SOURCE ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help compose serve test lint format train evaluate export detectors client image up down lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# A virtual environment that a broken or interrupted start left behind is made anew.
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/service.installed: docker/requirements.txt | $(VENV)/bin/pip
+	@echo "Installing what the service needs into $(VENV) ..."
+	@$(PIP) -r docker/requirements.txt
+	@touch $@
+
+$(VENV)/client.installed: client/requirements.txt | $(VENV)/bin/pip
+	@echo "Installing what the client needs into $(VENV) ..."
+	@$(PIP) -r client/requirements.txt
+	@touch $@
+
+$(VENV)/all.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/pip
+	@echo "Installing everything into $(VENV) (about 3 GB, mostly TensorFlow) ..."
+	@$(PIP) -r requirements.txt -r requirements-dev.txt
+	@touch $@ $(VENV)/service.installed $(VENV)/client.installed
+
+serve: $(VENV)/service.installed ## Serve the page and /predict on port 8000 (HOST, PORT and the service's other variables)
+	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py
+
+test: $(VENV)/all.installed ## Set up and run all tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/all.installed ## Check format, style, types and import arrows
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/all.installed ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+train: $(VENV)/all.installed ## Train on DATA into RUN; again to resume (BACKBONE=file of ImageNet weights, else Keras fetches them)
+	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE))
+
+export: $(VENV)/all.installed ## Export the training in RUN as the served model
+	@$(PY) -m model.training.export --run $(RUN)
+
+evaluate: $(VENV)/all.installed ## Judge the served model on the validation part of DATA
+	@$(PY) -m model.training.evaluate --data $(DATA)
+
+detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
+	@$(PY) -m model.fetch
+
+client: $(VENV)/client.installed ## Show SOURCE (a camera's number, file, folder or address) as judged by URL
+	@$(PY) -m client --url $(URL) --source $(SOURCE) $(ARGS)
+
+compose:
+	@docker compose version >/dev/null 2>&1 || { echo "Docker with compose v2 is needed: https://docs.docker.com/get-docker" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "The Docker engine is not running, or you may not use it." >&2; exit 1; }
+
+image: compose ## Build the container image
+	docker compose build
+
+up: compose ## Build and start the container on PORT (8000), wait until it is ready
+	docker compose up --build --detach --wait
+
+down: compose ## Stop and remove the container
+	docker compose down --remove-orphans
+
+lock: $(VENV)/all.installed ## Compile the hashed requirement sets from pyproject.toml
+	$(COMPILE) --group card -o requirements.txt
+	$(COMPILE) --group service -c requirements.txt -o docker/requirements.txt
+	$(COMPILE) --group client -c requirements.txt -o client/requirements.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
