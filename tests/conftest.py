@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,21 +76,23 @@ def free_port() -> int:
 def serving(**environ: str) -> Iterator[str]:
     """Run the service as `make serve` does and return its address once it is ready."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
-        cwd=ROOT,
-        env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
     url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process)
-        yield url
-    finally:
-        process.terminate()
-        output, _ = process.communicate(timeout=30)
-        print(output.decode())
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
+            cwd=ROOT,
+            env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            log.seek(0)
+            print(log.read().decode())
     assert process.returncode == 0, "the service did not stop cleanly"
 
 

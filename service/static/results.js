@@ -1,0 +1,87 @@
+/** The answer in words and numbers, beside the picture. */
+
+import { caption } from "./overlay.js";
+
+const ANNOUNCE_EVERY_MS = 1500;
+const SPEED_EVERY_MS = 500;
+const SPEED_OVER_FRAMES = 20;
+
+const byId = (id) => document.getElementById(id);
+
+let spoken = "";
+let speaking = 0;
+/** @type {{at: number, roundTrip: number}[]} */
+let answered = [];
+let speedShownAt = 0;
+
+/**
+ * @param {object} answer
+ * @param {{face: object}[]} placed its faces from left to right
+ */
+export function show(answer, placed) {
+  for (const row of byId("counts").children) {
+    row.querySelector("dd").textContent = answer.summary[row.dataset.label];
+  }
+  const list = byId("faces");
+  while (list.children.length > placed.length) list.lastElementChild.remove();
+  while (list.children.length < placed.length) list.append(document.createElement("li"));
+  placed.forEach(({ face }, index) => {
+    const item = list.children[index];
+    item.dataset.label = face.label;
+    item.textContent = `Face ${index + 1}: ${caption(face)}`;
+  });
+  byId("none").hidden = placed.length > 0;
+  announce(inWords(answer.summary));
+}
+
+/** Forget the answer: it is not of what the stage shows now. */
+export function clear() {
+  for (const number of byId("counts").querySelectorAll("dd")) number.textContent = "–";
+  byId("faces").replaceChildren();
+  byId("none").hidden = true;
+  announce("");
+}
+
+/** @param {number} roundTrip milliseconds from the request to its answer */
+export function showRoundTrip(roundTrip) {
+  byId("speed").textContent = `${Math.round(roundTrip)} ms round trip`;
+}
+
+/** Count an answered frame of the camera, and show the speed now and then, to be legible. */
+export function countFrame(roundTrip) {
+  const at = performance.now();
+  answered = [...answered, { at, roundTrip }].slice(-SPEED_OVER_FRAMES);
+  if (answered.length < 2 || at - speedShownAt < SPEED_EVERY_MS) return;
+  speedShownAt = at;
+  const perSecond = (1000 * (answered.length - 1)) / (at - answered[0].at);
+  const mean = answered.reduce((sum, frame) => sum + frame.roundTrip, 0) / answered.length;
+  showRoundTrip(mean);
+  byId("speed").prepend(`${perSecond.toFixed(1)} frames/s · `);
+}
+
+export function clearSpeed() {
+  answered = [];
+  speedShownAt = 0;
+  byId("speed").textContent = "";
+}
+
+function inWords({ mask, no_mask: without, uncertain }) {
+  const total = mask + without + uncertain;
+  if (total === 0) return "No face found.";
+  const parts = [
+    mask && `${mask} with mask`,
+    without && `${without} without`,
+    uncertain && `${uncertain} uncertain`,
+  ];
+  return `${total} ${total === 1 ? "face" : "faces"}: ${parts.filter(Boolean).join(", ")}.`;
+}
+
+/** Tell a screen reader, at most once per interval and only what is new. */
+function announce(words) {
+  spoken = words;
+  speaking ||= setTimeout(() => {
+    speaking = 0;
+    const region = byId("announcement");
+    if (region.textContent !== spoken) region.textContent = spoken;
+  }, ANNOUNCE_EVERY_MS);
+}
