@@ -20,7 +20,7 @@ def saved(picture: PillowImage.Image, file_format: str, **options: object) -> by
 
 def png_of_16_bits(image: Image) -> bytes:
     """Encode as 16-bit PNG, whose high byte is the image."""
-    return cv2.imencode(".png", image.astype(np.uint16) * 257)[1].tobytes()
+    return cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes()
 
 
 def bare_png(width: int, height: int) -> bytes:
