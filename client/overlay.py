@@ -39,13 +39,18 @@ def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
     return canvas
 
 
+def percent(share: float) -> str:
+    """Return a share of 0..1 in whole percent, cut, since 99.6 % is not certainty."""
+    return f"{int(share * 100)}%"
+
+
 def caption(face: Face) -> str:
     """Return the label and a probability: of the label, or of a mask where it is uncertain."""
     text = TEXTS.get(face.label, face.label)
     if face.label in face.probabilities:
-        return f"{text} {face.probabilities[face.label]:.0%}"
+        return f"{text} {percent(face.probabilities[face.label])}"
     if "mask" in face.probabilities:
-        return f"{text}, mask {face.probabilities['mask']:.0%}"
+        return f"{text}, mask {percent(face.probabilities['mask'])}"
     return text
 
 
