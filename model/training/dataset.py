@@ -61,8 +61,11 @@ def read(folder: Path) -> list[Sample]:
 
     A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
     cls, origin}]}) or with class folders with_mask/, without_mask/ and optionally incorrect_mask/;
-    the given folder is one itself or holds several. Raises DatasetError.
+    the given folder is one itself or holds several; an annotations.json stands for its folder.
+    Raises DatasetError.
     """
+    if folder.name == "annotations.json":
+        folder = folder.parent
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder.")
     samples = read_one(folder) or [s for sub in sorted(folder.iterdir()) for s in read_one(sub)]

@@ -87,11 +87,16 @@ def compile_for(model: keras.Model, phase: Phase, steps: int) -> None:
     )
 
 
-def samples_of(run: Path, data: Path) -> list[Sample]:
-    """Read and locate the data's faces once per run."""
+def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]:
+    """Read and locate the faces of the data, sets left out excepted, once per run."""
+    run.mkdir(parents=True, exist_ok=True)
     file = run / "samples.jsonl"
     if not file.exists():
-        dataset.save(dataset.locate(dataset.read(data), YuNet()), file)
+        samples = dataset.read(data)
+        if unknown := leave_out - {s.source for s in samples}:
+            raise dataset.DatasetError(f"{data} has no set {', '.join(sorted(unknown))}.")
+        kept = [s for s in samples if s.source not in leave_out]
+        dataset.save(dataset.locate(kept, YuNet()), file)
     return dataset.load(file)
 
 
@@ -114,19 +119,17 @@ def save(run: Path, model: keras.Model, state: State) -> None:
     (run / "state.tmp").replace(run / "state.json")
 
 
-def train(data: Path, run: Path, backbone: Path | None, draws: int, seed: int) -> None:
-    """Train on data's train part and keep the epoch with the lowest loss on its validation part.
+def train(samples: list[Sample], run: Path, backbone: Path | None, draws: int, seed: int) -> None:
+    """Train on the train part and keep the epoch with the lowest loss on the validation part.
 
-    Writes best.keras, last.keras, state.json, samples.jsonl and curves.png into the run's folder;
-    called again after an interruption it goes on at the last finished epoch.
+    Writes best.keras, last.keras, state.json and curves.png into the run's folder; called again
+    after an interruption it goes on at the last finished epoch. Raises DatasetError.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    samples = samples_of(run, data)
     train_part = [s for s in samples if s.split == "train"]
     val_part = [s for s in samples if s.split == "val"]
     if not train_part or not val_part:
         raise dataset.DatasetError(
-            f"{data} gives {len(train_part)} faces to train on and {len(val_part)} to validate; "
+            f"There are {len(train_part)} faces to train on and {len(val_part)} to validate; "
             "both must be more than none."
         )
     print(f"{len(train_part)} faces to train on, {len(val_part)} to validate")
@@ -177,9 +180,14 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="SET", help="to test on later"
+    )
     args = parser.parse_args()
+    leave_out = frozenset(args.leave_out)
     try:
-        train(args.data, args.run, args.backbone, args.draws, args.seed)
+        samples = samples_of(args.run, args.data, leave_out)
+        train(samples, args.run, args.backbone, args.draws, args.seed)
     except dataset.DatasetError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -47,6 +47,7 @@ def test_a_folder_of_several_sets_is_read(tmp_path: Path) -> None:
     one, two = dataset.read(tmp_path)
     assert (one.source, two.source) == ("one", "two")
     assert (LABELS[one.label], LABELS[two.label]) == ("no_mask", "no_mask")
+    assert dataset.read(tmp_path / "one" / "annotations.json") == [one]
     assert one.human
     assert one.annotated == (178, 70, 270, 178)
 

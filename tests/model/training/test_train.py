@@ -20,7 +20,7 @@ from model.training.evaluate import evaluate
 from model.training.export import TOLERANCE, export, fit_temperature
 from model.training.network import INPUT_SIZE
 from model.training.overlay import COLOURS, draw_mask
-from model.training.train import MARGIN
+from model.training.train import MARGIN, samples_of
 from tests.conftest import ROOT, SHARED
 
 
@@ -138,6 +138,17 @@ def test_every_command_explains_itself_with_an_example(module: str) -> None:
     command = [sys.executable, "-m", f"model.training.{module}", "--help"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"Example: python -m model.training.{module}" in " ".join(process.stdout.split())
+
+
+def test_a_set_that_is_left_out_is_in_neither_part(pictures: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for cls in ("with_mask", "without_mask"):
+            (tmp_path / "data" / name / cls).symlink_to(pictures / cls)
+    with pytest.raises(dataset.DatasetError, match="no set three"):
+        samples_of(tmp_path / "run", tmp_path / "data", frozenset({"three"}))
+    samples = samples_of(tmp_path / "run", tmp_path / "data", frozenset({"one"}))
+    assert {s.source for s in samples} == {"two"}
 
 
 def test_a_folder_without_pictures_is_refused_in_words(tmp_path: Path) -> None:
