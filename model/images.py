@@ -68,6 +68,11 @@ class Box:
         """The shorter side in pixels."""
         return min(self.width, self.height)
 
+    @property
+    def long_side(self) -> int:
+        """The longer side in pixels."""
+        return max(self.width, self.height)
+
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
     """Decode a JPEG, PNG or WebP, turned upright as its EXIF orientation says.
@@ -110,7 +115,7 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
     """
     if box.short_side < 1:
         raise ValueError(f"{box} is empty")
-    side = max(1, round(max(box.width, box.height) * (1 + 2 * margin)))
+    side = max(1, round(box.long_side * (1 + 2 * margin)))
     left = box.x + (box.width - side) // 2
     top = box.y + (box.height - side) // 2
     height, width = image.shape[:2]

@@ -19,7 +19,7 @@ Label = Literal["mask", "no_mask", "uncertain"]
 DetectorName = Literal["yunet", "haar", "ssd"]
 
 DEFAULT_DETECTOR: DetectorName = "yunet"
-DEFAULT_MIN_CONFIDENCE = 0.6
+DEFAULT_MIN_CONFIDENCE = 0.5
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,11 @@ def overlap(a: Corners, b: Corners) -> float:
     return width * height / max(areas - width * height, 1e-9)
 
 
+def short_side(box: Corners) -> float:
+    """Return a box's shorter side in pixels."""
+    return min(box[2] - box[0], box[3] - box[1])
+
+
 def locate(samples: Sequence[Sample], detector: FaceDetector) -> list[Sample]:
     """Add our detector's box to every sample whose face it finds.
 

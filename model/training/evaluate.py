@@ -21,7 +21,7 @@ from model.faces import Face
 from model.images import ImageError
 from model.pipeline import Analysis, MaskPipeline
 from model.training import dataset, figures
-from model.training.dataset import SAME_FACE, Sample, corners, nonempty, overlap
+from model.training.dataset import SAME_FACE, Sample, corners, nonempty, overlap, short_side
 
 NOT_FOUND = "not found"
 ANSWERS = (*LABELS, "uncertain", NOT_FOUND)
@@ -162,11 +162,6 @@ def evaluate(data: Path, split: str, weights: Path, output: Path, min_size: int)
             figures.confusion(matrices[name][1], LABELS, ANSWERS, f"End to end, {name}", file)
     print_table(metrics)
     return metrics
-
-
-def short_side(box: dataset.Corners) -> float:
-    """Return a box's shorter side in pixels."""
-    return min(box[2] - box[0], box[3] - box[1])
 
 
 def print_table(metrics: dict[str, Any]) -> None:

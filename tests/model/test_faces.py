@@ -17,6 +17,7 @@ from model.faces import (
     verified,
 )
 from model.images import Box, Image
+from model.training.overlay import COLOURS, draw_mask
 
 
 @pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])
@@ -90,6 +91,17 @@ def test_yunet_gives_landmarks_on_the_eyes_nose_and_mouth(portrait: Image) -> No
 
 def test_a_masked_face_is_found(masked_portrait: Image, portrait_box: Box) -> None:
     assert overlap(YuNet().detect(masked_portrait, 0.6)[0].box, portrait_box) > 0.6
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_masked_face_that_fills_the_frame_is_found_whole(portrait: Image, colour: str) -> None:
+    masked = draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS[colour])
+    for rows, columns in ((slice(62, 180), slice(178, 272)), (slice(75, 180), slice(183, 265))):
+        close = cv2.resize(masked[rows, columns], None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+        faces = YuNet().detect(np.asarray(close, np.uint8), 0.5)
+        whole = Box(0, 0, close.shape[1], close.shape[0])
+        assert len(faces) == 1
+        assert overlap(faces[0].box, whole) > 0.7
 
 
 def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_evaluation_counts_what_is_served(pictures: Path, tmp_path: Path) -> Non
     assert (tmp_path / "confusion_all.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize("module", ["train", "export", "evaluate", "overlay"])
+@pytest.mark.parametrize("module", ["train", "export", "evaluate", "detection", "overlay"])
 def test_every_command_explains_itself_with_an_example(module: str) -> None:
     command = [sys.executable, "-m", f"model.training.{module}", "--help"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
