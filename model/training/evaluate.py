@@ -5,86 +5,41 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from model.classifier import LABELS, WEIGHTS, ModelError
-from model.faces import Face
-from model.images import ImageError
-from model.pipeline import Analysis, MaskPipeline
+from model.pipeline import MaskPipeline
 from model.training import dataset, figures
-from model.training.dataset import SAME_FACE, Sample, corners, nonempty, overlap, short_side
+from model.training.dataset import short_side
+from model.training.verdicts import NOT_FOUND, Verdict, judge
 
-NOT_FOUND = "not found"
 ANSWERS = (*LABELS, "uncertain", NOT_FOUND)
+BINS = 10  # of the reliability diagram
+MIN_SLICE = 100  # faces from which a slice's accuracy says something
+WORST = 48  # mistakes on the montage
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A labelled face and what was answered: on its annotated box, and end to end."""
-
-    sample: Sample
-    on_box: str
-    end_to_end: str
+def right_on_box(verdict: Verdict) -> bool:
+    """Tell whether the label on the annotated box is the face's; uncertain is not."""
+    return verdict.on_box == LABELS[verdict.sample.label]
 
 
-def judge(pipeline: MaskPipeline, samples: Sequence[Sample]) -> list[Verdict]:
-    """Send each picture the whole way, then judge its annotated boxes too.
-
-    An annotated face counts as found when a detection overlaps it by SAME_FACE; each detection
-    serves one face. A picture with a label and no box has its largest face judged.
-    """
-    by_path: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_path.setdefault(sample.path, []).append(sample)
-    verdicts = []
-    for path, faces in track(by_path.items(), "Judging"):
-        try:
-            analysis = pipeline.analyse(Path(path).read_bytes())
-        except (ImageError, OSError) as error:
-            print(f"Not judged, counted as not found: {path}: {error}")
-            verdicts += [Verdict(sample, NOT_FOUND, NOT_FOUND) for sample in faces]
-            continue
-        ends = matched(analysis, faces)
-        boxes = [face.annotated and nonempty(analysis.image, face.annotated) for face in faces]
-        given = pipeline.judge(analysis.image, [Face(box, 1.0) for box in boxes if box])
-        labels = iter([judgement.label for judgement in given])
-        on_box = [next(labels) if box else end for box, end in zip(boxes, ends, strict=True)]
-        verdicts += [Verdict(*row) for row in zip(faces, on_box, ends, strict=True)]
-    return verdicts
+def right_end_to_end(verdict: Verdict) -> bool:
+    """Tell whether the face was found and given its label."""
+    return verdict.end_to_end == LABELS[verdict.sample.label]
 
 
-def matched(analysis: Analysis, faces: Sequence[Sample]) -> list[str]:
-    """Return the label answered for each annotated face of a picture, best overlaps first."""
-    boxes = [corners(judgement.face.box) for judgement in analysis.judgements]
-    answers = [NOT_FOUND] * len(faces)
-    for i, face in enumerate(faces):
-        if face.annotated is None and boxes:
-            sizes = [(b[2] - b[0]) * (b[3] - b[1]) for b in boxes]
-            answers[i] = analysis.judgements[int(np.argmax(sizes))].label
-    pairs = sorted(
-        (
-            (overlap(face.annotated, box), i, j)
-            for i, face in enumerate(faces)
-            if face.annotated is not None
-            for j, box in enumerate(boxes)
-        ),
-        reverse=True,
-    )
-    taken: set[int] = set()
-    for share, i, j in pairs:
-        if share >= SAME_FACE and answers[i] == NOT_FOUND and j not in taken:
-            answers[i] = analysis.judgements[j].label
-            taken.add(j)
-    return answers
+def share(values: Iterable[bool]) -> float:
+    """Return the share of true values, rounded to four places; 0 of none."""
+    counted = list(values)
+    return round(sum(counted) / max(len(counted), 1), 4)
 
 
 def confusion(
@@ -97,7 +52,7 @@ def confusion(
     return matrix
 
 
-def figures_of(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
+def summed_up(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Sum a confusion matrix up; uncertain and not found are not right.
 
     Balanced accuracy is the mean recall over the labels that occur.
@@ -127,65 +82,146 @@ def parts_of(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
     return {name: part for name, part in parts.items() if part}
 
 
+def calibration(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Compare the probability of the more probable label with how often that label is right.
+
+    Returns the expected calibration error (Guo et al. 2017, BINS bins of equal width from .5 to
+    1), the bins {confidence, accuracy, faces}, the share of faces that get a label (coverage) and
+    the accuracy of these labels; all on annotated boxes.
+    """
+    judged = [v for v in verdicts if v.mask is not None]
+    masks = np.array([v.mask for v in judged], np.float64)
+    truths = np.array([v.sample.label for v in judged])
+    confidences = np.maximum(masks, 1 - masks)
+    rights = (masks >= 0.5) == (truths == LABELS.index("mask"))
+    indices = np.minimum(((confidences - 0.5) * 2 * BINS).astype(int), BINS - 1)
+    bins = []
+    for index in range(BINS):
+        inside = indices == index
+        if inside.any():
+            confidence, accuracy = confidences[inside].mean(), rights[inside].mean()
+            row = {"confidence": round(float(confidence), 4), "accuracy": round(float(accuracy), 4)}
+            bins.append({**row, "faces": int(inside.sum())})
+    error = sum(b["faces"] * abs(b["confidence"] - b["accuracy"]) for b in bins)
+    labelled = [v for v in judged if v.on_box in LABELS]
+    return {
+        "expected_calibration_error": round(error / max(len(judged), 1), 4),
+        "bins": bins,
+        "coverage": round(len(labelled) / max(len(judged), 1), 4),
+        "accuracy_of_labelled": share(map(right_on_box, labelled)),
+    }
+
+
+def slices_of(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Return faces and accuracies for each band of each trait."""
+    bands: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        for trait, name in verdict.traits.items():
+            bands.setdefault((trait, name), []).append(verdict)
+    return [
+        {
+            "trait": trait,
+            "band": name,
+            "faces": len(part),
+            "on_box": share(map(right_on_box, part)),
+            "end_to_end": share(map(right_end_to_end, part)),
+        }
+        for (trait, name), part in sorted(bands.items())
+    ]
+
+
+def metrics_of(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return everything that is measured: {parts, calibration, slices}."""
+    parts = parts_of(verdicts)
+    return {
+        "parts": {
+            name: {
+                "on_box": summed_up(confusion(part, lambda v: v.on_box)),
+                "end_to_end": summed_up(confusion(part, lambda v: v.end_to_end)),
+            }
+            for name, part in parts.items()
+        },
+        "calibration": calibration(verdicts),
+        "slices": slices_of(verdicts),
+    }
+
+
 def evaluate(data: Path, split: str, weights: Path, output: Path, min_size: int) -> dict[str, Any]:
     """Judge a split's faces whose annotated short side has at least min_size pixels.
 
-    Writes metrics.json and confusion matrices as PNG into output, prints a table and returns the
-    metrics: {model, split, parts: {name: {on_box, end_to_end}}}.
+    Writes metrics.json and pictures into output: confusion matrices, reliability, accuracy by
+    trait, and a montage of the mistakes. Prints the tables and returns the metrics: {model, split,
+    min_size, parts, calibration, slices}. Raises DatasetError and ModelError.
     """
     samples = [s for s in dataset.read(data) if split in ("all", s.split)]
     samples = [s for s in samples if s.annotated is None or short_side(s.annotated) >= min_size]
     if not samples:
-        raise dataset.DatasetError(
-            f"{data} has no face of at least {min_size} pixels in '{split}'."
-        )
+        raise dataset.DatasetError(f"{data} has no face of {min_size} pixels or more in '{split}'.")
     pipeline = MaskPipeline.load(weights)
-    parts = parts_of(judge(pipeline, samples))
-    matrices = {
-        name: (confusion(part, lambda v: v.on_box), confusion(part, lambda v: v.end_to_end))
-        for name, part in parts.items()
-    }
-    metrics = {
+    verdicts = judge(pipeline, samples)
+    heading: dict[str, Any] = {
         "model": f"{pipeline.card.name} {pipeline.card.version}",
         "split": split,
         "min_size": min_size,
-        "parts": {
-            name: {"on_box": figures_of(on_box), "end_to_end": figures_of(end)}
-            for name, (on_box, end) in matrices.items()
-        },
     }
+    metrics = heading | metrics_of(verdicts)
     output.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    for name in ("human boxes", "all"):
-        if name in matrices:
+    for name, part in parts_of(verdicts).items():
+        if name in {"human boxes", "all"}:
             file = output / f"confusion_{name.replace(' ', '_')}.png"
-            figures.confusion(matrices[name][1], LABELS, ANSWERS, f"End to end, {name}", file)
-    print_table(metrics)
+            matrix = confusion(part, lambda v: v.end_to_end)
+            figures.confusion(matrix, LABELS, ANSWERS, f"End to end, {name}", file)
+    figures.reliability(metrics["calibration"], output / "reliability.png")
+    figures.slices(metrics["slices"], MIN_SLICE, output / "slices.png")
+    wrong = [v for v in verdicts if v.box is not None and not right_on_box(v)]
+    figures.montage(sorted(wrong, key=wrongness, reverse=True)[:WORST], output / "mistakes.jpg")
+    print_tables(metrics)
     return metrics
 
 
-def print_table(metrics: dict[str, Any]) -> None:
-    """Print the parts' accuracies."""
-    table = Table(
+def wrongness(verdict: Verdict) -> float:
+    """Return the probability given to the label that is not the face's, 0..1."""
+    mask = 0.5 if verdict.mask is None else verdict.mask
+    return 1 - mask if LABELS[verdict.sample.label] == "mask" else mask
+
+
+def print_tables(metrics: dict[str, Any]) -> None:
+    """Print the parts' accuracies, the slices' and the calibration."""
+    console = Console(width=120)
+    parts = Table(
         title=f"{metrics['model']}, {metrics['split']}, faces >= {metrics['min_size']} px"
     )
-    table.add_column("part")
-    columns = ("faces", "accuracy", "balanced", "called mask", "accuracy e2e", "balanced e2e")
-    for column in columns:
-        table.add_column(column, justify="right")
+    parts.add_column("part")
+    for column in ("faces", "accuracy", "balanced", "called mask", "accuracy e2e", "balanced e2e"):
+        parts.add_column(column, justify="right")
     for name, part in metrics["parts"].items():
         on_box, end = part["on_box"], part["end_to_end"]
         wrong = on_box["confusion"]["no_mask"]
         called = f"{wrong['mask'] / sum(wrong.values()):.1%}" if sum(wrong.values()) else ""
-        values = [on_box["accuracy"], on_box["balanced_accuracy"]]
-        ends = [end["accuracy"], end["balanced_accuracy"]]
-        shown = [f"{value:.4f}" for value in values], [f"{value:.4f}" for value in ends]
-        table.add_row(name, str(on_box["faces"]), *shown[0], called, *shown[1])
-    table.caption = (
+        shown = [
+            [f"{of[key]:.4f}" for key in ("accuracy", "balanced_accuracy")] for of in (on_box, end)
+        ]
+        parts.add_row(name, str(on_box["faces"]), *shown[0], called, *shown[1])
+    parts.caption = (
         "accuracy: on annotated boxes; e2e: found by our detector and right; "
         "called mask: unmasked faces said to wear one"
     )
-    Console(width=120).print(table)
+    console.print(parts)
+    slices = Table(title=f"Slices of at least {MIN_SLICE} faces")
+    for column in ("trait", "band", "faces", "accuracy", "accuracy e2e"):
+        slices.add_column(column, justify="left" if column in {"trait", "band"} else "right")
+    for row in metrics["slices"]:
+        if row["faces"] >= MIN_SLICE:
+            shares = (f"{row['on_box']:.4f}", f"{row['end_to_end']:.4f}")
+            slices.add_row(row["trait"], row["band"], str(row["faces"]), *shares)
+    console.print(slices)
+    found = metrics["calibration"]
+    console.print(
+        f"Expected calibration error {found['expected_calibration_error']:.4f}; "
+        f"{found['coverage']:.1%} of faces get a label, {found['accuracy_of_labelled']:.4f} of "
+        "these are right."
+    )
 
 
 def main() -> None:

@@ -12,11 +12,10 @@ import keras
 import numpy as np
 import pytest
 
-from model.classifier import WEIGHTS, MaskClassifier
+from model.classifier import MaskClassifier
 from model.faces import YuNet
 from model.images import Image
 from model.training import dataset
-from model.training.evaluate import evaluate
 from model.training.export import TOLERANCE, export, fit_temperature
 from model.training.network import INPUT_SIZE
 from model.training.overlay import COLOURS, draw_mask
@@ -122,15 +121,6 @@ def test_temperature_makes_overconfident_probabilities_honest() -> None:
     temperature = fit_temperature(claimed, labels, np.full(10, 0.1))
     odds = (0.99 / 0.01) ** (1 / temperature)
     assert odds / (1 + odds) == pytest.approx(0.8, abs=0.02)
-
-
-def test_evaluation_counts_what_is_served(pictures: Path, tmp_path: Path) -> None:
-    metrics = evaluate(pictures, "all", WEIGHTS, tmp_path, 20)
-    everything = metrics["parts"]["all"]
-    assert everything["end_to_end"]["faces"] == 80
-    assert everything["end_to_end"]["balanced_accuracy"] > 0.9
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert (tmp_path / "confusion_all.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("module", ["train", "export", "evaluate", "detection", "overlay"])
