@@ -23,6 +23,7 @@ CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SAME_FACE = 0.4  # intersection over union from which a detection is an annotated face
 TRAIN_DETECTION_CONFIDENCE = 0.5
+CORRECTIONS = Path(__file__).parent / "corrections.json"
 VALIDATION_SHARE = 0.1  # of a class folder, which comes without a split of its own
 
 Corners = tuple[float, float, float, float]
@@ -91,9 +92,28 @@ def read_manifest(folder: Path) -> list[Sample]:
     """Read a folder's annotations.json."""
     try:
         rows = json.loads((folder / "annotations.json").read_text())
-        return [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
+        samples = [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{folder / 'annotations.json'} cannot be read: {error!r}") from error
+    return corrected(samples, folder)
+
+
+def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
+    """Replace the labels that were looked at and found wrong, and leave out what is no face.
+
+    corrections.json lists them: {set, image, box, was, is, why}, where `is` is null for what is
+    left out. A correction applies where set, picture, box (to a pixel) and old label agree.
+    """
+    rows = json.loads(CORRECTIONS.read_text())
+    right = {(row["set"], row["image"], tuple(row["box"]), row["was"]): row["is"] for row in rows}
+    kept = []
+    for sample in samples:
+        image = Path(sample.path).relative_to(folder).as_posix()
+        box = tuple(round(v) for v in sample.annotated or ())
+        cls = right.get((sample.source, image, box, sample.cls), sample.cls)
+        if cls is not None:
+            kept.append(replace(sample, cls=cls))
+    return kept
 
 
 def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> Sample:

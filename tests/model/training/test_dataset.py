@@ -1,6 +1,7 @@
 """Data sets of either kind are read, split and cut as promised."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -71,6 +72,31 @@ def test_the_shared_sets_keep_groups_within_a_split(shared: Path) -> None:
         splits.setdefault(sample.group, set()).add(sample.split)
     assert len(samples) > 10_000
     assert all(len(split) == 1 for split in splits.values())
+
+
+def test_wrong_labels_are_corrected_where_everything_agrees(tmp_path: Path) -> None:
+    rows = json.loads(dataset.CORRECTIONS.read_text())
+    relabelled = next(row for row in rows if row["is"] is not None)
+    left_out = next(row for row in rows if row["is"] is None)
+    for row in (relabelled, left_out):
+        folder = tmp_path / row["set"]
+        folder.mkdir(exist_ok=True)
+        box = {"xyxy": row["box"], "cls": row["was"], "origin": "gt"}
+        elsewhere = box | {"xyxy": [v + 2 for v in row["box"]]}
+        picture = {"image": row["image"], "group": "g", "split": "val", "boxes": [box, elsewhere]}
+        (folder / "annotations.json").write_text(json.dumps([picture]))
+        found = [sample.cls for sample in dataset.read(folder)]
+        assert found == [cls for cls in (row["is"], row["was"]) if cls is not None]
+        shutil.rmtree(folder)
+
+
+def test_each_correction_is_of_a_face_that_is_there(shared: Path) -> None:
+    rows = json.loads(dataset.CORRECTIONS.read_text())
+    for row in rows:
+        pictures = json.loads((shared / "data" / row["set"] / "annotations.json").read_text())
+        boxes = next(p["boxes"] for p in pictures if p["image"] == row["image"])
+        found = {(tuple(round(v) for v in box["xyxy"]), box["cls"]) for box in boxes}
+        assert (tuple(row["box"]), row["was"]) in found
 
 
 def test_faces_are_located_by_our_detector(class_folders: Path) -> None:
