@@ -1,137 +1,224 @@
-"""Draw face masks onto unmasked faces, for a balanced data set and for tests."""
+"""Make a data set of unmasked faces: with masks, worn right and wrong, and with what is none."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track
 
 from model.faces import Face, YuNet
-from model.images import Image, ImageError, decode
-from model.training.dataset import SUFFIXES, TRAIN_DETECTION_CONFIDENCE
+from model.images import Image, ImageError, crop, decode
+from model.training.dataset import CLASSES, SUFFIXES, TRAIN_DETECTION_CONFIDENCE
+from model.training.fabrics import COLOURS
+from model.training.masks import Worn, draw_mask, wear_mask
+from model.training.occluders import OCCLUDERS, occlude
 
-COLOURS = {
-    "blue": (158, 196, 218),
-    "white": (232, 233, 230),
-    "green": (156, 199, 178),
-    "pink": (226, 176, 186),
-    "grey": (128, 130, 133),
-    "black": (38, 38, 42),
-    "navy": (36, 48, 84),
-    "red": (150, 42, 46),
+__all__ = ["COLOURS", "KINDS", "Worn", "draw_mask", "make_data_set", "occlude", "wear_mask"]
+
+Draw = Callable[[Image, Face, np.random.Generator], Image]
+
+
+def leave(image: Image, face: Face, random: np.random.Generator) -> Image:
+    """Return the image as it is."""
+    del face, random
+    return image
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What can be made of a face.
+
+    cls: the class folder that it belongs to. draw: how it is made. share: how much of the pictures
+    that are not with_mask it is.
+    """
+
+    cls: str
+    draw: Draw
+    share: float = 0.0
+
+
+KINDS: dict[str, Kind] = {
+    "mask": Kind("with_mask", wear_mask),
+    "plain": Kind("without_mask", leave, 0.3),
+    "under_nose": Kind("incorrect_mask", partial(wear_mask, worn="under_nose"), 0.2),
+    "chin": Kind("incorrect_mask", partial(wear_mask, worn="chin"), 0.15),
+    **{
+        name: Kind("without_mask", partial(occlude, kind=name), 0.35 / len(OCCLUDERS))
+        for name in OCCLUDERS
+    },
 }
-
-# The half of a mask's outline on the person's right, in a face's own coordinates: x in distances
-# between the eyes from the nose outwards, y in distances from the eyes (0) to the mouth (1).
-OUTLINE = ((0.0, 0.33), (-0.35, 0.42), (-0.95, 0.55), (-0.9, 1.05), (-0.55, 1.55), (0.0, 1.75))
-EAR = (-1.25, 0.2)
-PLEATS = (0.75, 0.95, 1.15)
+JPEG_QUALITY = 95
+TILE, COLUMNS, STRIP = 160, 6, 150  # pixels, faces and pixels of a montage's row
 
 
-def to_frame(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the affine transform (2, 3) from a face's own coordinates to the frame's pixels."""
-    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
-    across = landmarks[1] - landmarks[0]
-    return np.stack([across, mouth - eyes, eyes], axis=1).astype(np.float64)
+class OverlayError(ValueError):
+    """No data set can be made so; the message says why."""
 
 
-def placed(
-    points: list[tuple[float, float]], transform: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int32]:
-    """Move points (n, 2) of a face's own coordinates into the frame."""
-    homogeneous = np.column_stack([points, np.ones(len(points))])
-    return np.round(homogeneous @ transform.T).astype(np.int32)
+@dataclass
+class Written:
+    """What has been written: pictures in each class, and some faces of each kind."""
+
+    pictures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+    faces: dict[str, list[Image]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {cls}" for cls, count in self.pictures.items())
 
 
-def draw_mask(image: Image, face: Face, colour: tuple[int, int, int]) -> Image:
-    """Return a copy of a uint8 RGB image whose face wears a mask of an RGB colour.
-
-    The mask follows the face's landmarks and takes on a part of the light on the face below it.
-    Raises ValueError for a face without landmarks.
-    """
-    if face.landmarks is None:
-        raise ValueError("A mask needs the face's landmarks; use detector 'yunet'.")
-    transform = to_frame(face.landmarks)
-    left = list(OUTLINE)
-    right = [(-x, y) for x, y in reversed(OUTLINE[1:-1])]
-    outline = placed(left + right, transform)
-    span = float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
-    cloth = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(cloth, [outline], 255, cv2.LINE_AA)
-    alpha = cv2.GaussianBlur(cloth, (0, 0), max(span / 60, 0.5))[..., None] / 255.0
-
-    light = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), max(span / 8, 1))
-    inside = light[cloth > 0]
-    relative = light / max(float(inside.mean()) if inside.size else 1.0, 1.0)
-    shade = np.clip(0.6 + 0.4 * relative, 0.4, 1.25)[..., None]
-    painted = np.broadcast_to(np.array(colour, np.uint8), image.shape).copy()
-    for y in PLEATS:
-        ends = placed([(-0.8, y), (0.0, y + 0.08), (0.8, y)], transform)
-        darker = tuple(0.82 * c for c in colour)
-        width = max(1, round(span / 40))
-        cv2.polylines(painted, [ends], isClosed=False, color=darker, thickness=width)
-
-    straps = image.copy()
-    for side in (1, -1):
-        strap = placed([(side * OUTLINE[2][0], OUTLINE[2][1]), (side * EAR[0], EAR[1])], transform)
-        cv2.line(straps, strap[0].tolist(), strap[1].tolist(), colour, max(1, round(span / 30)))
-    masked = straps * (1 - alpha) + painted * shade * alpha
-    return np.asarray(np.clip(masked, 0, 255), np.uint8)
+def negatives(random: np.random.Generator) -> Iterator[str]:
+    """Deal the kinds that are no mask for ever, each as often as its share says."""
+    shares = {name: kind.share for name, kind in KINDS.items() if kind.share}
+    owed = {kind: float(random.uniform(0, share)) for kind, share in shares.items()}
+    while True:
+        for kind, share in shares.items():
+            owed[kind] += share
+        kind = max(owed, key=owed.__getitem__)
+        owed[kind] -= 1
+        yield kind
 
 
-def make_data_set(pictures: Path, output: Path, seed: int) -> int:
-    """Write each picture with faces twice, as it is and with masks in random colours.
+def draw(image: Image, faces: list[Face], kind: str, random: np.random.Generator) -> Image:
+    """Return the image with something of one kind drawn on each of its faces."""
+    for face in faces:
+        image = KINDS[kind].draw(image, face, random)
+    return image
 
-    The results are PNG files in output/without_mask and output/with_mask under the same name.
-    Returns how many pictures were written; those without a face or unreadable are named.
-    """
+
+def check(pictures: Path, output: Path) -> None:
+    """Raise OverlayError for folders that no data set can be made from or in."""
+    if not pictures.is_dir():
+        raise OverlayError(f"{pictures} is not a folder.")
+    if output.resolve().is_relative_to(pictures.resolve()):
+        raise OverlayError(f"{output} lies in {pictures}, and would be read the next time.")
+    if any(next((output / cls).glob("*"), None) for cls in CLASSES):
+        raise OverlayError(f"{output} holds pictures already; name another folder, or empty it.")
+
+
+def with_faces(pictures: Path) -> Iterator[tuple[str, Image, list[Face]]]:
+    """Read a folder's pictures, each with a name of its own; those of no use are named aloud."""
     files = sorted(f for f in pictures.rglob("*") if f.suffix.lower() in SUFFIXES)
-    detector, random = YuNet(), np.random.default_rng(seed)
-    for cls in ("with_mask", "without_mask"):
-        (output / cls).mkdir(parents=True, exist_ok=True)
-    written = 0
-    for file in track(files, "Drawing masks"):
+    detector = YuNet()
+    for number, file in enumerate(track(files, "Drawing masks")):
         try:
             image = decode(file.read_bytes())
         except (ImageError, OSError) as error:
             print(f"Left out {file}: {error}")
             continue
         faces = detector.detect(image, TRAIN_DETECTION_CONFIDENCE)
-        if not faces:
+        if faces:
+            yield f"{number:05d}_{file.stem}", image, faces
+        else:
             print(f"Left out {file}: no face found")
+
+
+def make_data_set(pictures: Path, output: Path, seed: int, per_face: int, written: Written) -> None:
+    """Write each picture with faces per_face times with masks and as often without one worn right.
+
+    The results are JPEG files in output/with_mask, /without_mask and /incorrect_mask; all faces of
+    a picture get the same. Pictures that are unreadable or without a face are named and left out.
+    written is kept up to date. Raises OverlayError for folders that cannot be used.
+    """
+    check(pictures, output)
+    try:
+        for cls in CLASSES:
+            (output / cls).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OverlayError(f"{output} cannot be made: {error.strerror}.") from error
+    random = np.random.default_rng(seed)
+    deal = negatives(random)
+    for name, image, faces in with_faces(pictures):
+        for copy in range(per_face):
+            # A mask and its counterpart come in pairs: the set stays balanced however it ends.
+            for kind in ("mask", next(deal)):
+                made = draw(image, faces, kind, random)
+                cls = KINDS[kind].cls
+                save(made, output / cls / f"{name}_{copy}_{kind}.jpg")
+                written.pictures[cls] += 1
+                if len(written.faces[kind]) < COLUMNS:
+                    written.faces[kind].append(crop(made, faces[0].box, 0.4, TILE))
+
+
+def save(image: Image, file: Path) -> None:
+    """Write an RGB image as JPEG. Raises OverlayError where it cannot be written."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    try:
+        file.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OverlayError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def montage(faces: dict[str, list[Image]]) -> Image:
+    """Return a picture with a row of faces for each kind, and its name and label beside them."""
+    rows = []
+    for kind, tiles in faces.items():
+        if not tiles:
             continue
-        masked = image
-        for face in faces:
-            masked = draw_mask(masked, face, list(COLOURS.values())[random.integers(len(COLOURS))])
-        name = "_".join(file.relative_to(pictures).with_suffix(".png").parts)
-        for cls, result in (("without_mask", image), ("with_mask", masked)):
-            cv2.imwrite(str(output / cls / name), cv2.cvtColor(result, cv2.COLOR_RGB2BGR))
-        written += 1
-    return written
+        label = CLASSES[KINDS[kind].cls]
+        row = np.full((TILE, STRIP + COLUMNS * TILE, 3), 255, np.uint8)
+        colour = (0, 110, 40) if label == "mask" else (170, 20, 20)
+        for text, y, size in ((kind, 75, 0.65), (label, 102, 0.55)):
+            where = (10, y)
+            cv2.putText(row, text, where, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+        shown = np.hstack(tiles)
+        row[:, STRIP : STRIP + shown.shape[1]] = shown
+        rows.append(row)
+    return np.vstack(rows)
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 def main() -> None:
     """Parse the command line and make a data set."""
     parser = argparse.ArgumentParser(
         prog="python -m model.training.overlay",
-        description="Make a balanced data set with_mask/ without_mask/ from unmasked faces.",
+        description="Make a balanced data set of unmasked faces: masks worn right in with_mask/, "
+        "under the nose or on the chin in incorrect_mask/, plain faces, scarves, hands, cups, "
+        "bottles, beards, paper and phones in without_mask/; and montage.jpg, to look at.",
         epilog="Example: python -m model.training.overlay --input faces --output runs/synthetic",
     )
     parser.add_argument("--input", type=Path, required=True, help="folder of unmasked faces")
     parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="another one gives other pictures")
+    parser.add_argument(
+        "--per-face",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="how many masked and how many other pictures to make of each (default 2)",
+    )
     args = parser.parse_args()
-    if not args.input.is_dir():
-        sys.exit(f"{args.input} is not a folder.")
-    written = make_data_set(args.input, args.output, args.seed)
-    if not written:
+    if args.seed < 0:
+        parser.error("argument --seed: must be at least 0")
+    written, interrupted = Written(), False
+    try:
+        make_data_set(args.input, args.output, args.seed, args.per_face, written)
+    except OverlayError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        interrupted = True
+    if any(written.pictures.values()):
+        save(montage(written.faces), args.output / "montage.jpg")
+    if interrupted:
+        print(f"Interrupted; until then in {args.output}: {written}.", file=sys.stderr)
+        sys.exit(130)
+    if not any(written.pictures.values()):
         sys.exit(f"No picture with a face in {args.input}.")
-    print(f"{written} pictures each in {args.output}/with_mask and {args.output}/without_mask")
+    print(f"In {args.output}: {written}; have a look at {args.output / 'montage.jpg'}")
 
 
 if __name__ == "__main__":
