@@ -24,6 +24,7 @@ from model.training.train import MARGIN
 FILE = "mask_detector.tflite"
 THRESHOLD = 0.5
 ABSTAINED_SHARE = 0.01  # of the validation faces, those nearest to the threshold
+WIDEST_BAND = 0.3  # from the threshold; an easy validation part would make every doubt uncertain
 MIN_FACE = 12  # pixels; below it a face is a smudge of which no label could be drawn by hand
 TOLERANCE = 1e-4  # between Keras and LiteRT
 COMPARED = 256  # crops at the most on which the two are compared
@@ -56,8 +57,8 @@ def fit_temperature(
 
 
 def abstain_band(masks: npt.NDArray[np.float32], share: float) -> tuple[float, float]:
-    """Return the band around the threshold that holds a share of the given probabilities."""
-    half = float(np.quantile(np.abs(masks - THRESHOLD), share))
+    """Return the band around the threshold with a share of the probabilities, or the widest."""
+    half = min(float(np.quantile(np.abs(masks - THRESHOLD), share)), WIDEST_BAND)
     return round(THRESHOLD - half, 3), round(THRESHOLD + half, 3)
 
 

@@ -16,7 +16,7 @@ from model.classifier import MaskClassifier
 from model.faces import YuNet
 from model.images import Image
 from model.training import dataset
-from model.training.export import TOLERANCE, export, fit_temperature
+from model.training.export import TOLERANCE, abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE
 from model.training.overlay import COLOURS, draw_mask
 from model.training.train import MARGIN, samples_of
@@ -121,6 +121,14 @@ def test_temperature_makes_overconfident_probabilities_honest() -> None:
     temperature = fit_temperature(claimed, labels, np.full(10, 0.1))
     odds = (0.99 / 0.01) ** (1 / temperature)
     assert odds / (1 + odds) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_uncertain_band_holds_its_share_and_is_never_too_wide() -> None:
+    masks = np.concatenate([np.linspace(0.3, 0.7, 10), np.zeros(90)]).astype(np.float32)
+    low, high = abstain_band(masks, 0.06)
+    assert 5 <= ((low < masks) & (masks < high)).sum() <= 7
+    assert low + high == pytest.approx(1)
+    assert abstain_band(np.zeros(100, np.float32), 0.06) == (0.2, 0.8)
 
 
 @pytest.mark.parametrize("module", ["train", "export", "evaluate", "detection", "overlay"])
