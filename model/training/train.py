@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -185,12 +187,22 @@ def main() -> None:
     )
     args = parser.parse_args()
     leave_out = frozenset(args.leave_out)
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         samples = samples_of(args.run, args.data, leave_out)
         train(samples, args.run, args.backbone, args.draws, args.seed)
     except dataset.DatasetError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
+    except BaseException:
+        # TensorFlow makes other errors of a Ctrl-C that reaches it in a callback.
+        if not interrupted.is_set():
+            raise
         sys.exit(f"\nInterrupted. The same command goes on at the last epoch saved in {args.run}.")
 
 

@@ -83,7 +83,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, backbone: Path
     """A run that was interrupted in its first phase and resumed into its second."""
     run = tmp_path_factory.mktemp("run")
     first = train_until(1, run, pictures, backbone)
-    assert "Interrupted. The same command goes on" in first
+    assert "Interrupted. The same command goes on" in first, first
     assert "Traceback" not in first
     before = history_of(run)
     second = train_until(5, run, pictures, backbone)
