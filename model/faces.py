@@ -115,7 +115,8 @@ class YuNet:
             return []
         to_frame = np.array([width / size[0], height / size[1]], np.float32)
         faces = []
-        for row in np.asarray(rows, np.float32):
+        # Of some tiny pictures the network's exponentials overflow.
+        for row in rows[np.isfinite(rows).all(axis=1)]:
             left, top = row[:2] * to_frame
             right, bottom = (row[:2] + row[2:4]) * to_frame
             landmarks = row[4:14].reshape(5, 2) * to_frame

@@ -67,6 +67,11 @@ def test_tiny_and_thin_pictures_are_searched_too(
     assert detector.detect(np.zeros((*size, 3), np.uint8), 0.5) == []
 
 
+def test_strips_on_which_the_network_overflows_are_searched_too(portrait: Image) -> None:
+    for strip in (portrait[14:21, 164:269], portrait[62:76, 25:331], portrait[259:302, 14:345]):
+        assert all(inside(face, strip) for face in YuNet().detect(strip, 0.5))
+
+
 def test_the_same_detector_takes_pictures_of_any_size(
     detector: FaceDetector, portrait: Image
 ) -> None:
