@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ SSD_SHA256 = {
         "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
     ),
 }
+MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror, where right is left
 
 
 class DetectorUnavailable(RuntimeError):
@@ -65,11 +66,20 @@ def ordered(faces: list[Face]) -> list[Face]:
 
 
 class YuNet:
-    """YuNet (Wu et al. 2023) on the frame resized so that its longer side is long_side pixels.
+    """YuNet (Wu et al. 2023), which looks again where its first look leaves doubt.
 
-    A frame without a face, or with one that takes up half of it, is looked at again much smaller:
-    of a face that fills the frame, above all a masked one, YuNet is unsure or sees a part, until
-    it has the size of the faces that the network was trained on.
+    First it looks at the frame resized so that its longer side is long_side pixels. Then
+
+    - at the whole frame much smaller, if it saw no face, or one that takes up half of the frame:
+      of a face that fills the frame, above all a masked one, it is unsure or sees a part, until
+      it has the size of the faces that the network was trained on;
+    - at the part of the frame with the faces that it was unsure of, mirrored and magnified: to
+      the network a mirror image is another picture, and distant faces gain pixels.
+
+    A face seen by several looks keeps the most confident one's box.
+    Figures from DOUBTFUL on: recall at confidence .4 of faces from 20 pixels on 350 training
+    scenes (without the closer look .923) or, where said so, on 70 frames that are each made of
+    four such scenes (.857).
     """
 
     MAX_ENLARGEMENT = 1.5  # more loses close faces, less loses small ones (val: .934, .943 of .945)
@@ -77,6 +87,10 @@ class YuNet:
     CLOSE = 0.5  # of the frame's longer side
     SAME_FACE = 0.3  # intersection over union, as in the network's own non-maximum suppression
     MIN_SIDE = 16  # of the resized frame; below it OpenCV's post-processing returns garbage
+    DOUBTFUL, SURE = 0.2, 0.5  # frames of four: from .1 .920, from .2 .926, from .3 .917
+    MARGIN = 1.0  # of a doubtful face's longer side, so that the network sees what is around it
+    ZOOM = 1.5  # of the first look; 1.18 .935, 1.5 .937, 2 .940 but a third slower
+    MOST_PIXELS = 1.3  # of the first look's, so that both cost at most about 2.5 times the first
 
     def __init__(self, long_side: int = 640) -> None:
         self._long_side = long_side
@@ -90,26 +104,48 @@ class YuNet:
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image with their landmarks, the most confident first."""
-        long_side = min(self._long_side, max(image.shape[:2]) * self.MAX_ENLARGEMENT)
-        faces = self._look(image, min_confidence, long_side)
-        largest = max((face.box.long_side for face in faces), default=None)
-        if largest is None or largest > self.CLOSE * max(image.shape[:2]):
-            faces += self._look(image, min_confidence, self.SECOND_LOOK)
+        frame = max(image.shape[:2])
+        least = min(min_confidence, self.DOUBTFUL)
+        scale = min(self._long_side / frame, self.MAX_ENLARGEMENT)
+        first = self._look(image, least, frame * scale)
+        faces = list(first)
+        largest = max((f.box.long_side for f in first if f.confidence >= self.SURE), default=None)
+        if largest is None or largest > self.CLOSE * frame:
+            faces += self._look(image, least, self.SECOND_LOOK)
+        doubtful = [f for f in first if self.DOUBTFUL <= f.confidence < self.SURE]
+        if doubtful:
+            faces += self._look_closer(image, least, around(image, doubtful, self.MARGIN), scale)
+        if len(faces) > len(first):
             boxes = [(f.box.x, f.box.y, f.box.width, f.box.height) for f in faces]
             scores = [face.confidence for face in faces]
-            kept = cv2.dnn.NMSBoxes(boxes, scores, min_confidence, self.SAME_FACE)
+            kept = cv2.dnn.NMSBoxes(boxes, scores, least, self.SAME_FACE)
             faces = ordered([faces[index] for index in kept])
-        return faces
+        return [face for face in faces if face.confidence >= min_confidence]
 
-    def _look(self, image: Image, min_confidence: float, long_side: float) -> list[Face]:
+    def _look_closer(self, image: Image, least: float, window: Box, scale: float) -> list[Face]:
+        """Return the faces, in the image, of a window of it that was seen at this scale."""
+        height, width = image.shape[:2]
+        share = window.width * window.height / (width * height)
+        # Of a frame that was shrunk every pixel may be looked at.
+        zoom = min((self.MOST_PIXELS / share) ** 0.5 * scale, max(self.ZOOM * scale, 1.0))
+        part = image[window.y : window.y + window.height, window.x : window.x + window.width]
+        found = self._look(part, least, window.long_side * zoom, mirrored=True)
+        return [shifted(face, window.x, window.y) for face in found]
+
+    def _look(
+        self, image: Image, least: float, long_side: float, *, mirrored: bool = False
+    ) -> list[Face]:
+        """Return the faces from confidence least on, seen with the longer side so many pixels."""
         height, width = image.shape[:2]
         scale = long_side / max(height, width)
         size = (round(width * scale), round(height * scale))
         if min(size) < self.MIN_SIDE:
             return []
-        resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        resized = resize(image, size)
+        if mirrored:
+            resized = np.asarray(cv2.flip(resized, 1), np.uint8)
         self._network.setInputSize(size)
-        self._network.setScoreThreshold(min_confidence)
+        self._network.setScoreThreshold(least)
         _, rows = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
         if rows is None:
             return []
@@ -120,9 +156,45 @@ class YuNet:
             left, top = row[:2] * to_frame
             right, bottom = (row[:2] + row[2:4]) * to_frame
             landmarks = row[4:14].reshape(5, 2) * to_frame
+            if mirrored:
+                left, right = width - right, width - left
+                landmarks = landmarks[MIRRORED] * [-1, 1] + [width, 0]
             box = Box.within(image, left, top, right, bottom)
-            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks))
+            confidence = float(np.clip(row[14], 0, 1))
+            faces.append(Face(box, confidence, np.asarray(landmarks, np.float32)))
         return ordered(faces)
+
+
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """Resize an image to (width, height) without the aliases of a mere interpolation.
+
+    First by the whole number that fits, as the mean of pixels, which OpenCV does fast.
+    """
+    height, width = image.shape[:2]
+    times = min(width // size[0], height // size[1])
+    if times > 1:
+        shrunk = (width // times, height // times)
+        image = np.asarray(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def around(image: Image, faces: list[Face], margin: float) -> Box:
+    """Return the box around faces, each widened by a margin of its longer side on every side."""
+    boxes = [(face.box, face.box.long_side * margin) for face in faces]
+    return Box.within(
+        image,
+        left=min(box.x - wider for box, wider in boxes),
+        top=min(box.y - wider for box, wider in boxes),
+        right=max(box.x + box.width + wider for box, wider in boxes),
+        bottom=max(box.y + box.height + wider for box, wider in boxes),
+    )
+
+
+def shifted(face: Face, x: int, y: int) -> Face:
+    """Return a face of a part of the frame whose left upper corner is (x, y), in the frame."""
+    box = replace(face.box, x=face.box.x + x, y=face.box.y + y)
+    landmarks = None if face.landmarks is None else face.landmarks + np.array([x, y], np.float32)
+    return Face(box, face.confidence, landmarks)
 
 
 class Haar:

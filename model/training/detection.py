@@ -20,108 +20,150 @@ from model.faces import DETECTORS, DetectorUnavailable, FaceDetector, Ssd, YuNet
 from model.images import Image, decode
 from model.pipeline import DEFAULT_MIN_CONFIDENCE
 from model.training import dataset
-from model.training.dataset import SAME_FACE, Corners, corners, overlap, short_side
+from model.training.dataset import CLASSES, SAME_FACE, Corners, corners, overlap, short_side
+from model.training.rivals import UltraFace
 
 LEAST_CONFIDENCE = 0.05
 PRECISION = 0.95
+SIZES = (20, 32, 60)  # pixels of a face's short side, from which recall is told
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A face that a person boxed, and whether it wears a mask as it should."""
+
+    box: Corners
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An annotated face, found or not, or a detection that is none.
+
+    confidence: of the detection, 0..1; 0 for a face that was not found. size: the short side in
+    pixels of the face, or of the detection that is none. masked: of a face.
+    """
+
+    confidence: float
+    size: float
+    face: bool
+    masked: bool = False
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A detector's answers over a data set, by falling confidence.
+    """A detector's outcomes over a data set.
 
-    confidences and hits: one of each a detection that counts, shape (n,). faces: how many there
-    were to find. milliseconds: the median of a picture.
+    Wrong detections smaller than min_size count as little as faces that small. milliseconds: of
+    each picture.
     """
 
-    confidences: npt.NDArray[np.float64]
-    hits: npt.NDArray[np.bool_]
-    faces: int
-    milliseconds: float
+    outcomes: Sequence[Outcome]
+    milliseconds: Sequence[float] = ()
 
-    @property
-    def precisions(self) -> npt.NDArray[np.float64]:
-        """The precision down to each detection."""
-        return np.asarray(np.cumsum(self.hits) / np.arange(1, len(self.hits) + 1))
-
-    @property
-    def recalls(self) -> npt.NDArray[np.float64]:
-        """The recall down to each detection."""
-        return np.asarray(np.cumsum(self.hits) / self.faces)
-
-    def average_precision(self) -> float:
+    def average_precision(self, min_size: float) -> float:
         """Return the area under the interpolated precision-recall curve (PASCAL VOC 2010), 0..1."""
-        envelope = np.maximum.accumulate(self.precisions[::-1])[::-1]
-        return float((np.diff(self.recalls, prepend=0.0) * envelope).sum())
+        precisions, recalls = self.precisions_and_recalls(min_size)
+        envelope = np.maximum.accumulate(precisions[::-1])[::-1]
+        return float((np.diff(recalls, prepend=0.0) * envelope).sum())
 
-    def recall_at_precision(self, precision: float) -> float:
+    def recall_at_precision(self, precision: float, min_size: float) -> float:
         """Return the highest recall at which the precision is still reached, 0..1."""
-        return float(self.recalls[self.precisions >= precision].max(initial=0.0))
+        precisions, recalls = self.precisions_and_recalls(min_size)
+        return float(recalls[precisions >= precision].max(initial=0.0))
 
-    def recall_at(self, confidence: float) -> float:
-        """Return the share of faces found with at least this confidence, 0..1."""
-        return float(self.hits[self.confidences >= confidence].sum() / self.faces)
+    def recall(self, confidence: float, min_size: float, *, masked_only: bool = False) -> float:
+        """Return the share of faces found with at least this confidence, 0..1, NaN of none."""
+        faces = [o for o in self.outcomes if o.face and o.size >= min_size]
+        found = [o.confidence >= confidence for o in faces if o.masked or not masked_only]
+        return sum(found) / len(found) if found else float("nan")
+
+    def precisions_and_recalls(
+        self, min_size: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the precision and the recall down to each detection, by falling confidence."""
+        counted = [o for o in self.outcomes if o.size >= min_size]
+        detections = sorted((o for o in counted if o.confidence > 0), key=lambda o: -o.confidence)
+        hits = np.cumsum([o.face for o in detections], dtype=np.float64)
+        faces = max(sum(o.face for o in counted), 1)
+        return hits / np.arange(1, len(detections) + 1), hits / faces
 
 
 def matched(
-    detections: Sequence[tuple[Corners, float]], faces: Sequence[Corners], min_size: float
-) -> list[tuple[float, bool]]:
-    """Return (confidence, whether it is a face) of the detections that count in a picture.
+    detections: Sequence[tuple[Corners, float]], faces: Sequence[Labelled]
+) -> list[Outcome]:
+    """Tell what became of a picture's faces and of the detections that are none.
 
-    The more confident choose first; a second detection of a face is wrong. Faces smaller than
-    min_size, and wrong detections that small, count neither way.
+    The more confident choose first; a second detection of a face is wrong.
     """
     free = set(range(len(faces)))
-    counted = []
+    outcomes: list[Outcome] = []
     for box, confidence in sorted(detections, key=lambda detection: -detection[1]):
-        shares = {i: overlap(box, faces[i]) for i in free}
+        shares = {i: overlap(box, faces[i].box) for i in free}
         best = max(shares, key=shares.__getitem__, default=-1)
-        hit = shares.get(best, 0.0) >= SAME_FACE
-        if hit:
-            free.remove(best)
-        if short_side(faces[best] if hit else box) >= min_size:
-            counted.append((confidence, hit))
-    return counted
+        if shares.get(best, 0.0) < SAME_FACE:
+            outcomes.append(Outcome(confidence, short_side(box), face=False))
+            continue
+        free.remove(best)
+        outcomes.append(outcome_of(faces[best], confidence))
+    return outcomes + [outcome_of(faces[i], 0.0) for i in sorted(free)]
 
 
-def measure(
-    detector: FaceDetector, pictures: Sequence[tuple[Image, list[Corners]]], min_size: float
-) -> Curve:
+def outcome_of(face: Labelled, confidence: float) -> Outcome:
+    """Return the outcome of a face that was found with this confidence, 0 if it was not."""
+    return Outcome(confidence, short_side(face.box), face=True, masked=face.masked)
+
+
+def measure(detector: FaceDetector, pictures: Sequence[tuple[Image, list[Labelled]]]) -> Curve:
     """Run a detector over pictures with their annotated faces."""
-    counted, times = [], []
+    outcomes, times = [], []
     for image, faces in pictures:
         begin = time.perf_counter()
         found = detector.detect(image, LEAST_CONFIDENCE)
         times.append((time.perf_counter() - begin) * 1e3)
-        counted += matched([(corners(f.box), f.confidence) for f in found], faces, min_size)
-    counted.sort(reverse=True)
-    return Curve(
-        confidences=np.array([confidence for confidence, _ in counted]),
-        hits=np.array([hit for _, hit in counted], bool),
-        faces=sum(short_side(face) >= min_size for _, faces in pictures for face in faces),
-        milliseconds=float(np.median(times)),
-    )
+        outcomes += matched([(corners(f.box), f.confidence) for f in found], faces)
+    return Curve(outcomes, times)
 
 
-def pictures_of(data: Path, split: str) -> list[tuple[Image, list[Corners]]]:
+def pictures_of(data: Path, split: str) -> list[tuple[Image, list[Labelled]]]:
     """Read the pictures whose faces were boxed by people; raises DatasetError if there are none."""
-    by_path: dict[str, list[Corners]] = {}
+    by_path: dict[str, list[Labelled]] = {}
     for sample in dataset.read(data):
         if sample.human and sample.annotated and split in ("all", sample.split):
-            by_path.setdefault(sample.path, []).append(sample.annotated)
+            face = Labelled(sample.annotated, CLASSES[sample.cls] == "mask")
+            by_path.setdefault(sample.path, []).append(face)
     if not by_path:
         raise dataset.DatasetError(f"{data} has no faces boxed by people in '{split}'.")
     paths = track(by_path.items(), "Reading pictures")
     return [(decode(Path(path).read_bytes()), faces) for path, faces in paths]
 
 
-def candidates(ssd_folder: Path | None) -> dict[str, Callable[[], FaceDetector]]:
-    """Name the detectors to compare: all kinds, and YuNet at several sizes of the frame."""
-    sizes = {f"yunet {side}": lambda side=side: YuNet(side) for side in (160, 320, 480, 960)}
-    kinds = {**DETECTORS}
-    if ssd_folder:
-        kinds["ssd"] = lambda: Ssd(ssd_folder)
-    return kinds | sizes
+def candidates(weights: Path | None) -> dict[str, Callable[[], FaceDetector]]:
+    """Name the detectors to compare: all kinds, YuNet at several sizes, and what weights holds."""
+    sizes = (160, 320, 480, 800, 960)
+    kinds = DETECTORS | {f"yunet {side}": lambda side=side: YuNet(side) for side in sizes}
+    if weights:
+        kinds |= {"ssd": lambda: Ssd(weights), "ultraface": lambda: UltraFace(weights)}
+    return kinds
+
+
+def row_of(curve: Curve, confidence: float) -> list[str]:
+    """Write a detector's figures, in the order of columns()."""
+    least = SIZES[0]
+    shares = [
+        curve.average_precision(least),
+        curve.recall_at_precision(PRECISION, least),
+        *(curve.recall(confidence, size) for size in SIZES),
+        curve.recall(confidence, least, masked_only=True),
+    ]
+    times = (np.median(curve.milliseconds), np.quantile(curve.milliseconds, 0.95))
+    return [f"{share:.3f}" for share in shares] + [f"{time:.1f}" for time in times]
+
+
+def columns() -> list[str]:
+    """Name what row_of() writes."""
+    recalls = [f">= {size} px" for size in SIZES]
+    return ["AP", "recall at precision .95", *recalls, "masked", "ms", "ms of 95 %"]
 
 
 def main() -> None:
@@ -133,28 +175,34 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--split", choices=("train", "val", "all"), default="val")
-    parser.add_argument("--min-size", type=float, default=20, help="pixels of a face's short side")
-    parser.add_argument("--ssd", type=Path, metavar="FOLDER", help="weights of the res10 network")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=DEFAULT_MIN_CONFIDENCE,
+        help="confidence at which recall is told by size (default %(default)s)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="weights of the res10 SSD and of UltraFace"
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)  # as it is served
     try:
         pictures = pictures_of(args.data, args.split)
     except dataset.DatasetError as error:
         sys.exit(str(error))
-    table = Table(title=f"Faces >= {args.min_size:g} px on {len(pictures)} pictures, {args.split}")
-    at = f"recall at {DEFAULT_MIN_CONFIDENCE}"
-    for column in ("detector", "AP", "recall at precision .95", at, "ms a picture"):
-        table.add_column(column, justify="left" if column == "detector" else "right")
-    for name, make in candidates(args.ssd).items():
+    table = Table(title=f"Faces >= {SIZES[0]} px on {len(pictures)} pictures, {args.split}")
+    table.caption = f"by size and masked: recall at confidence {args.min_confidence:g}"
+    table.add_column("detector")
+    for column in columns():
+        table.add_column(column, justify="right")
+    for name, make in candidates(args.weights).items():
         try:
-            curve = measure(make(), pictures, args.min_size)
+            curve = measure(make(), pictures)
         except DetectorUnavailable as error:
             print(f"{name} left out: {error}")
             continue
-        recall = curve.recall_at_precision(PRECISION)
-        shares = (curve.average_precision(), recall, curve.recall_at(DEFAULT_MIN_CONFIDENCE))
-        table.add_row(name, *(f"{s:.3f}" for s in shares), f"{curve.milliseconds:.1f}")
-    Console(width=100).print(table)
+        table.add_row(name, *row_of(curve, args.min_confidence))
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from model.faces import (
     Haar,
     Ssd,
     YuNet,
+    resize,
     verified,
 )
 from model.images import Box, Image
@@ -107,6 +108,67 @@ def test_a_masked_face_that_fills_the_frame_is_found_whole(portrait: Image, colo
         whole = Box(0, 0, close.shape[1], close.shape[0])
         assert len(faces) == 1
         assert overlap(faces[0].box, whole) > 0.7
+
+
+@pytest.fixture(scope="module", params=[25, 27])
+def crowd(request: pytest.FixtureRequest, portrait: Image) -> tuple[Image, list[Box]]:
+    """Twelve faces, so many pixels wide, in a frame of 1920 x 1080; and where they are."""
+    scale = request.param / 92
+    head = cv2.resize(
+        portrait[20:220, 120:330], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+    )
+    frame = np.full((1080, 1920, 3), 127, np.uint8)
+    boxes = []
+    for x in range(192, 1728, 256):
+        for y in (540, 540 + round(head.shape[0] * 1.3)):
+            frame[y : y + head.shape[0], x : x + head.shape[1]] = head
+            corner = (x + round(58 * scale), y + round(50 * scale))
+            boxes.append(Box(*corner, round(92 * scale), round(108 * scale)))
+    return frame, boxes
+
+
+def test_small_faces_of_a_large_frame_are_each_found_once(crowd: tuple[Image, list[Box]]) -> None:
+    frame, boxes = crowd
+    faces = YuNet().detect(frame, 0.5)
+    assert len(faces) == len(boxes)
+    for box in boxes:
+        assert max(overlap(face.box, box) for face in faces) > 0.5
+
+
+def test_landmarks_lie_in_their_faces_whichever_look_found_them(
+    crowd: tuple[Image, list[Box]],
+) -> None:
+    for face in YuNet().detect(crowd[0], 0.5):
+        assert face.landmarks is not None
+        right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks - (face.box.x, 0)
+        assert 0 <= right_eye[0] < nose[0] < left_eye[0] <= face.box.width
+        assert right_mouth[0] < left_mouth[0]
+        assert face.box.y <= left_eye[1] < nose[1] < left_mouth[1] < face.box.y + face.box.height
+
+
+def test_a_lower_min_confidence_only_adds_faces(crowd: tuple[Image, list[Box]]) -> None:
+    detector = YuNet()
+    every = detector.detect(crowd[0], 0.2)
+    for confidence in (0.4, 0.5, 0.7):
+        found = detector.detect(crowd[0], confidence)
+        assert [f.box for f in found] == [f.box for f in every if f.confidence >= confidence]
+
+
+@pytest.mark.parametrize("brightness", [0.3, 0.1])
+def test_faces_in_the_dark_are_found(
+    masked_portrait: Image, portrait_box: Box, brightness: float
+) -> None:
+    dark = (masked_portrait * brightness).astype(np.uint8)
+    faces = YuNet().detect(dark, 0.5)
+    assert len(faces) == 1
+    assert overlap(faces[0].box, portrait_box) > 0.6
+
+
+def test_resizing_takes_the_mean_of_pixels_that_are_left_out() -> None:
+    stripes = np.zeros((900, 1200, 3), np.uint8)
+    stripes[:, ::3] = 255
+    assert np.abs(resize(stripes, (400, 300)).astype(int) - 85).max() <= 1
+    assert resize(stripes, (777, 333)).shape == (333, 777, 3)
 
 
 def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
