@@ -25,7 +25,7 @@ from model.training.sheets import (
     smooth,
 )
 
-Worn = Literal["right", "under_nose", "chin"]
+Worn = Literal["right", "under_nose", "chin", "eyes"]
 WAYS: tuple[Worn, ...] = get_args(Worn)
 
 
@@ -109,8 +109,9 @@ SHAPES: dict[str, Shape] = {
 class Place:
     """Where a mask lies on the face: its top and bottom and its width.
 
-    flat: from 1, the more the straighter its upper edge; ridge: how high it stands over the
-    cheeks, over the nose a little higher than that itself.
+    slack: by how much the top varies, the bottom a little more than half as much. flat: from 1,
+    the more the straighter its upper edge. ridge: how high it stands over the cheeks, over the
+    nose a little higher than that itself.
     """
 
     top: float
@@ -118,12 +119,14 @@ class Place:
     breadth: float
     flat: float
     ridge: float
+    slack: float
 
 
 PLACES: dict[Worn, Place] = {
-    "right": Place(top=0.28, bottom=1.94, breadth=1.0, flat=1.0, ridge=0.37),
-    "under_nose": Place(top=0.82, bottom=2.0, breadth=0.97, flat=1.6, ridge=0.12),
-    "chin": Place(top=1.36, bottom=2.12, breadth=0.92, flat=1.3, ridge=0.08),
+    "right": Place(top=0.28, bottom=1.94, breadth=1.0, flat=1.0, ridge=0.37, slack=0.04),
+    "under_nose": Place(top=0.77, bottom=2.0, breadth=0.97, flat=1.6, ridge=0.12, slack=0.11),
+    "chin": Place(top=1.33, bottom=2.12, breadth=0.92, flat=1.3, ridge=0.08, slack=0.15),
+    "eyes": Place(top=-0.6, bottom=0.38, breadth=0.95, flat=1.0, ridge=0.1, slack=0.15),
 }
 
 
@@ -147,10 +150,10 @@ def draw_mask(  # noqa: PLR0913
     random = random or np.random.default_rng(0)
     pose = pose_of(face)
     kind = SHAPES[shape]
-    sheet = Sheet.blank(pose, -1.35, -0.3, 1.35, 2.35)
     place = PLACES[worn]
-    top = place.top + random.uniform(-0.03, 0.03)
-    bottom = place.bottom + random.uniform(-0.06, 0.06)
+    top = place.top + random.uniform(-place.slack, place.slack)
+    bottom = place.bottom + random.uniform(-1, 1) * (0.03 + 0.6 * place.slack)
+    sheet = Sheet.blank(pose, -1.35, min(-0.3, top - 0.15), 1.35, 2.45)
     breadth = place.breadth * random.uniform(0.94, 1.02)
     start, end = kind.outline[0][1], kind.outline[-1][1]
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
 
-from model.faces import Face, YuNet
-from model.images import Image, ImageError, crop, decode
-from model.training.dataset import CLASSES, SUFFIXES, TRAIN_DETECTION_CONFIDENCE
+from model.faces import Face
+from model.images import Image, crop
+from model.training.dataset import CLASSES, DatasetError
 from model.training.fabrics import COLOURS
 from model.training.masks import Worn, draw_mask, wear_mask
 from model.training.occluders import OCCLUDERS, occlude
+from model.training.unmasked import Portrait, portraits
 
 __all__ = ["COLOURS", "KINDS", "Worn", "draw_mask", "make_data_set", "occlude", "wear_mask"]
 
@@ -46,9 +46,10 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "mask": Kind("with_mask", wear_mask),
-    "plain": Kind("without_mask", leave, 0.3),
+    "plain": Kind("without_mask", leave, 0.25),
     "under_nose": Kind("incorrect_mask", partial(wear_mask, worn="under_nose"), 0.2),
     "chin": Kind("incorrect_mask", partial(wear_mask, worn="chin"), 0.15),
+    "eyes": Kind("incorrect_mask", partial(wear_mask, worn="eyes"), 0.05),
     **{
         name: Kind("without_mask", partial(occlude, kind=name), 0.35 / len(OCCLUDERS))
         for name in OCCLUDERS
@@ -93,40 +94,23 @@ def draw(image: Image, faces: list[Face], kind: str, random: np.random.Generator
 
 
 def check(pictures: Path, output: Path) -> None:
-    """Raise OverlayError for folders that no data set can be made from or in."""
-    if not pictures.is_dir():
-        raise OverlayError(f"{pictures} is not a folder.")
-    if output.resolve().is_relative_to(pictures.resolve()):
-        raise OverlayError(f"{output} lies in {pictures}, and would be read the next time.")
+    """Raise OverlayError for an output in which no data set can be made of the pictures."""
+    folder = pictures if pictures.is_dir() else pictures.parent  # of an annotations.json
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise OverlayError(f"{output} lies in {folder}, and would be read the next time.")
     if any(next((output / cls).glob("*"), None) for cls in CLASSES):
         raise OverlayError(f"{output} holds pictures already; name another folder, or empty it.")
 
 
-def with_faces(pictures: Path) -> Iterator[tuple[str, Image, list[Face]]]:
-    """Read a folder's pictures, each with a name of its own; those of no use are named aloud."""
-    files = sorted(f for f in pictures.rglob("*") if f.suffix.lower() in SUFFIXES)
-    detector = YuNet()
-    for number, file in enumerate(track(files, "Drawing masks")):
-        try:
-            image = decode(file.read_bytes())
-        except (ImageError, OSError) as error:
-            print(f"Left out {file}: {error}")
-            continue
-        faces = detector.detect(image, TRAIN_DETECTION_CONFIDENCE)
-        if faces:
-            yield f"{number:05d}_{file.stem}", image, faces
-        else:
-            print(f"Left out {file}: no face found")
-
-
-def make_data_set(pictures: Path, output: Path, seed: int, per_face: int, written: Written) -> None:
+def make_data_set(
+    pictures: Iterable[Portrait], output: Path, seed: int, per_face: int, written: Written
+) -> None:
     """Write each picture with faces per_face times with masks and as often without one worn right.
 
     The results are JPEG files in output/with_mask, /without_mask and /incorrect_mask; all faces of
-    a picture get the same. Pictures that are unreadable or without a face are named and left out.
-    written is kept up to date. Raises OverlayError for folders that cannot be used.
+    a picture get the same. written is kept up to date. Raises OverlayError if they cannot be
+    written.
     """
-    check(pictures, output)
     try:
         for cls in CLASSES:
             (output / cls).mkdir(parents=True, exist_ok=True)
@@ -134,7 +118,7 @@ def make_data_set(pictures: Path, output: Path, seed: int, per_face: int, writte
         raise OverlayError(f"{output} cannot be made: {error.strerror}.") from error
     random = np.random.default_rng(seed)
     deal = negatives(random)
-    for name, image, faces in with_faces(pictures):
+    for name, image, faces in pictures:
         for copy in range(per_face):
             # A mask and its counterpart come in pairs: the set stays balanced however it ends.
             for kind in ("mask", next(deal)):
@@ -191,7 +175,18 @@ def main() -> None:
         "bottles, beards, paper and phones in without_mask/; and montage.jpg, to look at.",
         epilog="Example: python -m model.training.overlay --input faces --output runs/synthetic",
     )
-    parser.add_argument("--input", type=Path, required=True, help="folder of unmasked faces")
+    parser.add_argument(
+        "--input",
+        type=Path,
+        required=True,
+        help="folder of unmasked faces, or a data set, of which the faces without_mask are taken",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "all"),
+        default="all",
+        help="of which part of a data set (default all)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--seed", type=int, default=1, help="another one gives other pictures")
     parser.add_argument(
@@ -206,8 +201,10 @@ def main() -> None:
         parser.error("argument --seed: must be at least 0")
     written, interrupted = Written(), False
     try:
-        make_data_set(args.input, args.output, args.seed, args.per_face, written)
-    except OverlayError as error:
+        found = portraits(args.input, args.split)
+        check(args.input, args.output)
+        make_data_set(found, args.output, args.seed, args.per_face, written)
+    except (OverlayError, DatasetError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         interrupted = True

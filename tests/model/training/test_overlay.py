@@ -1,5 +1,6 @@
 """The overlay draws masks where they are worn, what is none of them, and makes a data set of it."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ COVERED = {
     "right": [False, False, True, True, True, True, True],
     "under_nose": [False, False, False, True, True, True, True],
     "chin": [False, False, False, False, False, False, True],
+    "eyes": [True, True, False, False, False, False, False],
 }
 NOWHERE_NEAR_THE_NOSE = {"scarf", "beard", "cup", "bottle", "paper"}
 
@@ -88,7 +90,7 @@ def test_what_is_no_mask_leaves_the_eyes_and_is_labelled_so(
 def test_a_mask_not_worn_right_is_labelled_no_mask() -> None:
     labels = {kind: dataset.CLASSES[made.cls] for kind, made in KINDS.items()}
     assert [kind for kind, label in labels.items() if label == "mask"] == ["mask"]
-    assert {"plain", "under_nose", "chin", *overlay.OCCLUDERS} < labels.keys()
+    assert {"plain", "under_nose", "chin", "eyes", *overlay.OCCLUDERS} < labels.keys()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +177,7 @@ def test_a_turned_nose_is_covered_as_a_straight_one(
         masked = draw_mask(portrait, turned, (40, 120, 60), worn=worn, shape=shape)
         _, _, nose, *_, mouth, _ = covered(portrait, masked, turned)
         assert nose == (worn == "right")
-        assert mouth == (worn != "chin")
+        assert mouth == (worn in {"right", "under_nose"})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -352,6 +354,117 @@ def test_the_seed_decides_about_the_data_set(tmp_path: Path, faces: Path) -> Non
     assert written["one"] != written["two"]
 
 
+@pytest.fixture
+def crowd(tmp_path: Path, portrait: Image, masked_portrait: Image) -> Path:
+    """A data set: in each part two unmasked faces to either side of a masked one, and a wall."""
+    folder = tmp_path / "crowd"
+    folder.mkdir()
+    people = [person[:250, 160:290] for person in (portrait, masked_portrait, portrait)]
+    scene = np.hstack(people)
+    boxes = [
+        {"xyxy": [130 * i + 18, 70, 130 * i + 110, 178], "cls": cls, "origin": "gt"}
+        for i, cls in enumerate(("without_mask", "with_mask", "without_mask"))
+    ]
+    wall = {"xyxy": [10, 10, 90, 90], "cls": "without_mask", "origin": "gt"}
+    rows = []
+    for part, shade in (("train", 0), ("val", 1)):
+        cv2.imwrite(str(folder / f"{part}.png"), cv2.cvtColor(scene, cv2.COLOR_RGB2BGR) - shade)
+        cv2.imwrite(str(folder / f"wall_{part}.png"), np.full((100, 100, 3), 128, np.uint8))
+        for name, found in ((part, boxes), (f"wall_{part}", [wall])):
+            rows.append({"image": f"{name}.png", "group": name, "split": part, "boxes": found})
+    (folder / "annotations.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.mark.parametrize("split", ["train", "val", "all"])
+def test_of_a_data_set_each_unmasked_face_of_a_split_is_cut_out(
+    tmp_path: Path, crowd: Path, split: str
+) -> None:
+    output, parts = tmp_path / "made", ["train", "val"] if split == "all" else [split]
+    process = run("--input", crowd, "--output", output, "--split", split, "--per-face", 1)
+    assert process.returncode == 0, process.stderr
+    files = sorted(output.glob("*/*.jpg"))
+    assert len(files) == 4 * len(parts)
+    assert len({file.name for file in files}) == len(files)
+    assert {file.stem.split("_")[1] for file in files} == set(parts)
+    said = "".join(process.stdout.split())
+    for part in parts:
+        assert f"Leftoutafacein{crowd}/wall_{part}.png:notfound,ornotalone" in said
+    for file in files:
+        image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        (face,) = YuNet().detect(image, dataset.TRAIN_DETECTION_CONFIDENCE)
+        assert face.box.width > 75
+        assert 140 < image.shape[1] <= 148  # from the picture's edge to where the neighbour begins
+        assert 108 * 1.6 < image.shape[0] < 108 * 2.2 + 2
+
+
+@pytest.mark.parametrize("given", ["crowd", "crowd/annotations.json"])
+def test_a_data_set_is_left_as_it_is(tmp_path: Path, crowd: Path, given: str) -> None:
+    before = sorted(crowd.rglob("*"))
+    process = run("--input", tmp_path / given, "--output", crowd / "made")
+    assert process.returncode == 1
+    assert "would be read the next time" in process.stderr
+    assert sorted(crowd.rglob("*")) == before
+
+
+def test_hugging_people_are_told_apart(tmp_path: Path, crowd: Path) -> None:
+    """Where boxes overlap, nothing is cut off the face, and as little of the other is left."""
+    file = crowd / "annotations.json"
+    rows = json.loads(file.read_text())
+    rows[0]["boxes"][1]["xyxy"][0] = 100
+    file.write_text(json.dumps(rows[:1]))
+    process = run("--input", crowd, "--output", tmp_path / "made", "--per-face", 1)
+    assert process.returncode == 0, process.stderr
+    left = cv2.imread(str(next((tmp_path / "made" / "with_mask").glob("00000_*"))))
+    assert left is not None
+    assert left.shape[1] == 110
+
+
+def test_a_face_in_the_background_that_nobody_boxed_is_left_outside(
+    tmp_path: Path, portrait: Image
+) -> None:
+    scene = np.full((2000, 2000, 3), 128, np.uint8)  # so large that it is not seen at first
+    scene[:250, 150:300] = portrait[:250, 150:300]
+    scene[20:56, 300:332] = cv2.resize(portrait[40:210, 150:300], (32, 36))
+    (tmp_path / "set").mkdir()
+    cv2.imwrite(str(tmp_path / "set" / "a.png"), cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))
+    box = {"xyxy": [178, 70, 270, 178], "cls": "without_mask", "origin": "gt"}
+    row = {"image": "a.png", "group": "a", "split": "val", "boxes": [box]}
+    (tmp_path / "set" / "annotations.json").write_text(json.dumps([row]))
+    process = run("--input", tmp_path / "set", "--output", tmp_path / "made")
+    assert process.returncode == 0, process.stderr
+    for file in (tmp_path / "made").glob("*/*.jpg"):
+        assert cv2.imread(str(file)).shape[1] == pytest.approx(92 * 1.6, abs=2)
+
+
+def test_of_class_folders_the_largest_face_of_a_picture_is_cut_out(
+    tmp_path: Path, portrait: Image, masked_portrait: Image
+) -> None:
+    small = cv2.resize(portrait[:256, 128:384], (128, 128), interpolation=cv2.INTER_AREA)
+    scene = np.hstack([cv2.copyMakeBorder(small, 0, 128, 0, 0, 1), portrait[:256, 100:340]])
+    for cls, image in (("without_mask", scene), ("with_mask", masked_portrait)):
+        (tmp_path / "set" / cls).mkdir(parents=True)
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(tmp_path / "set" / cls / "a.png"), bgr)
+    process = run("--input", tmp_path / "set", "--output", tmp_path / "made")
+    assert process.returncode == 0, process.stderr
+    samples = dataset.read(tmp_path / "made")
+    assert len(samples) == 4
+    for sample in samples:
+        image = cv2.cvtColor(cv2.imread(sample.path), cv2.COLOR_BGR2RGB)
+        (face,) = YuNet().detect(image, dataset.TRAIN_DETECTION_CONFIDENCE)
+        assert face.box.width > 75
+
+
+def test_a_split_without_an_unmasked_face_is_said(tmp_path: Path, crowd: Path) -> None:
+    rows = json.loads((crowd / "annotations.json").read_text())
+    (crowd / "annotations.json").write_text(json.dumps(rows[:2]))
+    process = run("--input", crowd, "--output", tmp_path / "made", "--split", "val")
+    assert process.returncode == 1
+    assert f"{crowd} has no face without a mask in 'val'" in process.stderr
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.usefixtures("faces")
 def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     (tmp_path / "full" / "with_mask").mkdir(parents=True)
@@ -367,6 +480,8 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
         ("faces", "made", ["--per-face", "0"], "must be at least 1"),
         ("faces", "made", ["--per-face", "many"], "invalid"),
         ("faces", "made", ["--seed", "-1"], "--seed"),
+        ("faces", "made", ["--split", "val"], "faces is no data set, and has no split 'val'"),
+        ("faces", "made", ["--split", "some"], "invalid choice"),
     ):
         process = run("--input", tmp_path / source, "--output", tmp_path / output, *more)
         assert process.returncode in {1, 2}
@@ -380,13 +495,13 @@ def test_an_interruption_leaves_a_balanced_set_and_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pictures = overlay.with_faces
+    pictures = overlay.portraits
 
-    def interrupted(folder: Path) -> Iterator[tuple[str, Image, list[Face]]]:
-        yield next(pictures(folder))
+    def interrupted(folder: Path, split: str) -> Iterator[tuple[str, Image, list[Face]]]:
+        yield next(pictures(folder, split))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(overlay, "with_faces", interrupted)
+    monkeypatch.setattr(overlay, "portraits", interrupted)
     arguments = ["overlay", "--input", str(faces), "--output", str(tmp_path / "made")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:

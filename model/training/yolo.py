@@ -1,0 +1,83 @@
+"""Read YOLO folders: images/ and labels/, and the names of the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import track
+
+from model.images import ImageError, decode
+from model.training.formats import (
+    PARTS,
+    Corners,
+    DatasetError,
+    Picture,
+    class_of,
+    four,
+    named,
+    part_of,
+    text,
+    walk,
+    with_area,
+)
+
+NAMES_FILES = {"classes.txt", "obj.names"}
+
+
+def read(folder: Path) -> list[Picture]:
+    """Read the pictures in a folder's images/ that its labels/ label; empty if it has none.
+
+    Raises DatasetError.
+    """
+    files = walk(folder)
+    labels = [
+        file
+        for file in files
+        if file.suffix.lower() == ".txt"
+        and file.name.lower() not in NAMES_FILES
+        and "labels" in (part.lower() for part in file.relative_to(folder).parts[:-1])
+    ]
+    if not labels:
+        return []
+    names, pictures, found = read_names(folder, files), named(folder, files), []
+    for file in track(labels, "Reading labels"):
+        part = part_of(folder, file)
+        path = pictures.get((part, file.stem))
+        if path is None:
+            print(f"Left out {file}: its picture is not there")
+            continue
+        try:
+            height, width = decode(path.read_bytes()).shape[:2]
+        except ImageError as error:
+            print(f"Left out {path}: {error}")
+            continue
+        lines = [line for line in text(file).splitlines() if line.strip()]
+        faces = [face_of(line, names, (width, height), file) for line in lines]
+        found.append(Picture(path, tuple(with_area(faces, file)), PARTS.get(part)))
+    return found
+
+
+def read_names(folder: Path, files: list[Path]) -> dict[str, str]:
+    """Return the class names by their numbers, as written in the labels. Raises DatasetError."""
+    for file in files:
+        if file.name.lower() in NAMES_FILES:
+            return {str(i): name for i, name in enumerate(text(file).splitlines())}
+    raise DatasetError(
+        f"{folder} has YOLO labels and no classes.txt: write the class names into one, a name a "
+        "line, in the order of their numbers (data.yaml is not read)."
+    )
+
+
+def face_of(
+    line: str, names: dict[str, str], size: tuple[int, int], file: Path
+) -> tuple[str, Corners]:
+    """Return class and box of a label, 'number cx cy width height' in shares of the size."""
+    number, *rest = line.split()
+    if number not in names:
+        raise DatasetError(f"{file} has class {number}; there are names for 0 to {len(names) - 1}.")
+    x, y, w, h = four(rest, file)
+    if not all(0 <= share <= 1.01 for share in (x, y, w, h)):  # rounding passes
+        raise DatasetError(f"{file} is damaged: '{line}' is no box in shares of the picture.")
+    width, height = size
+    box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    return class_of(names[number], file), box
