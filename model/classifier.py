@@ -28,7 +28,8 @@ class ModelCard:
 
     margin widens a face's box before it is cut; threshold is the probability of `mask` from
     which the answer is `mask`; between the two ends of abstain it is `uncertain`, as it is for a
-    face whose short side has fewer than min_face pixels. temperature divides the logits.
+    face whose short side has fewer than min_face pixels or whose quality.sharpness() is below
+    min_sharpness. temperature divides the logits.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelCard:
     temperature: float
     abstain: tuple[float, float]
     min_face: int
+    min_sharpness: float
 
     @property
     def version(self) -> str:

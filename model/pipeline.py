@@ -14,12 +14,13 @@ import numpy as np
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.faces import DETECTORS, DetectorUnavailable, Face, FaceDetector
 from model.images import Box, Image, crop, decode
+from model.quality import sharpness
 
 Label = Literal["mask", "no_mask", "uncertain"]
 DetectorName = Literal["yunet", "haar", "ssd"]
 
 DEFAULT_DETECTOR: DetectorName = "yunet"
-DEFAULT_MIN_CONFIDENCE = 0.5
+DEFAULT_MIN_CONFIDENCE = 0.45
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,14 @@ class Analysis:
     timings_ms: dict[str, float]
 
 
-def label_of(card: ModelCard, box: Box, mask: float) -> Label:
-    """Turn a probability of mask into a label; uncertain where the card says so."""
+def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
+    """Turn a probability of mask into a label; uncertain where the card says so.
+
+    detail is the face's quality.sharpness().
+    """
     low, high = card.abstain
-    if low < mask < high or box.short_side < card.min_face:
+    unfit = box.short_side < card.min_face or detail < card.min_sharpness
+    if unfit or low < mask < high:
         return "uncertain"
     return "mask" if mask >= card.threshold else "no_mask"
 
@@ -125,10 +130,11 @@ class MaskPipeline:
         card = self.card
         crops = [crop(image, face.box, card.margin, card.input_size) for face in faces]
         masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
-        return [
-            Judgement(face, label_of(card, face.box, float(mask)), float(mask))
-            for face, mask in zip(faces, masks, strict=True)
-        ]
+        judgements = []
+        for face, mask in zip(faces, map(float, masks), strict=True):
+            label = label_of(card, face.box, sharpness(image, face.box), mask)
+            judgements.append(Judgement(face, label, mask))
+        return judgements
 
 
 @contextmanager

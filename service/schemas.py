@@ -136,6 +136,7 @@ class ModelBody(BaseModel):
     temperature: float
     abstain: list[Share]
     min_face: int
+    min_sharpness: float
     detectors: list[str]
 
 

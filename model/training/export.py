@@ -7,9 +7,11 @@ import hashlib
 import json
 import math
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +19,23 @@ import tensorflow as tf
 from rich.progress import track
 
 from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
+from model.faces import Face
+from model.images import Box, Image, decode
+from model.pipeline import MaskPipeline
+from model.quality import sharpness
 from model.training import dataset
-from model.training.network import INPUT_SIZE
-from model.training.train import MARGIN
+from model.training.dataset import Sample, nonempty
+from model.training.recipes import RECIPES
 
 FILE = "mask_detector.tflite"
 THRESHOLD = 0.5
 ABSTAINED_SHARE = 0.01  # of the validation faces, those nearest to the threshold
 WIDEST_BAND = 0.3  # from the threshold; an easy validation part would make every doubt uncertain
 MIN_FACE = 12  # pixels; below it a face is a smudge of which no label could be drawn by hand
+BLURS = (0.0, 0.04, 0.08, 0.12, 0.17, 0.24)  # sigmas of a Gaussian, in short sides of the face
+RIGHT_ENOUGH = 0.9  # of the labels given to blurred faces
+TOO_BLURRED = 0.01  # of the validation faces from MIN_CLEAR pixels on, at the most
+MIN_CLEAR = 20
 TOLERANCE = 1e-4  # between Keras and LiteRT
 COMPARED = 256  # crops at the most on which the two are compared
 
@@ -34,9 +44,9 @@ class ExportError(RuntimeError):
     """The network cannot be exported."""
 
 
-def convert(model: keras.Model) -> bytes:
-    """Convert a Keras model to a LiteRT file that takes one uint8 crop at a time."""
-    one = keras.Input(batch_shape=(1, INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8")
+def convert(model: keras.Model, size: int) -> bytes:
+    """Convert a Keras model to a LiteRT file that takes one uint8 crop (size, size, 3)."""
+    one = keras.Input(batch_shape=(1, size, size, 3), dtype="uint8")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(one, model(one)))
     return bytes(converter.convert())
 
@@ -62,6 +72,69 @@ def abstain_band(masks: npt.NDArray[np.float32], share: float) -> tuple[float, f
     return round(THRESHOLD - half, 3), round(THRESHOLD + half, 3)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A label given to a face: how sharp the face was, whether it was right, what it weighs."""
+
+    sharpness: float
+    right: bool
+    weight: float
+
+
+def blurred(image: Image, box: Box, sigma: float) -> tuple[Image, Box]:
+    """Cut a face with its surroundings and blur it; sigma is in short sides of the box.
+
+    Returns the blurred RGB image and the face's box in it.
+    """
+    reach = box.long_side
+    left, top = max(box.x - reach, 0), max(box.y - reach, 0)
+    around = image[top : box.y + box.height + reach, left : box.x + box.width + reach]
+    if sigma:
+        around = np.asarray(cv2.GaussianBlur(around, (0, 0), sigma * box.short_side), np.uint8)
+    return around, Box(box.x - left, box.y - top, box.width, box.height)
+
+
+def blur_trials(
+    pipeline: MaskPipeline, samples: Sequence[Sample]
+) -> tuple[list[Trial], list[float]]:
+    """Judge each face at each of BLURS as it would be served.
+
+    Returns the labels that were given, `uncertain` being none, and the sharpness as they are of
+    the faces from MIN_CLEAR pixels on.
+    """
+    trials, clear = [], []
+    weights = dataset.sampling_weights(samples)
+    for sample, weight in zip(track(samples, "Blurring validation"), weights, strict=True):
+        image = decode(Path(sample.path).read_bytes())
+        corners = sample.detected or sample.annotated
+        if corners is None:
+            continue
+        for sigma in BLURS:
+            face, box = blurred(image, nonempty(image, corners), sigma)
+            label, detail = pipeline.judge(face, [Face(box, 1.0)])[0].label, sharpness(face, box)
+            if label in LABELS:
+                trials.append(Trial(detail, label == LABELS[sample.label], weight))
+            if not sigma and box.short_side >= MIN_CLEAR:
+                clear.append(detail)
+    return trials, clear
+
+
+def least_sharpness(trials: Sequence[Trial], clear: Sequence[float]) -> float:
+    """Return the sharpness below which a label is right less than RIGHT_ENOUGH of the time.
+
+    It is where an isotonic fit of right labels over sharpness passes RIGHT_ENOUGH (Barlow et al.
+    1972): the cut below which the labels fall short of that share by most. Never so high that more
+    than TOO_BLURRED of the clear faces lie below; 0 where no label falls short.
+    """
+    ordered = sorted(trials, key=lambda trial: trial.sharpness)
+    surplus = np.cumsum([0.0] + [t.weight * (t.right - RIGHT_ENOUGH) for t in ordered])
+    cut = int(np.argmin(surplus))  # so many labels lie below
+    limits = [ordered[min(cut, len(ordered) - 1)].sharpness if cut else 0.0]
+    if clear:
+        limits.append(float(np.quantile(clear, TOO_BLURRED, method="lower")))
+    return math.floor(min(limits) * 1e4) / 1e4
+
+
 def export(run: Path, output: Path) -> ModelCard:
     """Export run/best.keras to output and check that both give the same answers.
 
@@ -72,21 +145,24 @@ def export(run: Path, output: Path) -> ModelCard:
         raise ExportError(f"{run} holds no best.keras. Train first: python -m model.training.train")
     model = keras.saving.load_model(run / "best.keras")
     samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
-    crops = [dataset.cut(s, MARGIN, INPUT_SIZE) for s in track(samples, "Cutting validation")]
-    weights = convert(model)
+    recipe = RECIPES[json.loads((run / "state.json").read_text())["recipe"]]
+    size = recipe.phases[-1].size
+    crops = [dataset.cut(s, recipe.margin, size) for s in track(samples, "Cutting validation")]
+    weights = convert(model, size)
     output.mkdir(parents=True, exist_ok=True)
     (output / FILE).write_bytes(weights)
     card = ModelCard(
-        name=f"mobilenetv2-{INPUT_SIZE}",
+        name=f"mobilenetv2-{size}",
         file=FILE,
         sha256=hashlib.sha256(weights).hexdigest(),
         labels=LABELS,
-        input_size=INPUT_SIZE,
-        margin=MARGIN,
+        input_size=size,
+        margin=recipe.margin,
         threshold=THRESHOLD,
         temperature=1.0,
         abstain=(THRESHOLD, THRESHOLD),
         min_face=MIN_FACE,
+        min_sharpness=0.0,
     )
     write(card, output)
     classifier = MaskClassifier.load(output)
@@ -101,7 +177,10 @@ def export(run: Path, output: Path) -> ModelCard:
     temperature = fit_temperature(exported, labels, dataset.sampling_weights(samples))
     masks = calibrated(exported, temperature)[:, LABELS.index("mask")]
     band = abstain_band(masks, ABSTAINED_SHARE)
-    card = ModelCard(**asdict(card) | {"temperature": temperature, "abstain": band})
+    card = replace(card, temperature=temperature, abstain=band)
+    write(card, output)
+    pipeline = MaskPipeline({}, MaskClassifier.load(output))
+    card = replace(card, min_sharpness=least_sharpness(*blur_trials(pipeline, samples)))
     write(card, output)
     return card
 
@@ -126,7 +205,10 @@ def main() -> None:
     except (ExportError, dataset.DatasetError) as error:
         sys.exit(str(error))
     print(f"{args.output / FILE} version {card.version}, temperature {card.temperature}")
-    print(f"uncertain between {card.abstain[0]} and {card.abstain[1]}")
+    print(
+        f"uncertain between {card.abstain[0]} and {card.abstain[1]}, below {card.min_face} pixels "
+        f"and below a sharpness of {card.min_sharpness}"
+    )
 
 
 if __name__ == "__main__":

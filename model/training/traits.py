@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.images import Box, Image, crop
+from model.quality import sharpness
 from model.training.dataset import Sample
 
 SIZES = (0, 20, 32, 60, 120, math.inf)  # pixels of the box's short side
-SHARPNESS = {"blurred": 60.0, "middling": 400.0, "sharp": math.inf}
+SHARPNESS = {"blurred": 0.5, "middling": 0.9, "sharp": math.inf}  # quality.sharpness()
 BRIGHTNESS = {"dark": 70.0, "middling": 160.0, "bright": math.inf}  # mean luminance, 0..255
 # Individual typology angle in degrees (Chardon et al. 1991), from dark to light skin.
 SKIN = {
@@ -25,29 +26,51 @@ SKIN = {
     "very light": math.inf,
 }
 TURNED = 0.25  # the nose tip's distance from between the eyes, in distances between the eyes
-VIEW = 64  # pixels at which blur is judged, so that it does not depend on the face's size
+OCCLUDED_SETS = {"smoker": "hand, cup or cigarette"}  # as said of the whole set
+VIEW = 64  # pixels at which a face is looked at
 
 
 def of(
     image: Image, box: Box, landmarks: npt.NDArray[np.float32] | None, sample: Sample
 ) -> dict[str, str]:
-    """Name the band of each property of a face: size, sharpness, brightness, skin, pose, mask.
+    """Name the band of each property of a face, by the property.
 
     Skin is read from the forehead by the light that fell on it, so it tells groups of pictures
-    apart rather than people. Pose needs landmarks; a mask's colour is given for worn masks only.
+    apart rather than people. Pose needs landmarks, which come with a detected face only. The
+    colour of a mask is named for masks worn right.
     """
     view = crop(image, box, 0.0, VIEW)
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
-    named = {
+    named = of_set(sample) | {
         "size": size_band(box.short_side),
-        "sharpness": band(float(cv2.Laplacian(grey, cv2.CV_64F).var()), SHARPNESS),
+        "sharpness": band(sharpness(image, box), SHARPNESS),
         "brightness": band(float(grey.mean()), BRIGHTNESS),
         "skin": band(typology_angle(view[8:18, 20:44]), SKIN),
-        "pose": "unknown" if landmarks is None else pose(landmarks),
     }
+    if landmarks is not None:
+        named["pose"] = pose(landmarks)
     if sample.cls == "with_mask":
         named["mask"] = colour_name(view[38:58, 18:46])
     return named
+
+
+def of_set(sample: Sample) -> dict[str, str]:
+    """Name what is known of a face nobody has seen: its source, and its occluder.
+
+    An occluder is that of a set known to be full of one; no set says it face by face.
+    """
+    named = {"source": sample.source}
+    if sample.source in OCCLUDED_SETS:
+        named["occluder"] = OCCLUDED_SETS[sample.source]
+    return named
+
+
+def place(trait: str, name: str) -> tuple[str, int, str]:
+    """Return what sorts the bands of a trait, from small, dark or blurred on."""
+    sizes = [size_band(int(low)) for low in SIZES[:-1]]
+    order = {"size": sizes, "sharpness": SHARPNESS, "brightness": BRIGHTNESS, "skin": SKIN}
+    names = list(order.get(trait, ()))
+    return trait, names.index(name) if name in names else len(names), name
 
 
 def band(value: float, bounds: dict[str, float]) -> str:

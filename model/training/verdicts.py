@@ -1,97 +1,178 @@
-"""Judge labelled faces as they are served, and note what kind of face each one is."""
+"""Hold what was answered against labelled faces, and note what kind of face each one is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from rich.progress import track
 
+from model.classifier import LABELS
 from model.faces import Face
-from model.images import Box, Image, ImageError
-from model.pipeline import Judgement, MaskPipeline
+from model.images import Box, Image, ImageError, decode
+from model.pipeline import MaskPipeline
 from model.training import traits
-from model.training.dataset import SAME_FACE, Sample, corners, nonempty, overlap
+from model.training.dataset import SAME_FACE, Corners, Sample, corners, nonempty, overlap
 
 NOT_FOUND = "not found"
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a system said of one face that it found.
+
+    box: pixels of the upright picture. label: one of LABELS or UNCERTAIN. mask: the probability of
+    mask, 0..1, None of a system that gives none. landmarks: see model.faces.Face.
+    """
+
+    box: Corners
+    label: str
+    mask: float | None = None
+    landmarks: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A labelled face and what was answered.
 
-    on_box: the label given on the annotated box, mask: the probability of mask there, 0..1, None
-    if the picture could not be judged. end_to_end: the label of the detection of this face, or
-    NOT_FOUND. box: where it was judged. traits: see traits.of().
+    end_to_end: the label of the detection of this face, or NOT_FOUND; found_mask: the probability
+    of mask there. on_box: the label given on the annotated box, None of a system whose detections
+    alone are known; mask: the probability of mask there. Probabilities are 0..1, None where there
+    was none. box: where it was judged. traits: see traits.of().
     """
 
     sample: Sample
-    on_box: str
     end_to_end: str
+    found_mask: float | None = None
+    on_box: str | None = None
     mask: float | None = None
     box: Box | None = None
     traits: dict[str, str] = field(default_factory=dict)
 
 
-def judge(pipeline: MaskPipeline, samples: Sequence[Sample]) -> list[Verdict]:
-    """Send each picture the whole way, then judge its annotated boxes too.
+@dataclass(frozen=True)
+class Way:
+    """One of the two ways to ask: the label answered, and the probability of mask if any."""
+
+    label: Callable[[Verdict], str]
+    mask: Callable[[Verdict], float | None]
+
+    def right(self, verdict: Verdict) -> bool:
+        """Tell whether the label is the face's; uncertain and not found are not."""
+        return self.label(verdict) == LABELS[verdict.sample.label]
+
+
+WAYS = {
+    "on_box": Way(lambda v: v.on_box or NOT_FOUND, lambda v: v.mask),
+    "end_to_end": Way(lambda v: v.end_to_end, lambda v: v.found_mask),
+}
+
+
+def ways_of(verdicts: Sequence[Verdict]) -> dict[str, Way]:
+    """Return the ways that were asked, on boxes first if these were judged."""
+    boxed = any(v.on_box is not None for v in verdicts)
+    return {name: way for name, way in WAYS.items() if boxed or name != "on_box"}
+
+
+def share(values: Iterable[bool]) -> float:
+    """Return the share of true values, rounded to four places; 0 of none."""
+    counted = list(values)
+    return round(sum(counted) / max(len(counted), 1), 4)
+
+
+def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, list[Answer]]:
+    """Send each picture the whole way; of one that cannot be decoded there is no answer."""
+    answers: dict[str, list[Answer]] = {}
+    for path in track(by_path(samples), "Finding and judging"):
+        try:
+            judgements = pipeline.analyse(Path(path).read_bytes()).judgements
+        except (ImageError, OSError):  # judge() comes upon it too, and says so
+            judgements = []
+        answers[path] = [
+            Answer(corners(j.face.box), j.label, j.mask, j.face.landmarks) for j in judgements
+        ]
+    return answers
+
+
+def judge(
+    samples: Sequence[Sample],
+    answers: Mapping[str, Sequence[Answer]],
+    pipeline: MaskPipeline | None = None,
+) -> list[Verdict]:
+    """Hold the answers of each picture against its labelled faces.
 
     An annotated face counts as found when a detection overlaps it by SAME_FACE; each detection
-    serves one face. Of a picture with a label and no box the largest detected face is judged.
+    serves one face. Of a picture with a label and no box the largest detected face counts. A
+    pipeline judges the annotated boxes too.
     """
-    by_path: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_path.setdefault(sample.path, []).append(sample)
     verdicts: list[Verdict] = []
-    for path, faces in track(by_path.items(), "Judging"):
+    for path, faces in track(by_path(samples).items(), "Comparing"):
         try:
-            analysis = pipeline.analyse(Path(path).read_bytes())
+            image = decode(Path(path).read_bytes())
         except (ImageError, OSError) as error:
             print(f"Not judged, counted as not found: {path}: {error}")
-            verdicts += [Verdict(sample, NOT_FOUND, NOT_FOUND) for sample in faces]
+            verdicts += [nowhere(sample, pipeline) for sample in faces]
             continue
-        found = matched(analysis.judgements, faces)
+        found = matched(answers.get(path, []), faces)
         pairs = zip(faces, found, strict=True)
-        verdicts += [verdict(pipeline, analysis.image, *pair) for pair in pairs]
+        verdicts += [verdict(image, sample, answer, pipeline) for sample, answer in pairs]
     return verdicts
 
 
+def by_path(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Return the faces of each picture."""
+    pictures: dict[str, list[Sample]] = {}
+    for sample in samples:
+        pictures.setdefault(sample.path, []).append(sample)
+    return pictures
+
+
 def verdict(
-    pipeline: MaskPipeline, image: Image, sample: Sample, found: Judgement | None
+    image: Image, sample: Sample, found: Answer | None, pipeline: MaskPipeline | None
 ) -> Verdict:
-    """Judge one labelled face on its annotated box, beside what was found of it."""
-    on_box = found
-    if sample.annotated is not None:
-        box = nonempty(image, sample.annotated)
-        on_box = pipeline.judge(image, [Face(box, 1.0)])[0]
-    if on_box is None:
-        return Verdict(sample, NOT_FOUND, NOT_FOUND)
+    """Hold one labelled face against what was found of it, and judge its annotated box."""
+    place = sample.annotated or (found.box if found else None)
+    if place is None:
+        return nowhere(sample, pipeline)
+    box = nonempty(image, place)
+    on_box, mask = None, None
+    if pipeline:
+        judgement = pipeline.judge(image, [Face(box, 1.0)])[0]
+        on_box, mask = judgement.label, judgement.mask
     return Verdict(
         sample=sample,
-        on_box=on_box.label,
         end_to_end=found.label if found else NOT_FOUND,
-        mask=on_box.mask,
-        box=on_box.face.box,
-        traits=traits.of(image, on_box.face.box, found.face.landmarks if found else None, sample),
+        found_mask=found.mask if found else None,
+        on_box=on_box,
+        mask=mask,
+        box=box,
+        traits=traits.of(image, box, found.landmarks if found else None, sample),
     )
 
 
-def matched(judgements: Sequence[Judgement], faces: Sequence[Sample]) -> list[Judgement | None]:
+def nowhere(sample: Sample, pipeline: MaskPipeline | None) -> Verdict:
+    """Return the verdict on a face of which there is neither a box nor a detection."""
+    missed = NOT_FOUND if pipeline else None
+    return Verdict(sample, NOT_FOUND, on_box=missed, traits=traits.of_set(sample))
+
+
+def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer | None]:
     """Return what was found of each labelled face of a picture, the best overlaps first."""
-    boxes = [corners(judgement.face.box) for judgement in judgements]
-    found: list[Judgement | None] = [None] * len(faces)
+    found: list[Answer | None] = [None] * len(faces)
     pairs = []
     for i, face in enumerate(faces):
         if face.annotated is not None:
-            pairs += [(overlap(face.annotated, box), i, j) for j, box in enumerate(boxes)]
-        elif boxes:
-            sizes = [(b[2] - b[0]) * (b[3] - b[1]) for b in boxes]
-            found[i] = judgements[int(np.argmax(sizes))]
+            pairs += [(overlap(face.annotated, a.box), i, j) for j, a in enumerate(answers)]
+        elif answers:
+            sizes = [(a.box[2] - a.box[0]) * (a.box[3] - a.box[1]) for a in answers]
+            found[i] = answers[int(np.argmax(sizes))]
     taken: set[int] = set()
     for share, i, j in sorted(pairs, reverse=True):
         if share >= SAME_FACE and found[i] is None and j not in taken:
-            found[i] = judgements[j]
+            found[i] = answers[j]
             taken.add(j)
     return found

@@ -83,6 +83,14 @@ def test_a_card_that_lacks_something_is_refused(copied: Path) -> None:
         MaskClassifier.load(copied)
 
 
+def test_a_card_from_before_the_gate_for_blur_is_refused(copied: Path) -> None:
+    card = json.loads((copied / CARD).read_text())
+    del card["min_sharpness"]
+    (copied / CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError, match=r"lacks min_sharpness\."):
+        MaskClassifier.load(copied)
+
+
 def test_a_missing_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         MaskClassifier.load(tmp_path)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.faces import DetectorUnavailable, YuNet
+from model.faces import DetectorUnavailable, Face, YuNet
 from model.images import Box, Image
 from model.pipeline import MaskPipeline, label_of
 from model.training.overlay import COLOURS, draw_mask
@@ -48,16 +48,30 @@ def test_no_face_is_an_empty_answer(pipeline: MaskPipeline) -> None:
 def test_a_face_too_small_to_judge_is_uncertain(pipeline: MaskPipeline) -> None:
     card = pipeline.card
     small, large = (Box(0, 0, 100, side) for side in (card.min_face - 1, card.min_face))
-    assert label_of(card, small, 0.999) == "uncertain"
-    assert label_of(card, large, 0.999) == "mask"
+    assert label_of(card, small, 1.0, 0.999) == "uncertain"
+    assert label_of(card, large, 1.0, 0.999) == "mask"
 
 
 def test_the_label_follows_the_cards_band(pipeline: MaskPipeline) -> None:
     card, box = pipeline.card, Box(0, 0, 100, 100)
     low, high = card.abstain
-    assert label_of(card, box, low - 0.001) == "no_mask"
-    assert label_of(card, box, (low + high) / 2) == "uncertain"
-    assert label_of(card, box, high + 0.001) == "mask"
+    assert label_of(card, box, 1.0, low - 0.001) == "no_mask"
+    assert label_of(card, box, 1.0, (low + high) / 2) == "uncertain"
+    assert label_of(card, box, 1.0, high + 0.001) == "mask"
+
+
+def test_a_face_too_blurred_to_judge_is_uncertain(
+    pipeline: MaskPipeline, portrait: Image, masked_portrait: Image, portrait_box: Box
+) -> None:
+    card = pipeline.card
+    assert label_of(card, portrait_box, card.min_sharpness - 0.001, 0.999) == "uncertain"
+    assert label_of(card, portrait_box, card.min_sharpness, 0.999) == "mask"
+    for image, label in ((portrait, "no_mask"), (masked_portrait, "mask")):
+        seen = []
+        for sigma in (0.5, 30):
+            view = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+            seen += [j.label for j in pipeline.judge(view, [Face(portrait_box, 1.0)])]
+        assert seen == [label, "uncertain"]
 
 
 def test_a_detector_that_is_not_there(portrait_jpeg: bytes, pipeline: MaskPipeline) -> None:

@@ -13,9 +13,9 @@ from model.training.overlay import COLOURS, draw_mask
 FACE = Box(178, 62, 92, 110)
 
 
-def traits_of(image: Image, cls: str = "without_mask") -> dict[str, str]:
+def traits_of(image: Image, cls: str = "without_mask", source: str = "set") -> dict[str, str]:
     faces = YuNet().detect(image, 0.5)
-    sample = Sample("", cls, "set", "", "val")
+    sample = Sample("", cls, source, "", "val")
     return traits.of(image, FACE, faces[0].landmarks if faces else None, sample)
 
 
@@ -25,7 +25,17 @@ def test_a_portrait_in_studio_light(portrait: Image) -> None:
     assert named["sharpness"] == "sharp"
     assert named["pose"] == "frontal"
     assert named["brightness"] != "dark"
-    assert "mask" not in named
+    assert named["source"] == "set"
+    assert not named.keys() & {"mask", "occluder"}
+
+
+def test_what_is_not_known_of_a_face_is_not_named(portrait: Image) -> None:
+    flat = np.full_like(portrait, 128)
+    assert "pose" not in traits_of(flat)
+
+
+def test_occluders_are_those_of_a_set(portrait: Image) -> None:
+    assert traits_of(portrait, source="smoker")["occluder"] == "hand, cup or cigarette"
 
 
 def test_a_dark_and_a_blurred_picture(portrait: Image) -> None:
@@ -51,6 +61,14 @@ def test_skin_tones_are_ordered_from_dark_to_light() -> None:
     names = [traits.band(angle, traits.SKIN) for angle in angles]
     assert names[0] == "dark"
     assert names[-1] == "very light"
+
+
+def test_bands_are_sorted_as_one_reads_them() -> None:
+    skin = sorted(traits.SKIN, key=lambda name: traits.place("skin", name))
+    assert skin == list(traits.SKIN)
+    sizes = sorted(map(traits.size_band, (500, 25, 70, 5)), key=lambda n: traits.place("size", n))
+    assert sizes == ["0-20 px", "20-32 px", "60-120 px", "120 px and more"]
+    assert sorted("ba", key=lambda name: traits.place("source", name)) == ["a", "b"]
 
 
 def test_a_turned_face_has_its_nose_beside_the_middle_of_the_eyes() -> None:
