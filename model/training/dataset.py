@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.progress import track
@@ -18,19 +17,16 @@ from rich.progress import track
 from model.classifier import LABELS
 from model.faces import FaceDetector
 from model.images import Box, Image, ImageError, crop, decode
+from model.training import formats, voc, yolo
 
 CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no_mask"}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SAME_FACE = 0.4  # intersection over union from which a detection is an annotated face
 TRAIN_DETECTION_CONFIDENCE = 0.5
 CORRECTIONS = Path(__file__).parent / "corrections.json"
-VALIDATION_SHARE = 0.1  # of a class folder, which comes without a split of its own
+VALIDATION_SHARE = 0.1  # of a data set that comes without a split of its own
 
-Corners = tuple[float, float, float, float]
-
-
-class DatasetError(ValueError):
-    """A folder holds no data set that we can read; the message says what is expected."""
+Corners = formats.Corners
+DatasetError = formats.DatasetError
 
 
 @dataclass(frozen=True)
@@ -61,20 +57,26 @@ def read(folder: Path) -> list[Sample]:
     """Read every data set in a folder.
 
     A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
-    cls, origin}]}) or with class folders with_mask/, without_mask/ and optionally incorrect_mask/;
-    the given folder is one itself or holds several; an annotations.json stands for its folder.
-    Raises DatasetError.
+    cls, origin}]}), with Pascal VOC or YOLO annotations, or with class folders with_mask/,
+    without_mask/ and optionally incorrect_mask/; the given folder is one itself or holds several;
+    an annotations.json stands for its folder. Raises DatasetError.
     """
+    samples = find(folder)
+    if not samples:
+        raise DatasetError(
+            f"{folder} holds neither annotations.json nor with_mask/ and without_mask/, "
+            "nor faces in Pascal VOC or YOLO format, nor folders that do."
+        )
+    return samples
+
+
+def find(folder: Path) -> list[Sample]:
+    """Read like read() what may be no data set; empty if it is none."""
     if folder.name == "annotations.json":
         folder = folder.parent
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder.")
     samples = read_one(folder) or [s for sub in sorted(folder.iterdir()) for s in read_one(sub)]
-    if not samples:
-        raise DatasetError(
-            f"{folder} holds neither annotations.json nor with_mask/ and without_mask/, "
-            "nor folders that do."
-        )
     unknown = {s.cls for s in samples} - CLASSES.keys()
     if unknown:
         raise DatasetError(f"{folder} has classes {sorted(unknown)}; known are {list(CLASSES)}.")
@@ -85,7 +87,8 @@ def read_one(folder: Path) -> list[Sample]:
     """Read one data set; empty if the folder is none."""
     if (folder / "annotations.json").is_file():
         return read_manifest(folder)
-    return [s for cls in CLASSES for s in read_class_folder(folder, cls)]
+    pictures = voc.read(folder) or yolo.read(folder) or formats.class_folders(folder)
+    return together([s for picture in pictures for s in samples_of(picture, folder.name)])
 
 
 def read_manifest(folder: Path) -> list[Sample]:
@@ -102,10 +105,15 @@ def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
     """Replace the labels that were looked at and found wrong, and leave out what is no face.
 
     corrections.json lists them: {set, image, box, was, is, why}, where `is` is null for what is
-    left out. A correction applies where set, picture, box (to a pixel) and old label agree.
+    left out. A correction applies where set, picture, box (to a pixel; of a face that has one)
+    and old label agree.
     """
     rows = json.loads(CORRECTIONS.read_text())
-    right = {(row["set"], row["image"], tuple(row["box"]), row["was"]): row["is"] for row in rows}
+    right = {
+        (row["set"], row["image"], box, row["was"]): row["is"]
+        for row in rows
+        for box in (tuple(row["box"]), ())
+    }
     kept = []
     for sample in samples:
         image = Path(sample.path).relative_to(folder).as_posix()
@@ -119,26 +127,34 @@ def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
 def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> Sample:
     """Make a sample of one box of a manifest's row."""
     left, top, right, bottom = (float(v) for v in box["xyxy"])
+    # The box of a whole picture says nothing of where in it the face is: at times it is a person.
+    whole = box.get("origin") == "full_image"
     return Sample(
         path=str(folder / row["image"]),
         cls=box["cls"],
         source=folder.name,
         group=row["group"],
         split=row["split"],
-        annotated=(left, top, right, bottom),
+        annotated=None if whole else (left, top, right, bottom),
         human=box.get("origin") == "gt",
     )
 
 
-def read_class_folder(folder: Path, cls: str) -> list[Sample]:
-    """Read one class's pictures; equal pictures form a group, groups are split by their hash."""
-    samples = []
-    for path in sorted((folder / cls).rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            split = "val" if int(digest[:8], 16) < VALIDATION_SHARE * 2**32 else "train"
-            samples.append(Sample(str(path), cls, folder.name, digest[:12], split))
-    return samples
+def samples_of(picture: formats.Picture, source: str) -> list[Sample]:
+    """Make a sample of each face; equal pictures form a group, groups are split by their hash."""
+    digest = hashlib.sha256(picture.path.read_bytes()).hexdigest()
+    by_hash = "val" if int(digest[:8], 16) < VALIDATION_SHARE * 2**32 else "train"
+    split, path = picture.split or by_hash, str(picture.path)
+    return [
+        Sample(path, cls, source, digest[:12], split, box, human=box is not None)
+        for cls, box in picture.faces
+    ]
+
+
+def together(samples: list[Sample]) -> list[Sample]:
+    """Put a group that a data set has in both of its parts into the validation part."""
+    val = {sample.group for sample in samples if sample.split == "val"}
+    return [replace(s, split="val") if s.group in val else s for s in samples]
 
 
 def corners(box: Box) -> Corners:
@@ -233,48 +249,3 @@ def nonempty(image: Image, box: Corners) -> Box:
     height, width = image.shape[:2]
     left, top = min(max(box[0], 0), width - 1), min(max(box[1], 0), height - 1)
     return Box.within(image, left, top, max(box[2], left + 1), max(box[3], top + 1))
-
-
-def cut_augmented(sample: Sample, margin: float, size: int, random: np.random.Generator) -> Image:
-    """Cut a crop as another camera, distance and detector might have given it.
-
-    One of the sample's boxes, shifted by up to 8 % and scaled by up to 12 % of its size; mirrored;
-    seen from afar (shrunk to 20 pixels at the least); under other light; compressed as JPEG.
-    """
-    image = decode(Path(sample.path).read_bytes())
-    boxes = [b for b in (sample.detected, sample.annotated) if b is not None]
-    left, top, right, bottom = boxes[random.integers(len(boxes))]
-    width, height = right - left, bottom - top
-    x = (left + right) / 2 + width * random.uniform(-0.08, 0.08)
-    y = (top + bottom) / 2 + height * random.uniform(-0.08, 0.08)
-    scale = random.uniform(0.88, 1.12) / 2
-    box = (x - width * scale, y - height * scale, x + width * scale, y + height * scale)
-    face = crop(image, nonempty(image, box), margin, size)
-    if random.random() < 0.5:
-        face = face[:, ::-1]
-    if random.random() < 0.5:
-        face = seen_from_afar(face, random)
-    if random.random() < 0.5:
-        face = relit(face, random)
-    if random.random() < 0.5:
-        quality = int(random.integers(30, 95))
-        _, data = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        face = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return face
-
-
-def seen_from_afar(face: Image, random: np.random.Generator) -> Image:
-    """Shrink a crop to 20..160 pixels and enlarge it again."""
-    size = face.shape[0]
-    small = int(np.exp(random.uniform(np.log(20), np.log(160))))
-    shrunk = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(shrunk, (size, size)), np.uint8)
-
-
-def relit(face: Image, random: np.random.Generator) -> Image:
-    """Change gamma by up to 1.8 and each colour channel by up to 15 %."""
-    gamma = np.exp(random.uniform(-np.log(1.8), np.log(1.8)))
-    gains = random.uniform(0.85, 1.15, 3)
-    levels = (np.arange(256)[:, None] / 255) ** gamma * gains * 255
-    table = np.clip(levels, 0, 255).astype(np.uint8).reshape(1, 256, 3)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(face), table), np.uint8)

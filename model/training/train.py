@@ -8,41 +8,27 @@ import math
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
-import numpy as np
-import numpy.typing as npt
-from rich.progress import track
 
 from model.faces import YuNet
-from model.images import Image
 from model.training import dataset, figures
 from model.training.dataset import Sample
-from model.training.network import INPUT_SIZE, build, unfreeze_upper_blocks
-
-MARGIN = 0.15
-BATCH = 32
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stage of the recipe: how long, how fast, and after how many worse epochs it ends."""
-
-    name: str
-    epochs: int
-    rate: float
-    patience: int
-
-
-PHASES = (Phase("head", 3, 1e-3, 2), Phase("upper blocks", 12, 2e-4, 4))
+from model.training.feed import BATCH, Draws, Validation, validation_of
+from model.training.network import build, unfreeze
+from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
+from model.training.windows import Window, cut_windows
 
 
 @dataclass
 class State:
     """Where a run stands; together with last.keras all that is needed to go on."""
 
+    recipe: str
     phase: int = 0
     epoch: int = 0  # epochs finished in this phase
     worse: int = 0  # epochs since the best one
@@ -50,43 +36,25 @@ class State:
     history: list[dict[str, float | str]] = field(default_factory=list)
 
 
-class Draws(keras.utils.PyDataset):  # type: ignore[misc]
-    """One epoch of augmented crops, drawn by weight; the same for the same seed and epoch."""
-
-    def __init__(self, samples: list[Sample], draws: int, seed: int, epoch: int) -> None:
-        super().__init__(workers=2, max_queue_size=8)
-        self._samples = samples
-        random = np.random.default_rng((seed, epoch))
-        weights = dataset.sampling_weights(samples)
-        self._order = random.choice(len(samples), size=draws, p=weights)
-        self._seeds = random.integers(2**63, size=draws)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / BATCH)
-
-    def __getitem__(self, index: int) -> tuple[Image, npt.NDArray[np.float32]]:
-        rows = slice(index * BATCH, (index + 1) * BATCH)
-        chosen = [self._samples[i] for i in self._order[rows]]
-        crops = [
-            dataset.cut_augmented(sample, MARGIN, INPUT_SIZE, np.random.default_rng(seed))
-            for sample, seed in zip(chosen, self._seeds[rows], strict=True)
-        ]
-        return np.stack(crops), one_hot([sample.label for sample in chosen])
-
-
-def one_hot(labels: list[int]) -> npt.NDArray[np.float32]:
-    """Return labels as float32 (n, 2)."""
-    return np.eye(2, dtype=np.float32)[labels]
-
-
-def compile_for(model: keras.Model, phase: Phase, steps: int) -> None:
+def compile_for(model: keras.Model, phase: Phase, recipe: Recipe, steps: int) -> None:
     """Give the model a fresh optimizer whose rate falls along a cosine over the phase."""
-    rate = keras.optimizers.schedules.CosineDecay(phase.rate, phase.epochs * steps, alpha=0.05)
+    rate = keras.optimizers.schedules.CosineDecay(phase.rate, phase.epochs * steps, alpha=0.02)
+    average = {"use_ema": True, "ema_momentum": recipe.average} if recipe.average else {}
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.05),
+        optimizer=keras.optimizers.Adam(rate, **average),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.smoothing),
         metrics=["accuracy"],
     )
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Put the moving average of the weights into the model for the while (Polyak averaging)."""
+    weights = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    yield
+    for variable, value in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(value)
 
 
 def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]:
@@ -102,15 +70,22 @@ def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]
     return dataset.load(file)
 
 
-def resume(run: Path, backbone: Path | None, steps: int) -> tuple[keras.Model, State]:
+def resume(
+    run: Path, backbone: Path | None, recipe_name: str, steps: int
+) -> tuple[keras.Model, State]:
     """Load the run's last finished epoch, or begin."""
+    recipe = RECIPES[recipe_name]
     if (run / "state.json").exists():
         state = State(**json.loads((run / "state.json").read_text()))
-        print(f"Resuming {run}: {PHASES[state.phase].name}, {state.epoch} epochs done")
+        if state.recipe != recipe_name:
+            raise dataset.DatasetError(
+                f"{run} was begun with recipe '{state.recipe}': go on so, or name another run."
+            )
+        print(f"Resuming {run}: {recipe.phases[state.phase].name}, {state.epoch} epochs done")
         return keras.saving.load_model(run / "last.keras"), state
     model = build(backbone)
-    compile_for(model, PHASES[0], steps)
-    return model, State()
+    compile_for(model, recipe.phases[0], recipe, steps)
+    return model, State(recipe_name)
 
 
 def save(run: Path, model: keras.Model, state: State) -> None:
@@ -121,13 +96,11 @@ def save(run: Path, model: keras.Model, state: State) -> None:
     (run / "state.tmp").replace(run / "state.json")
 
 
-def train(samples: list[Sample], run: Path, backbone: Path | None, draws: int, seed: int) -> None:
-    """Train on the train part and keep the epoch with the lowest loss on the validation part.
-
-    Writes best.keras, last.keras, state.json and curves.png into the run's folder; called again
-    after an interruption it goes on at the last finished epoch. Raises DatasetError.
-    """
+def parts_of(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
+    """Return the faces to train on and those to validate; raises DatasetError if there are none."""
     train_part = [s for s in samples if s.split == "train"]
+    if recipe.sources:
+        train_part = [s for s in train_part if s.source in recipe.sources]
     val_part = [s for s in samples if s.split == "val"]
     if not train_part or not val_part:
         raise dataset.DatasetError(
@@ -135,35 +108,80 @@ def train(samples: list[Sample], run: Path, backbone: Path | None, draws: int, s
             "both must be more than none."
         )
     print(f"{len(train_part)} faces to train on, {len(val_part)} to validate")
-    crops = [dataset.cut(s, MARGIN, INPUT_SIZE) for s in track(val_part, "Cutting validation")]
-    labels = one_hot([s.label for s in val_part])
-    validation = (np.stack(crops), labels, dataset.sampling_weights(val_part) * len(val_part))
-    steps = math.ceil(draws / BATCH)
-    keras.utils.set_random_seed(seed)
-    model, state = resume(run, backbone, steps)
-    while True:
-        phase = PHASES[state.phase]
-        if state.epoch == phase.epochs or state.worse >= phase.patience:
-            if state.phase + 1 == len(PHASES):
-                break
-            state.phase, state.epoch, state.worse = state.phase + 1, 0, 0
-            model = keras.saving.load_model(run / "best.keras")
-            unfreeze_upper_blocks(model)
-            compile_for(model, PHASES[state.phase], steps)
-            continue
-        total = len(state.history) + 1
-        print(f"Epoch {total}: {phase.name} {state.epoch + 1} of at most {phase.epochs}")
-        epoch_draws = Draws(train_part, draws, seed, total)
-        logs = model.fit(epoch_draws, validation_data=validation, verbose="auto").history
-        row: dict[str, float | str] = {name: float(values[-1]) for name, values in logs.items()}
-        state.history.append({"phase": phase.name, **row})
-        state.epoch += 1
-        loss = float(logs["val_loss"][-1])
+    return train_part, val_part
+
+
+def begin_phase(state: State, run: Path, steps: int) -> keras.Model:
+    """Go on with the next phase of the recipe, from the best epoch so far."""
+    recipe = RECIPES[state.recipe]
+    before = recipe.phases[state.phase]
+    state.phase, state.epoch, state.worse = state.phase + 1, 0, 0
+    phase = recipe.phases[state.phase]
+    model = keras.saving.load_model(run / "best.keras")
+    if phase.first:
+        unfreeze(model, phase.first)
+    compile_for(model, phase, recipe, steps)
+    if phase.size != before.size:
+        state.best_loss = math.inf  # at other pixels it is another loss
+    return model
+
+
+def finish_epoch(
+    model: keras.Model, state: State, run: Path, validation: Validation
+) -> dict[str, float]:
+    """Validate the averaged weights, and keep them if they are the best so far."""
+    crops, labels, weights = validation
+    with averaged(model):
+        loss, accuracy = model.evaluate(crops, labels, sample_weight=weights, verbose=0)
         if loss < state.best_loss:
-            state.best_loss, state.worse = loss, 0
+            state.best_loss, state.worse = float(loss), 0
             model.save(run / "best.keras")
         else:
             state.worse += 1
+    state.epoch += 1
+    return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
+
+
+def train(  # noqa: PLR0913
+    samples: Sequence[Sample],
+    run: Path,
+    backbone: Path | None,
+    recipe_name: str,
+    *,
+    draws: int,
+    seed: int,
+    windows: Sequence[Window] = (),
+) -> None:
+    """Train on the train part and keep the epoch with the lowest loss on the validation part.
+
+    windows are those of the train part, cut here where they are not given. Writes best.keras,
+    last.keras, state.json and curves.png into the run's folder; called again after an
+    interruption it goes on at the last finished epoch. Raises DatasetError.
+    """
+    recipe = RECIPES[recipe_name]
+    train_part, val_part = parts_of(samples, recipe)
+    steps = math.ceil(draws / BATCH)
+    keras.utils.set_random_seed(seed)
+    model, state = resume(run, backbone, recipe_name, steps)
+    windows = windows or cut_windows(train_part)
+    validations: dict[int, Validation] = {}
+    while True:
+        phase = recipe.phases[state.phase]
+        if state.epoch == phase.epochs or state.worse >= phase.patience:
+            if state.phase + 1 == len(recipe.phases):
+                break
+            model = begin_phase(state, run, steps)
+            continue
+        if phase.size not in validations:
+            validations = {phase.size: validation_of(val_part, recipe.margin, phase.size)}
+        total = len(state.history) + 1
+        print(f"Epoch {total}: {phase.name} {state.epoch + 1} of at most {phase.epochs}")
+        epoch = Draws(train_part, windows, recipe, phase.size, draws, (seed, total))
+        logs = model.fit(epoch, verbose="auto").history
+        row = {name: float(logs[name][-1]) for name in ("loss", "accuracy")}
+        row |= finish_epoch(model, state, run, validations[phase.size])
+        print("  ".join(f"{name} {value:.4f}" for name, value in row.items()))
+        state.history.append({"phase": phase.name, **row})
         save(run, model, state)
         figures.curves(state.history, run / "curves.png")
     print(f"Done: {run / 'best.keras'}, validation loss {state.best_loss:.4f}; see curves.png")
@@ -180,6 +198,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of this run")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
+    parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT, help="see recipes.py")
     parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -196,7 +215,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, interrupt)
     try:
         samples = samples_of(args.run, args.data, leave_out)
-        train(samples, args.run, args.backbone, args.draws, args.seed)
+        train(samples, args.run, args.backbone, args.recipe, draws=args.draws, seed=args.seed)
     except dataset.DatasetError as error:
         sys.exit(str(error))
     except BaseException:

@@ -125,15 +125,3 @@ def test_small_sets_and_rare_classes_are_drawn_more_often() -> None:
     assert weights.sum() == pytest.approx(1)
     assert weights[-10:].sum() == pytest.approx(0.5)
     assert weights[:900].sum() / weights[900:1000].sum() == pytest.approx(3)
-
-
-def test_an_augmented_crop_is_another_view_of_the_same_face(class_folders: Path) -> None:
-    sample = dataset.locate(dataset.read(class_folders)[:1], YuNet())[0]
-    plain = dataset.cut(sample, 0.15, 224)
-    views = [
-        dataset.cut_augmented(sample, 0.15, 224, np.random.default_rng(seed)) for seed in range(20)
-    ]
-    again = dataset.cut_augmented(sample, 0.15, 224, np.random.default_rng(3))
-    assert np.array_equal(views[3], again)
-    assert all(view.shape == plain.shape and view.dtype == np.uint8 for view in views)
-    assert len({view.tobytes() for view in views}) == 20

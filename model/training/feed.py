@@ -1,0 +1,71 @@
+"""What training is fed: augmented crops drawn by weight; validation crops as they are served."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from numpy.random import default_rng
+from rich.progress import track
+
+from model.classifier import LABELS
+from model.images import Image
+from model.training import augment, dataset
+from model.training.dataset import CLASSES, Sample
+from model.training.recipes import Recipe
+from model.training.windows import Window
+
+BATCH = 32
+
+Validation: TypeAlias = tuple[Image, npt.NDArray[np.float32], npt.NDArray[np.float64]]
+
+
+class Draws(keras.utils.PyDataset):  # type: ignore[misc]
+    """One epoch of augmented crops, drawn by weight; the same for the same seed and epoch."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        samples: Sequence[Sample],
+        windows: Sequence[Window],
+        recipe: Recipe,
+        size: int,
+        draws: int,
+        seed: tuple[int, int],
+    ) -> None:
+        super().__init__(workers=2, max_queue_size=8)
+        self._samples, self._windows, self._recipe, self._size = samples, windows, recipe, size
+        random = default_rng(seed)
+        weights = augment.weights_of(samples, windows, recipe)
+        self._order = random.choice(len(samples), size=draws, p=weights)
+        self._seeds = random.integers(2**63, size=draws)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / BATCH)
+
+    def __getitem__(self, index: int) -> tuple[Image, npt.NDArray[np.float32]]:
+        rows = slice(index * BATCH, (index + 1) * BATCH)
+        chosen = zip(self._order[rows], self._seeds[rows], strict=True)
+        views = [
+            augment.view(
+                self._samples[i].cls, self._windows[i], self._recipe, self._size, default_rng(seed)
+            )
+            for i, seed in chosen
+        ]
+        crops, classes = zip(*views, strict=True)
+        return np.stack(crops), one_hot([LABELS.index(CLASSES[cls]) for cls in classes])
+
+
+def one_hot(labels: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return labels as float32 (n, 2)."""
+    return np.eye(2, dtype=np.float32)[list(labels)]
+
+
+def validation_of(samples: Sequence[Sample], margin: float, size: int) -> Validation:
+    """Return the validation faces' crops as they are served, their labels and their weights."""
+    crops = [dataset.cut(s, margin, size) for s in track(samples, "Cutting validation")]
+    weights = dataset.sampling_weights(samples) * len(samples)
+    return np.stack(crops), one_hot([s.label for s in samples]), weights
