@@ -55,6 +55,13 @@ def judged(
     return figures
 
 
+def located_faces(args: argparse.Namespace) -> list[Located]:
+    """Read all faces, and cut the windows of those to train on."""
+    samples = samples_of(args.run, args.data, frozenset())
+    windows = iter(cut_windows([s for s in samples if s.split == "train"]))
+    return [(s, next(windows) if s.split == "train" else None) for s in samples]
+
+
 def experiment(
     recipe: str,
     left_out: str,
@@ -132,9 +139,7 @@ def main() -> None:
     wanted = [(recipe, left_out) for left_out in args.leave_out for recipe in args.recipes]
     wanted = [pair for pair in wanted if (*pair, args.seed, args.draws) not in done]
     try:
-        samples = samples_of(args.run, args.data, frozenset())
-        windows = iter(cut_windows([s for s in samples if s.split == "train"]) if wanted else [])
-        located = [(s, next(windows) if s.split == "train" else None) for s in samples]
+        located = located_faces(args) if wanted else []
         for recipe, left_out in wanted:
             rows.append(experiment(recipe, left_out, located, args))
             with file.open("a") as results:

@@ -131,7 +131,9 @@ def test_the_uncertain_band_holds_its_share_and_is_never_too_wide() -> None:
     assert abstain_band(np.zeros(100, np.float32), 0.06) == (0.2, 0.8)
 
 
-@pytest.mark.parametrize("module", ["train", "export", "evaluate", "detection", "overlay"])
+@pytest.mark.parametrize(
+    "module", ["train", "export", "evaluate", "detection", "overlay", "experiments"]
+)
 def test_every_command_explains_itself_with_an_example(module: str) -> None:
     command = [sys.executable, "-m", f"model.training.{module}", "--help"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
