@@ -74,8 +74,6 @@ def experiment(
     run.mkdir(parents=True, exist_ok=True)
     here = [(sample, window) for sample, window in located if sample.source in left_out.split(",")]
     kept = [pair for pair in located if pair[0].source not in left_out.split(",")]
-    if sources := RECIPES[recipe].sources:
-        kept = [(s, w) for s, w in kept if s.source in sources or s.split == "val"]
     samples, windows = [s for s, _ in kept], [w for _, w in kept if w is not None]
     train(samples, run, args.backbone, recipe, draws=args.draws, seed=args.seed, windows=windows)
     seconds = round(time.monotonic() - began)

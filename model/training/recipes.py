@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from model.training.network import MARGIN
 
-UNMASKED = ("smoker", "karan_scenes", "yawn", "kaggle12k")  # sets without a real mask
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -30,15 +28,13 @@ class Recipe:
     """How to train.
 
     camera: crops vary as cameras, blur, noise and low light make them, else in distance, light and
-    JPEG only. synthetic: the share of unmasked faces on which something is drawn. sources: the
-    sets to learn from, none for all. average: the momentum of the weights' moving average, 0 for
-    none.
+    JPEG only. synthetic: the share of unmasked faces on which something is drawn. average: the
+    momentum of the weights' moving average, 0 for none.
     """
 
     phases: tuple[Phase, ...]
     camera: bool = True
     synthetic: float = 0.5
-    sources: tuple[str, ...] = ()
     average: float = 0.99
     smoothing: float = 0.05
     margin: float = MARGIN
@@ -48,11 +44,11 @@ UPPER = "block_8_expand"
 ALL = "Conv1"
 
 
-def short(first: str | None, rate: float = 2e-4) -> tuple[Phase, ...]:
+def short(first: str | None) -> tuple[Phase, ...]:
     """Return the phases by which recipes are compared: few epochs at few pixels."""
     if first is None:
         return (Phase("head", None, 128, 6, 1e-3, 6),)
-    return (Phase("head", None, 128, 1, 1e-3, 1), Phase("base", first, 128, 5, rate, 5))
+    return (Phase("head", None, 128, 1, 1e-3, 1), Phase("base", first, 128, 5, 2e-4, 5))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -75,6 +71,5 @@ RECIPES: dict[str, Recipe] = {
         ),
         synthetic=0.6,
     ),
-    "only_drawn": Recipe(short(UPPER), synthetic=0.8, sources=UNMASKED),
 }
 DEFAULT = "full"

@@ -96,11 +96,9 @@ def save(run: Path, model: keras.Model, state: State) -> None:
     (run / "state.tmp").replace(run / "state.json")
 
 
-def parts_of(samples: Sequence[Sample], recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
+def parts_of(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Return the faces to train on and those to validate; raises DatasetError if there are none."""
     train_part = [s for s in samples if s.split == "train"]
-    if recipe.sources:
-        train_part = [s for s in train_part if s.source in recipe.sources]
     val_part = [s for s in samples if s.split == "val"]
     if not train_part or not val_part:
         raise dataset.DatasetError(
@@ -159,7 +157,7 @@ def train(  # noqa: PLR0913
     interruption it goes on at the last finished epoch. Raises DatasetError.
     """
     recipe = RECIPES[recipe_name]
-    train_part, val_part = parts_of(samples, recipe)
+    train_part, val_part = parts_of(samples)
     steps = math.ceil(draws / BATCH)
     keras.utils.set_random_seed(seed)
     model, state = resume(run, backbone, recipe_name, steps)
