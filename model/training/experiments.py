@@ -75,6 +75,7 @@ def experiment(
     here = [(sample, window) for sample, window in located if sample.source in left_out.split(",")]
     kept = [pair for pair in located if pair[0].source not in left_out.split(",")]
     samples, windows = [s for s, _ in kept], [w for _, w in kept if w is not None]
+    dataset.save(samples, run / "samples.jsonl")  # so that the run can be exported
     train(samples, run, args.backbone, recipe, draws=args.draws, seed=args.seed, windows=windows)
     seconds = round(time.monotonic() - began)
     # As the annotators boxed them, found by our detector or not.

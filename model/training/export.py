@@ -141,8 +141,9 @@ def export(run: Path, output: Path) -> ModelCard:
     Raises ExportError if the run has no model or LiteRT's probabilities differ by more than
     TOLERANCE from Keras's on the validation crops.
     """
-    if not (run / "best.keras").exists():
-        raise ExportError(f"{run} holds no best.keras. Train first: python -m model.training.train")
+    for name in ("best.keras", "state.json", "samples.jsonl"):
+        if not (run / name).exists():
+            raise ExportError(f"{run} holds no {name}. Train first: python -m model.training.train")
     model = keras.saving.load_model(run / "best.keras")
     samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
     recipe = RECIPES[json.loads((run / "state.json").read_text())["recipe"]]
