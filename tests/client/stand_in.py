@@ -79,7 +79,9 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 def lines_of(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Read the whole lines of a file; the last one may still be in the writing."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
