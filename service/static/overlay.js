@@ -18,6 +18,9 @@ export function caption(face) {
   return `${words} ${Math.min(99, Math.round(100 * face.probabilities[face.label]))} %`;
 }
 
+/** Of a stream the number stays with the person; else it is the place from the left. */
+export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
+
 /** Where a whole picture lies, centred, on a surface. */
 function fit(image, width, height) {
   const scale = Math.min(width / image.width, height / image.height);
@@ -48,7 +51,8 @@ export function place({ image, faces }, mirrored, surfaceWidth, surfaceHeight) {
         height: height * scale,
       };
     })
-    .sort((a, b) => a.left - b.left);
+    .sort((a, b) => a.left - b.left)
+    .map((box, index) => ({ ...box, index }));
 }
 
 /**
@@ -65,7 +69,11 @@ export function draw(context, placed, surfaceWidth) {
   for (const box of placed) drawBox(context, box, large);
   // After all boxes, so that no line crosses a label; the surest face's comes out on top.
   const surestLast = (a, b) => a.face.detection_confidence - b.face.detection_confidence;
-  for (const box of placed.toSorted(surestLast)) drawLabel(context, box, surfaceWidth, fontSize);
+  for (const box of placed.toSorted(surestLast)) {
+    const number = placed.length > 1 ? `${numberOf(box)} ` : "";
+    const text = `${STYLES[box.face.label].sign} ${number}${caption(box.face)}`;
+    drawLabel(context, box, text, surfaceWidth, fontSize);
+  }
 }
 
 function drawBox(context, { face, left, top, width, height }, large) {
@@ -82,9 +90,8 @@ function drawBox(context, { face, left, top, width, height }, large) {
   context.stroke();
 }
 
-function drawLabel(context, { face, left, top }, surfaceWidth, fontSize) {
-  const { sign, colour, ink } = STYLES[face.label];
-  const text = `${sign} ${caption(face)}`;
+function drawLabel(context, { face, left, top }, text, surfaceWidth, fontSize) {
+  const { colour, ink } = STYLES[face.label];
   const padding = fontSize / 2;
   const height = Math.round(fontSize * 1.6);
   const width = context.measureText(text).width + 2 * padding;

@@ -1,6 +1,6 @@
 /** The answer in words and numbers, beside the picture. */
 
-import { caption } from "./overlay.js";
+import { caption, numberOf } from "./overlay.js";
 
 const ANNOUNCE_EVERY_MS = 1500;
 const SPEED_EVERY_MS = 500;
@@ -16,7 +16,7 @@ let speedShownAt = 0;
 
 /**
  * @param {object} answer
- * @param {{face: object}[]} placed its faces from left to right
+ * @param {ReturnType<typeof import("./overlay.js").place>} placed its faces from left to right
  */
 export function show(answer, placed) {
   byId("counts").classList.remove("unknown");
@@ -26,13 +26,12 @@ export function show(answer, placed) {
   const list = byId("faces");
   while (list.children.length > placed.length) list.lastElementChild.remove();
   while (list.children.length < placed.length) list.append(document.createElement("li"));
-  placed.forEach(({ face }, index) => {
-    const item = list.children[index];
-    item.dataset.label = face.label;
-    // Of a stream the number stays with the person; else it is the place from the left.
-    const words = `Person ${face.track_id ?? index + 1}: ${caption(face)}`;
+  for (const box of placed) {
+    const item = list.children[box.index];
+    item.dataset.label = box.face.label;
+    const words = `Person ${numberOf(box)}: ${caption(box.face)}`;
     if (item.textContent !== words) item.textContent = words;
-  });
+  }
   byId("none").hidden = placed.length > 0;
   announce(inWords(answer.summary));
 }

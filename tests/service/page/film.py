@@ -1,6 +1,6 @@
 """Films for the imitated camera, made from the free portrait: where the face is, is known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -46,14 +46,14 @@ def frames(portrait: Image, masked: Image) -> Iterator[Image]:
         yield frame
 
 
-def write_mjpeg(path: Path, images: Iterator[Image]) -> None:
+def write_mjpeg(path: Path, images: Iterable[Image]) -> None:
     """Write pictures as Chromium's imitated camera plays them, over and over."""
     with path.open("wb") as film:
         for image in images:
             film.write(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
-def write_video(path: Path, images: Iterator[Image]) -> None:
+def write_video(path: Path, images: Iterable[Image]) -> None:
     """Write pictures as a video file that Chromium plays: VP8 in WebM."""
     film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), FPS, (WIDTH, HEIGHT))
     assert film.isOpened()

@@ -1,0 +1,192 @@
+"""The stream and, where there is none, single requests: boxes stay on the faces all the time."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+from playwright.sync_api import Page, Route, WebSocket, WebSocketRoute, expect
+
+from tests.conftest import serving
+from tests.service.page import film
+from tests.service.page.conftest import Visit
+from tests.service.page.seen import (
+    BY_REQUESTS,
+    BY_STREAM,
+    MEDIUM,
+    WAIT_MS,
+    on_stage,
+    overlap,
+    until,
+)
+
+STREAM = re.compile("/stream$")
+# What is drawn and which frame is seen, of the same moment.
+MOMENT = f"""() => [({film.NUMBER})(), document.querySelector("#overlay").dataset.boxes]"""
+
+
+def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -> None:
+    page = visit(*walked)
+    page.click("#camera")
+    page.wait_for_selector(BY_STREAM)
+    medium = page.locator("#video").evaluate(MEDIUM)
+    overlaps = []
+    for _ in range(20):
+        page.wait_for_timeout(100)
+        number, boxes = page.evaluate(MOMENT)
+        seen = on_stage(medium, film.face_in(number), mirrored=True)
+        overlaps += [overlap(tuple(map(float, box.split())), seen) for box in boxes.split("; ")]
+    # The box is of a moment ago; on a busy machine of a longer one.
+    assert sorted(overlaps)[10] > 0.3, overlaps
+
+
+def test_no_more_than_two_frames_are_in_flight(visit: Visit, filmed: tuple[str, ...]) -> None:
+    page = visit(*filmed)
+    sent = answered = most_in_flight = 0
+
+    def note_sent(_: str | bytes) -> None:
+        nonlocal sent, most_in_flight
+        sent += 1
+        most_in_flight = max(most_in_flight, sent - answered)
+
+    def note_answer(message: str | bytes) -> None:
+        nonlocal answered
+        answered = json.loads(message)["frame_id"] + 1
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", note_sent)
+        socket.on("framereceived", note_answer)
+
+    page.on("websocket", listen)
+    page.click("#camera")
+    several = re.compile(r"^[2-9]\d$")
+    expect(page.locator("#stage")).to_have_attribute("data-answers", several, timeout=WAIT_MS)
+    assert answered > 10
+    assert most_in_flight <= 2
+
+
+def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
+    visit: Visit, filmed: tuple[str, ...]
+) -> None:
+    taken: list[str | bytes] = []
+
+    # An imitated service, or network, that takes frames and never answers.
+    def swallow(socket: WebSocketRoute) -> None:
+        socket.on_message(taken.append)
+
+    page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, swallow))
+    page.click("#camera")
+    page.wait_for_selector(BY_REQUESTS)  # while the stream was being opened
+    expect(page.locator("#faces li")).to_have_count(0, timeout=WAIT_MS)  # old boxes do not stay
+    assert page.get_attribute("#overlay", "data-boxes") == ""
+    assert len(taken) == 2
+    expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+
+
+def test_without_a_stream_there_are_requests_until_there_is_one(
+    visit: Visit, filmed: tuple[str, ...]
+) -> None:
+    open_to_streams = False
+
+    # To fill the real service with streams takes many pages: its refusal is imitated.
+    def refuse_at_first(socket: WebSocketRoute) -> None:
+        if open_to_streams:
+            socket.connect_to_server()
+        else:
+            socket.close()
+
+    page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, refuse_at_first))
+    page.click("#camera")
+    several = re.compile(r"^([5-9]|\d\d+)$")
+    expect(page.locator(BY_REQUESTS)).to_have_attribute("data-answers", several, timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(1)
+    expect(page.locator("#message")).to_be_empty()
+    expect(page.locator("#speed")).to_contain_text("single requests", timeout=WAIT_MS)
+    open_to_streams = True
+    page.wait_for_selector(BY_STREAM)
+    expect(page.locator("#speed")).to_contain_text("live stream", timeout=WAIT_MS)
+
+
+def test_page_outlives_a_service_that_is_replaced(
+    visit: Visit, filmed: tuple[str, ...], tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    with serving(GUNICORN_CMD_ARGS=f"--pid {pid}") as url:
+        page = visit(*filmed, url=url, failures_expected=True)
+        sockets: list[WebSocket] = []
+        page.on("websocket", sockets.append)
+        page.click("#camera")
+        page.wait_for_selector(BY_STREAM)
+        # Gunicorn starts a new worker and ends the old one, which closes its streams.
+        os.kill(int(pid.read_text()), signal.SIGHUP)
+        until(page, lambda: len(sockets) > 1 and sockets[0].is_closed())
+        expect(page.locator(BY_STREAM)).to_be_attached(timeout=WAIT_MS)
+        expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
+        expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+        page.click("#camera")
+
+
+def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, ...]) -> None:
+    gone = False
+    streams: list[WebSocketRoute] = []
+
+    # The service stays up for the other tests: its absence is imitated.
+    def pass_or_close(socket: WebSocketRoute) -> None:
+        if gone:
+            socket.close(code=1001)
+        else:
+            socket.connect_to_server()
+            streams.append(socket)
+
+    def pass_or_abort(route: Route) -> None:
+        if gone:
+            route.abort("connectionrefused")
+        else:
+            route.continue_()
+
+    def prepare(page: Page) -> None:
+        page.route_web_socket(STREAM, pass_or_close)
+        page.route("**/predict", pass_or_abort)
+
+    page = visit(*filmed, prepare=prepare, failures_expected=True)
+    page.click("#camera")
+    page.wait_for_selector(BY_STREAM)
+    gone = True
+    streams[0].close(code=1001)
+    message = page.locator("#message")
+    expect(message).to_have_text("The service cannot be reached. Trying again…", timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(0, timeout=WAIT_MS)
+    assert page.get_attribute("#overlay", "data-boxes") == ""
+    gone = False
+    expect(message).to_be_empty(timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+    page.wait_for_selector(BY_STREAM)
+
+
+def test_frame_that_the_stream_refuses_brings_its_words(
+    visit: Visit, filmed: tuple[str, ...]
+) -> None:
+    frames = 0
+
+    # The page sends no bad frames: the refusal of one is imitated, the rest is real.
+    def refuse_one(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def answer(message: str | bytes) -> None:
+            nonlocal frames
+            frames += 1
+            if 5 <= frames < 15:
+                number = json.loads(message)["frame_id"]
+                problem = {"status": 413, "detail": "Too many pixels.", "frame_id": number}
+                socket.send(json.dumps(problem))
+            else:
+                socket.send(message)
+
+        server.on_message(answer)
+
+    page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, refuse_one))
+    page.click("#camera")
+    expect(page.locator("#message.problem")).to_have_text("Too many pixels.", timeout=WAIT_MS)
+    expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
+    assert page.locator(BY_STREAM).count() == 1
