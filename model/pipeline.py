@@ -25,11 +25,15 @@ DEFAULT_MIN_CONFIDENCE = 0.45
 
 @dataclass(frozen=True)
 class Judgement:
-    """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1."""
+    """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1.
+
+    fit: whether the face is large and sharp enough to be judged.
+    """
 
     face: Face
     label: Label
     mask: float
+    fit: bool
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,18 @@ class Analysis:
     timings_ms: dict[str, float]
 
 
+def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
+    """Tell whether a face can be judged; detail is its quality.sharpness()."""
+    return box.short_side >= card.min_face and detail >= card.min_sharpness
+
+
 def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
     """Turn a probability of mask into a label; uncertain where the card says so.
 
     detail is the face's quality.sharpness().
     """
     low, high = card.abstain
-    unfit = box.short_side < card.min_face or detail < card.min_sharpness
-    if unfit or low < mask < high:
+    if not is_fit(card, box, detail) or low < mask < high:
         return "uncertain"
     return "mask" if mask >= card.threshold else "no_mask"
 
@@ -111,18 +119,25 @@ class MaskPipeline:
         Raises ImageError for a picture that cannot be used and DetectorUnavailable for a detector
         that is not installed.
         """
-        if detector not in self._detectors:
-            installed = ", ".join(self._detectors)
-            reason = f"There is no detector '{detector}'; installed are {installed}."
-            raise DetectorUnavailable(self._missing.get(detector, reason))
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             image = decode(data, max_pixels)
         with timed(timings, "detect"):
-            faces = self._detectors[detector].detect(image, min_confidence)
+            faces = self.find(image, detector, min_confidence)
         with timed(timings, "classify"):
             judgements = self.judge(image, faces)
         return Analysis(image, detector, judgements, timings)
+
+    def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
+        """Find the faces of a uint8 RGB image, the most confident first.
+
+        Raises DetectorUnavailable for a detector that is not installed.
+        """
+        if detector not in self._detectors:
+            installed = ", ".join(self._detectors)
+            reason = f"There is no detector '{detector}'; installed are {installed}."
+            raise DetectorUnavailable(self._missing.get(detector, reason))
+        return self._detectors[detector].detect(image, min_confidence)
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Judgement]:
         """Judge given faces of a uint8 RGB image."""
@@ -132,8 +147,9 @@ class MaskPipeline:
         masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
         judgements = []
         for face, mask in zip(faces, map(float, masks), strict=True):
-            label = label_of(card, face.box, sharpness(image, face.box), mask)
-            judgements.append(Judgement(face, label, mask))
+            detail = sharpness(image, face.box)
+            label = label_of(card, face.box, detail, mask)
+            judgements.append(Judgement(face, label, mask, is_fit(card, face.box, detail)))
         return judgements
 
 

@@ -44,6 +44,8 @@ class Config(BaseModel):
     MAX_PIXELS: int = Field(50_000_000, ge=1)
     INFERENCE_SLOTS: int = Field(default_factory=cores, ge=1, le=256)
     QUEUE_SIZE: int = Field(16, ge=0, le=1000)
+    MAX_STREAMS: int = Field(16, ge=0, le=256)
+    STREAM_IDLE_TIMEOUT: int = Field(60, ge=1)
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
 

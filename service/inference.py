@@ -18,6 +18,12 @@ class Overloaded(RuntimeError):
     RETRY_AFTER_S = 1
 
 
+class TooManyStreams(RuntimeError):
+    """As many streams are open as may be; to be tried again when one may have ended."""
+
+    RETRY_AFTER_S = 5
+
+
 class InferencePool:
     """As many warmed pipelines as frames may be worked on at once, and a bounded queue for them."""
 
@@ -39,10 +45,16 @@ class InferencePool:
         if not self._admitted.acquire(blocking=False):
             raise Overloaded("Too many frames are waiting. Try again in a second.")
         try:
-            pipeline = self._idle.get()
-            try:
+            with self.next_pipeline() as pipeline:
                 yield pipeline
-            finally:
-                self._idle.put(pipeline)
         finally:
             self._admitted.release()
+
+    @contextmanager
+    def next_pipeline(self) -> Iterator[MaskPipeline]:
+        """Lend the next pipeline to a caller whose frames are bounded by other means."""
+        pipeline = self._idle.get()
+        try:
+            yield pipeline
+        finally:
+            self._idle.put(pipeline)
