@@ -81,12 +81,12 @@ def report(name: str, page: Page, seconds: float) -> None:
         face = on_stage(medium, film.face_in(number), mirrored=True)
         drawn = [tuple(map(float, box.split())) for box in boxes.split("; ") if box]
         agreement.append(max((overlap(box, face) for box in drawn), default=0.0))
-    answers = moments[-1][2] - moments[0][2]
+    answered = (moments[-1][2] - moments[0][2]) / seconds
+    share = np.mean(np.array(agreement) > 0.5)
     print(
-        f"{name}: {answers / seconds:.1f} answered frames/s on a page at {len(moments) / seconds:.0f};"
-        f" IoU of box and face: median {np.median(agreement):.2f},"
-        f" above .5 in {np.mean(np.array(agreement) > 0.5):.0%} of the moments;"
-        f" {page.text_content('#speed')}"
+        f"{name}: {answered:.1f} answered frames/s, on a page at {len(moments) / seconds:.0f};"
+        f" IoU of box and face: median {np.median(agreement):.2f}, above .5 for {share:.0%} of the"
+        f" time; the page says: {page.text_content('#speed')}"
     )
 
 

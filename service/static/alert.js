@@ -21,13 +21,17 @@ let since = null;
 let lastSeen = 0;
 let soundedAt = -Infinity;
 /** Those of whom the sound has told: track ids, or one that stands for whoever is there. */
-let told = new Set();
+const told = new Set();
+let lastFrame = Infinity;
 
 /**
  * @param {object} answer of a live frame
  * @param {number} now milliseconds
  */
-export function update({ summary, faces }, now = performance.now()) {
+export function update({ summary, faces, frame_id: frame }, now = performance.now()) {
+  if (frame <= lastFrame) told.clear(); // another stream, which counts its people anew
+  lastFrame = frame ?? Infinity;
+  for (const face of faces) if (face.label === "mask") told.delete(face.track_id);
   const without = faces.filter((face) => face.label === "no_mask");
   if (!without.length) {
     if (now - lastSeen >= HOLD_MS || faces.some((face) => "track_id" in face)) clear();
@@ -41,7 +45,7 @@ export function update({ summary, faces }, now = performance.now()) {
   const people = without.map((face) => face.track_id ?? "somebody");
   if (people.some((person) => !told.has(person)) && now - soundedAt >= BETWEEN_SOUNDS_MS) {
     soundedAt = now;
-    told = new Set([...told, ...people]);
+    for (const person of people) told.add(person);
     if (wanted.sound) sound();
   }
 }

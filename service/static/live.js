@@ -18,12 +18,11 @@ const STALE_AFTER_MS = 3000;
 export async function watch(signal) {
   let staleTimer = 0;
   let patience = STALE_AFTER_MS;
-  let jumpedAt = 0;
   let failures = 0;
   let last = 0;
 
-  function show(answer, { image, at }, roundTrip, link) {
-    if (signal.aborted || at < jumpedAt) {
+  function show(answer, { image }, roundTrip, link) {
+    if (signal.aborted) {
       image.close();
       return;
     }
@@ -48,12 +47,7 @@ export async function watch(signal) {
     alert.clear();
   }
 
-  function jump() {
-    jumpedAt = performance.now();
-    fade();
-  }
-
-  video.addEventListener("seeking", jump, { signal });
+  video.addEventListener("seeking", fade, { signal });
   video.addEventListener("play", expectAnother, { signal });
   signal.addEventListener("abort", () => {
     clearTimeout(staleTimer);

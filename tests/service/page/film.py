@@ -11,8 +11,8 @@ from model.images import Image
 WIDTH, HEIGHT = 640, 480
 FPS = 30  # at which Chromium plays a Motion JPEG
 SECONDS = 8  # of which the mask is on for the first half
-# Where the face is in the portrait of 512 x 512 pixels, by eye: left, top, width, height.
-FACE = (170, 60, 110, 140)
+# Where a person sees the face in the portrait of 512 x 512 pixels: left, top, width, height.
+FACE = (178, 70, 92, 108)
 BACKGROUND = (90, 80, 70)
 BITS, BIT_SIDE = 9, 16  # the frame's number, in squares along the lower edge, lowest bit first
 

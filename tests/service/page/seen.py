@@ -35,6 +35,26 @@ PAINTED = """([left, top, width, height]) => {
           painted(x, y)];
 }"""
 
+# Playwright does not see what a page sends as a Blob: the sizes, and how many have no answer yet.
+COUNTED_FRAMES = """
+  window.sent = [];
+  window.mostInFlight = 0;
+  let answered = 0;
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (!this.isCounted) {
+      this.isCounted = true;
+      const before = window.sent.length;
+      this.addEventListener("message", (event) => {
+        answered = before + JSON.parse(event.data).frame_id + 1;
+      });
+    }
+    window.sent.push(data.size);
+    window.mostInFlight = Math.max(window.mostInFlight, window.sent.length - answered);
+    return send.call(this, data);
+  };
+"""
+
 
 def encoded(picture: Image.Image, image_format: str, orientation: int = 1) -> bytes:
     exif = Image.Exif()

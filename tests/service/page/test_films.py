@@ -5,12 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import Page, expect
 
 from model.images import Image
 from tests.service.page import film
 from tests.service.page.conftest import Visit
-from tests.service.page.seen import ANSWERED, BY_STREAM, WAIT_MS, assert_box_on_face, choose, until
+from tests.service.page.seen import (
+    ANSWERED,
+    BY_STREAM,
+    COUNTED_FRAMES,
+    WAIT_MS,
+    assert_box_on_face,
+    choose,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +36,14 @@ def answers(page: Page) -> int:
 
 
 def test_video_is_judged_as_it_plays(visit: Visit, video: Path) -> None:
-    page = visit()
-    sent: list[int] = []
-
-    def listen(socket: WebSocket) -> None:
-        socket.on("framesent", lambda frame: sent.append(len(frame)))
-
-    page.on("websocket", listen)
+    page = visit(prepare=lambda page: page.add_init_script(COUNTED_FRAMES))
     page.set_input_files("#file", video)
     page.wait_for_selector(BY_STREAM)
     assert_box_on_face(page, "#video", film.FACE)
     expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=WAIT_MS)  # at its end
     expect(page.locator("#time")).to_have_text("0:02 / 0:02")
     assert_box_on_face(page, "#video", film.FACE)  # a film that stands still keeps its box
+    sent = page.evaluate("window.sent")
     assert 0 < max(sent) < video.stat().st_size / 2  # single frames leave the browser, no film
 
     page.get_by_role("button", name="Close").click()

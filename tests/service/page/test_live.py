@@ -14,6 +14,7 @@ from tests.service.page.conftest import Visit
 from tests.service.page.seen import (
     BY_REQUESTS,
     BY_STREAM,
+    COUNTED_FRAMES,
     MEDIUM,
     WAIT_MS,
     on_stage,
@@ -42,28 +43,12 @@ def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -
 
 
 def test_no_more_than_two_frames_are_in_flight(visit: Visit, filmed: tuple[str, ...]) -> None:
-    page = visit(*filmed)
-    sent = answered = most_in_flight = 0
-
-    def note_sent(_: str | bytes) -> None:
-        nonlocal sent, most_in_flight
-        sent += 1
-        most_in_flight = max(most_in_flight, sent - answered)
-
-    def note_answer(message: str | bytes) -> None:
-        nonlocal answered
-        answered = json.loads(message)["frame_id"] + 1
-
-    def listen(socket: WebSocket) -> None:
-        socket.on("framesent", note_sent)
-        socket.on("framereceived", note_answer)
-
-    page.on("websocket", listen)
+    page = visit(*filmed, prepare=lambda page: page.add_init_script(COUNTED_FRAMES))
     page.click("#camera")
     several = re.compile(r"^[2-9]\d$")
     expect(page.locator("#stage")).to_have_attribute("data-answers", several, timeout=WAIT_MS)
-    assert answered > 10
-    assert most_in_flight <= 2
+    assert page.evaluate("window.sent.length") > 10
+    assert 1 <= page.evaluate("window.mostInFlight") <= 2
 
 
 def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
@@ -72,8 +57,11 @@ def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
     taken: list[str | bytes] = []
 
     # An imitated service, or network, that takes frames and never answers.
+    def take(message: str | bytes) -> None:
+        taken.append(message)
+
     def swallow(socket: WebSocketRoute) -> None:
-        socket.on_message(taken.append)
+        socket.on_message(take)
 
     page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, swallow))
     page.click("#camera")
@@ -115,7 +103,11 @@ def test_page_outlives_a_service_that_is_replaced(
     with serving(GUNICORN_CMD_ARGS=f"--pid {pid}") as url:
         page = visit(*filmed, url=url, failures_expected=True)
         sockets: list[WebSocket] = []
-        page.on("websocket", sockets.append)
+
+        def note_socket(socket: WebSocket) -> None:
+            sockets.append(socket)
+
+        page.on("websocket", note_socket)
         page.click("#camera")
         page.wait_for_selector(BY_STREAM)
         # Gunicorn starts a new worker and ends the old one, which closes its streams.

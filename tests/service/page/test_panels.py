@@ -44,7 +44,7 @@ def saved_face(page: Page) -> np.ndarray:
     """The inner part of the face, which no box crosses, of the portrait or the still film."""
     picture = np.array(saved(page).convert("RGB"))
     left, top, width, height = (int(v * picture.shape[0] / 512) for v in FACE)
-    return picture[top + 40 : top + height - 40, left + 35 : left + width - 35]
+    return picture[top + 25 : top + height - 25, left + 25 : left + width - 25]
 
 
 def seen_stage(page: Page) -> np.ndarray:
