@@ -47,6 +47,22 @@ export async function watch(signal) {
     alert.clear();
   }
 
+  /** Ask about one frame without a stream. */
+  async function request(frame) {
+    try {
+      const begun = performance.now();
+      const answer = await predict(frame.body, signal);
+      show(answer, frame, performance.now() - begun, "requests");
+      failures = 0;
+    } catch (error) {
+      frame.image.close();
+      if (signal.aborted) return;
+      failures += 1;
+      say(`${error.message} Trying again…`, true);
+      await pause(pauseMs(failures, error.retryAfterMs), signal);
+    }
+  }
+
   video.addEventListener("seeking", fade, { signal });
   video.addEventListener("play", expectAnother, { signal });
   signal.addEventListener("abort", () => {
@@ -63,19 +79,7 @@ export async function watch(signal) {
     await stream.room();
     const frame = await newestFrame(video, last);
     last = frame.at;
-    if (signal.aborted) return;
-    if (stream.send(frame)) continue;
-    try {
-      const begun = performance.now();
-      const answer = await predict(frame.body, signal);
-      show(answer, frame, performance.now() - begun, "requests");
-      failures = 0;
-    } catch (error) {
-      frame.image.close();
-      if (signal.aborted) return;
-      failures += 1;
-      say(`${error.message} Trying again…`, true);
-      await pause(pauseMs(failures, error.retryAfterMs), signal);
-    }
+    if (signal.aborted) frame.image.close();
+    else if (!stream.send(frame)) await request(frame);
   }
 }

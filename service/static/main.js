@@ -42,11 +42,23 @@ async function startCamera(wish) {
     if (signal.aborted) return;
     const offer = () => offerCameras(track);
     navigator.mediaDevices.addEventListener("devicechange", offer, { signal });
+    keepScreenOn(signal);
     say("");
     compliance.begin("camera");
     await watch(signal);
   } catch (error) {
     if (!signal.aborted) end(camera.reason(error));
+  }
+}
+
+/** A screen at a door has nobody who touches it. */
+async function keepScreenOn(signal) {
+  try {
+    const lock = await navigator.wakeLock.request("screen");
+    if (signal.aborted) lock.release();
+    else signal.addEventListener("abort", () => lock.release());
+  } catch {
+    // The browser cannot, or saves its battery.
   }
 }
 
@@ -76,9 +88,10 @@ async function saveSnapshot() {
   const url = URL.createObjectURL(await snapshot());
   const link = document.createElement("a");
   link.href = url;
-  link.download = `mask-check-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.jpg`;
+  const now = new Date().toLocaleString("sv"); // "2026-01-31 23:59:59", of the clock on the wall
+  link.download = `mask-check-${now.replaceAll(/[ :]/g, "-")}.jpg`;
   link.click();
-  URL.revokeObjectURL(url);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers read it later
 }
 
 byId("camera").addEventListener("click", () => {

@@ -44,6 +44,13 @@ BUSY_CAMERA = """
     throw new DOMException("Could not start video source", "NotReadableError");
   };
 """
+# A machine that tests has no screen.
+IMITATED_SCREEN = """
+  navigator.wakeLock.request = async () => {
+    window.screenStaysOn = true;
+    return { release: () => (window.screenStaysOn = false) };
+  };
+"""
 TRACK = "document.querySelector('#video').srcObject?.getTracks()[0]"
 
 
@@ -107,6 +114,15 @@ def test_back_camera_of_a_phone_is_not_mirrored(visit: Visit, filmed: tuple[str,
     page.wait_for_selector("#video:not(.mirrored)")
     page.wait_for_selector(ANSWERED)
     assert_box_on_face(page, "#video", FACE_IN_FILM, mirrored=False)
+
+
+def test_screen_stays_on_as_long_as_the_camera_is(visit: Visit, filmed: tuple[str, ...]) -> None:
+    page = visit(*filmed, prepare=scripted(IMITATED_SCREEN))
+    page.click("#camera")
+    page.wait_for_selector(ANSWERED)
+    assert page.evaluate("window.screenStaysOn") is True
+    page.click("#camera")
+    assert page.evaluate("window.screenStaysOn") is False
 
 
 def test_hidden_page_films_nobody(visit: Visit, filmed: tuple[str, ...]) -> None:

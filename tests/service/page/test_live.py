@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from playwright.sync_api import Page, Route, WebSocket, WebSocketRoute, expect
+from websockets.sync.client import connect
 
 from tests.conftest import serving
 from tests.service.page import film
@@ -75,25 +76,19 @@ def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
 def test_without_a_stream_there_are_requests_until_there_is_one(
     visit: Visit, filmed: tuple[str, ...]
 ) -> None:
-    open_to_streams = False
-
-    # To fill the real service with streams takes many pages: its refusal is imitated.
-    def refuse_at_first(socket: WebSocketRoute) -> None:
-        if open_to_streams:
-            socket.connect_to_server()
-        else:
-            socket.close()
-
-    page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, refuse_at_first))
-    page.click("#camera")
-    several = re.compile(r"^([5-9]|\d\d+)$")
-    expect(page.locator(BY_REQUESTS)).to_have_attribute("data-answers", several, timeout=WAIT_MS)
-    expect(page.locator("#faces li")).to_have_count(1)
-    expect(page.locator("#message")).to_be_empty()
-    expect(page.locator("#speed")).to_contain_text("single requests", timeout=WAIT_MS)
-    open_to_streams = True
-    page.wait_for_selector(BY_STREAM)
-    expect(page.locator("#speed")).to_contain_text("live stream", timeout=WAIT_MS)
+    with serving(MAX_STREAMS="1") as url:
+        page = visit(*filmed, url=url, failures_expected=True)
+        with connect(f"{url.replace('http', 'ws')}/stream"):  # somebody else has the only place
+            page.click("#camera")
+            several = re.compile(r"^([5-9]|\d\d+)$")
+            expect(page.locator(BY_REQUESTS)).to_have_attribute(
+                "data-answers", several, timeout=WAIT_MS
+            )
+            expect(page.locator("#faces li")).to_have_count(1)
+            expect(page.locator("#message")).to_be_empty()
+            expect(page.locator("#speed")).to_contain_text("single requests", timeout=WAIT_MS)
+        page.wait_for_selector(BY_STREAM)
+        expect(page.locator("#speed")).to_contain_text("live stream", timeout=WAIT_MS)
 
 
 def test_page_outlives_a_service_that_is_replaced(

@@ -23,9 +23,9 @@ COUNTED_SOUNDS = """
   };
 """
 UNKNOWN = "\N{EN DASH}"
-RECORD = """async answers => {
+RECORD = """async ([source, answers]) => {
   const compliance = await import("/static/compliance.js");
-  compliance.begin("test");
+  compliance.begin(source);
   for (const [seconds, mask, no_mask] of answers) {
     compliance.record({ mask, no_mask, uncertain: 1 }, 1000 * seconds);
   }
@@ -99,23 +99,24 @@ def test_mask_put_on_and_taken_off_is_counted(visit: Visit, walked: tuple[str, .
     expect(line.locator("#line")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+h.01L"))
 
 
-@pytest.mark.parametrize(
-    ("answers", "share", "line"),
-    [
-        ([], UNKNOWN, ""),
-        ([(0, 0, 0)], UNKNOWN, ""),  # nobody who could be judged is no point of the line
-        ([(0, 1, 0), (1, 0, 1)], "50 %", "M300.0 50.0h.01"),
-        # spans count alike, however many answers came in them
-        ([(0, 1, 0), (1, 1, 0), (2, 1, 0), (5, 0, 1)], "50 %", "M294.9 4.0h.01L300.0 96.0"),
-        ([(0, 3, 0), (5, 0, 0), (10, 3, 1)], "86 %", "M289.8 4.0h.01M300.0 27.0h.01"),
-        ([(0, 0, 9), (299, 1, 0)], "10 %", "M0.0 96.0h.01M300.0 4.0h.01"),
-        ([(0, 0, 9), (300, 1, 0)], "100 %", "M300.0 4.0h.01"),  # older than five minutes
-    ],
-)
-def test_compliance_line(visit: Visit, answers: list, share: str, line: str) -> None:
+# Answers as second, people with and people without; then the share and the line.
+HISTORIES = [
+    ([], UNKNOWN, ""),
+    ([(0, 0, 0)], UNKNOWN, ""),  # nobody who could be judged is no point of the line
+    ([(0, 1, 0), (1, 0, 1)], "50 %", "M300.0 50.0h.01"),
+    # spans count alike, however many answers came in them
+    ([(0, 1, 0), (1, 1, 0), (2, 1, 0), (5, 0, 1)], "50 %", "M294.9 4.0h.01L300.0 96.0"),
+    ([(0, 3, 0), (5, 0, 0), (10, 3, 1)], "86 %", "M289.8 4.0h.01M300.0 27.0h.01"),
+    ([(0, 0, 9), (299, 1, 0)], "10 %", "M0.0 96.0h.01M300.0 4.0h.01"),
+    ([(0, 0, 9), (300, 1, 0)], "100 %", "M300.0 4.0h.01"),  # older than five minutes
+]
+
+
+def test_compliance_line(visit: Visit) -> None:
     page = visit()
-    assert page.evaluate(RECORD, answers) == line
-    expect(page.locator("#share")).to_have_text(share)
+    for number, (answers, share, line) in enumerate(HISTORIES):
+        assert page.evaluate(RECORD, [str(number), answers]) == line
+        expect(page.locator("#share")).to_have_text(share)
 
 
 def test_saved_picture_has_its_size_and_its_box(visit: Visit, portrait_jpeg: bytes) -> None:
