@@ -68,12 +68,32 @@ export function draw(context, placed, surfaceWidth) {
   context.textBaseline = "middle";
   for (const box of placed) drawBox(context, box, large);
   // After all boxes, so that no line crosses a label; the surest face's comes out on top.
+  for (const label of labels(context, placed, surfaceWidth, fontSize)) drawLabel(context, label);
+}
+
+/** What is written at the faces, and where: in few words where many would hide one another. */
+function labels(context, placed, surfaceWidth, fontSize) {
   const surestLast = (a, b) => a.face.detection_confidence - b.face.detection_confidence;
-  for (const box of placed.toSorted(surestLast)) {
-    const number = placed.length > 1 ? `${numberOf(box)} ` : "";
-    const text = `${STYLES[box.face.label].sign} ${number}${caption(box.face)}`;
-    drawLabel(context, box, text, surfaceWidth, fontSize);
-  }
+  const lay = (words) =>
+    placed.toSorted(surestLast).map((box) => {
+      const { sign, colour, ink } = STYLES[box.face.label];
+      const text = `${sign} ${words(box)}`;
+      const width = context.measureText(text).width + fontSize;
+      const height = Math.round(fontSize * 1.6);
+      const left = Math.max(0, Math.min(box.left - 2, surfaceWidth - width));
+      const top = Math.max(0, box.top - height - 4);
+      return { text, left, top, width, height, colour, ink, fontSize };
+    });
+  if (placed.length < 2) return lay(({ face }) => caption(face));
+  const long = lay((box) => `${numberOf(box)} ${caption(box.face)}`);
+  const hidden = long.some((a, i) => long.slice(i + 1).some((b) => overlap(a, b)));
+  return hidden ? lay(numberOf) : long;
+}
+
+/** Whether two rectangles have a point in common. */
+function overlap(a, b) {
+  const apart = a.left + a.width < b.left || b.left + b.width < a.left;
+  return !apart && a.top + a.height >= b.top && b.top + b.height >= a.top;
 }
 
 function drawBox(context, { face, left, top, width, height }, large) {
@@ -90,19 +110,13 @@ function drawBox(context, { face, left, top, width, height }, large) {
   context.stroke();
 }
 
-function drawLabel(context, { face, left, top }, text, surfaceWidth, fontSize) {
-  const { colour, ink } = STYLES[face.label];
-  const padding = fontSize / 2;
-  const height = Math.round(fontSize * 1.6);
-  const width = context.measureText(text).width + 2 * padding;
-  const x = Math.max(0, Math.min(left - 2, surfaceWidth - width));
-  const y = Math.max(0, top - height - 4);
+function drawLabel(context, { text, left, top, width, height, colour, ink, fontSize }) {
   context.beginPath();
-  context.roundRect(x, y, width, height, fontSize * 0.4);
+  context.roundRect(left, top, width, height, fontSize * 0.4);
   context.fillStyle = colour;
   context.fill();
   context.fillStyle = ink;
-  context.fillText(text, x + padding, y + height / 2 + 1);
+  context.fillText(text, left + fontSize / 2, top + height / 2 + 1);
 }
 
 /**

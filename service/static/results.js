@@ -67,7 +67,7 @@ export function countFrame(roundTrip, link) {
   byId("speed").textContent = [
     `${perSecond.toFixed(1)} frames/s`,
     inMs(mean),
-    link === "stream" ? "live stream" : "single requests",
+    link === "stream" ? "live" : "single requests",
   ].join(" · ");
 }
 

@@ -88,7 +88,7 @@ def test_without_a_stream_there_are_requests_until_there_is_one(
             expect(page.locator("#message")).to_be_empty()
             expect(page.locator("#speed")).to_contain_text("single requests", timeout=WAIT_MS)
         page.wait_for_selector(BY_STREAM)
-        expect(page.locator("#speed")).to_contain_text("live stream", timeout=WAIT_MS)
+        expect(page.locator("#speed")).to_contain_text("· live", timeout=WAIT_MS)
 
 
 def test_page_outlives_a_service_that_is_replaced(

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Route, expect
 
+from tests.conftest import ROOT
 from tests.service.page.conftest import Visit
 from tests.service.page.film import FACE
 from tests.service.page.seen import (
@@ -42,6 +43,17 @@ def test_picture_shows_its_face(visit: Visit, portrait_jpeg: bytes, screen: dict
     expect(page.locator("#announcement")).to_have_text(
         re.compile(r"^1 person: 1 "), timeout=WAIT_MS
     )
+
+
+def test_people_are_counted_and_numbered_from_the_left(visit: Visit) -> None:
+    page = visit()
+    page.set_input_files("#file", ROOT / "docs" / "faces.jpg")
+    page.wait_for_selector(ANSWERED)
+    people = [re.compile(r"^Person 1: No mask \d\d %$"), re.compile(r"^Person 2: Mask \d\d %$")]
+    expect(page.locator("#faces li")).to_have_text(people)
+    assert page.locator("#counts dd").all_text_contents() == ["1", "1", "0"]
+    words = "2 people: 1 with mask, 1 without."
+    expect(page.locator("#announcement")).to_have_text(words, timeout=WAIT_MS)
 
 
 def test_boxes_follow_a_resized_window(visit: Visit, portrait_jpeg: bytes) -> None:
