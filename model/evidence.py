@@ -8,7 +8,7 @@ from model.classifier import ModelCard
 from model.pipeline import Judgement, Label
 
 LEAST_LOOKS = 3  # before a label is given
-NEWEST = 0.35  # the share of the newest look; the older ones decay by as much
+NEWEST = 0.25  # the share of the newest look; the older ones decay by as much
 SUREST = 4.0  # log-odds that one look can bring, a probability of .982
 SETTLED = 1.5  # log-odds, a probability of .82
 
