@@ -22,7 +22,7 @@ GROUND = 96  # grey level of what no portrait covers
 
 def portraits() -> dict[bool, Image]:
     """Return NASA's portrait of Eileen Collins, public domain, without and with a drawn mask."""
-    bare = np.array(astronaut())
+    bare = np.array(astronaut())  # type: ignore[no-untyped-call]
     return {False: bare, True: draw_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
 
 
@@ -106,7 +106,7 @@ def spoilt(picture: Image, noise: Noise, random: np.random.Generator) -> bytes:
         kernel = np.zeros((length, length), np.float32)
         kernel[length // 2] = 1 / length
         turn = cv2.getRotationMatrix2D((length / 2 - 0.5,) * 2, random.uniform(0, 180), 1)
-        kernel = cv2.warpAffine(kernel, turn, (length, length))
+        kernel = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
         picture = np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.uint8)
     light = 1 + random.normal(0, noise.light)
     grain = random.normal(0, noise.grain, picture.shape)

@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Request
@@ -113,9 +114,8 @@ class WebSocket:
 
     def _read(self) -> None:
         try:
-            self._read_until_closed()
-        except OSError:
-            pass  # the client is gone; so it is told to whoever waits in take()
+            with suppress(OSError):  # as when the client goes without a word
+                self._read_until_closed()
         finally:
             with self._arrived:
                 self._closed = True
@@ -179,8 +179,12 @@ class WebSocket:
             self._arrived.notify()
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data == SEND_EOF:
-                self._socket.shutdown(socket.SHUT_WR)
-            else:
-                self._socket.sendall(data)
+        try:
+            for data in self._protocol.data_to_send():
+                if data == SEND_EOF:
+                    self._socket.shutdown(socket.SHUT_WR)
+                else:
+                    self._socket.sendall(data)
+        except OSError:  # the client is gone or reads nothing; the reader then ends
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

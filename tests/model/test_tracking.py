@@ -1,32 +1,16 @@
 """People in films made of a free portrait, followed with the real detector and model."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
 from bench.films import Noise, Person, Shot, film
-from model.faces import Face
-from model.images import Box, Image, UndecodableImage
-from model.pipeline import Analysis, Judgement, MaskPipeline
-from model.tracking import KEEP_FRAMES, TrackedJudgement, Tracker, distance_iou, iou
+from bench.tracks import Counting, new_tracker
+from model.images import Box, UndecodableImage
+from model.pipeline import Analysis, MaskPipeline
+from model.tracking import KEEP_FRAMES, TrackedJudgement, distance_iou, iou
 
 NOISE = Noise()
-
-
-class Counting(MaskPipeline):
-    """Counts what is asked of it."""
-
-    finds = judged = 0
-
-    def find(self, *args: Any) -> list[Face]:
-        self.finds += 1
-        return super().find(*args)
-
-    def judge(self, image: Image, faces: Iterable[Face]) -> list[Judgement]:
-        faces = list(faces)
-        self.judged += len(faces)
-        return super().judge(image, faces)
 
 
 @pytest.fixture
@@ -34,15 +18,8 @@ def pipeline() -> Counting:
     return Counting.load()  # type: ignore[return-value]
 
 
-@pytest.fixture(autouse=True)
-def _ten_frames_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tracker's time be the film's, however fast this machine is."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr("model.tracking.time.monotonic", lambda: next(ticks) / 10)
-
-
 def followed(pipeline: MaskPipeline, shots: Iterable[Shot]) -> list[list[TrackedJudgement]]:
-    tracker = Tracker("yunet", 0.45)
+    tracker = new_tracker()
     answers = [tracker.analyse(pipeline, shot.jpeg, 10_000_000) for shot in shots]
     return [tracked(answer) for answer in answers]
 
@@ -66,7 +43,7 @@ def test_two_people_keep_their_ids_labels_and_boxes(pipeline: Counting) -> None:
     for faces in answers[3:]:
         assert {face.label for face in faces} == {"mask", "no_mask"}
     assert pipeline.finds <= 36 * 0.4
-    assert pipeline.judged <= 36 * 2 * 0.4
+    assert pipeline.looks <= 36 * 2 * 0.4
     assert [face.age for face in answers[-1]] == pytest.approx([3.5, 3.5])
 
 
@@ -97,7 +74,7 @@ def test_a_newcomer_is_seen_within_three_frames(pipeline: Counting) -> None:
 
 
 def test_a_bad_frame_and_another_size_do_no_harm(pipeline: Counting, portrait_jpeg: bytes) -> None:
-    tracker = Tracker("yunet", 0.45)
+    tracker = new_tracker()
     (shot,) = film([Person((224, 124), 108)], 1, NOISE)
     first = tracked(tracker.analyse(pipeline, shot.jpeg, 10_000_000))
     with pytest.raises(UndecodableImage):
