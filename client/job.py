@@ -53,6 +53,9 @@ class Job:
                 self._run(stop, progress, stack)
         except (SourceError, OSError) as error:
             self.error = error
+        except Exception as error:
+            self.error = error
+            raise  # a fault of ours: the thread shows where
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options

@@ -57,6 +57,7 @@ class WebSocket:
         max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
         without a message the connection is closed with 1008. stopping: closes it with 1001.
         """
+        self.received = 0
         self.dropped = 0
         self._socket: socket.socket = request.environ["gunicorn.socket"]
         self._idle_s = idle_s
@@ -76,7 +77,6 @@ class WebSocket:
         self._lock = threading.Lock()
         self._arrived = threading.Condition()
         self._newest: Message | None = None
-        self._received = 0
         self._heard = 0.0
         self._parts: list[bytes] = []
         self._text = False
@@ -174,8 +174,8 @@ class WebSocket:
         self._heard = time.monotonic()
         with self._arrived:
             self.dropped += self._newest is not None
-            self._newest = Message(self._received, text)
-            self._received += 1
+            self._newest = Message(self.received, text)
+            self.received += 1
             self._arrived.notify()
 
     def _flush(self) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.classifier import WEIGHTS, ModelCard
-from model.evidence import LEAST_LOOKS, Evidence
+from model.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
 from model.faces import Face
 from model.images import Box
 from model.pipeline import Judgement, Label
@@ -58,10 +58,12 @@ def test_a_face_at_the_edge_does_not_flicker() -> None:
 def test_looks_at_an_unfit_face_count_for_nothing() -> None:
     assert set(labels(*[0.99] * 9, fit=False)[0]) == {"uncertain"}
     _, evidence = labels(*[0.99] * 5)
-    for _ in range(9):
+    for _ in range(MOST_UNFIT - 1):
         evidence.add(Judgement(FACE, "uncertain", 0.01, fit=False))
     assert evidence.label == "mask"
     assert evidence.mask > 0.9
+    evidence.add(Judgement(FACE, "uncertain", 0.01, fit=False))
+    assert evidence.label == "uncertain"  # what was seen before is out of date
 
 
 def test_after_doubt_new_looks_weigh_more() -> None:
