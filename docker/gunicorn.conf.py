@@ -43,5 +43,6 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def worker_int(worker: Worker) -> None:
-    """Let Ctrl-C end them too."""
-    worker.wsgi.extensions["streams"].end()
+    """Let Ctrl-C end them too, if it comes after the start."""
+    if worker.wsgi is not None:
+        worker.wsgi.extensions["streams"].end()

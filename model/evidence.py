@@ -8,8 +8,9 @@ from model.classifier import ModelCard
 from model.pipeline import Judgement, Label
 
 LEAST_LOOKS = 3  # before a label is given
-NEWEST = 0.35  # the share of the newest look; the older ones decay by as much
+NEWEST = 0.25  # the share of the newest look; the older ones decay by as much
 SUREST = 4.0  # log-odds that one look can bring, a probability of .982
+MOST_UNFIT = 5  # looks in a row that told nothing, after which older ones are out of date
 SETTLED = 1.5  # log-odds, a probability of .82
 
 
@@ -34,15 +35,16 @@ class Evidence:
         self._mean = 0.0
         self._newest = 0.0
         self._looks = 0
-        self._unfit: float | None = None
+        self._unfit = 0
+        self._last = 0.5
         self.fit = False
         self.label: Label = "uncertain"
 
     @property
     def mask(self) -> float:
-        """The probability of mask, 0..1; of a face that was never fit to be judged, its last."""
-        if self._looks == 0 and self._unfit is not None:
-            return self._unfit
+        """The probability of mask, 0..1; of a face that is not fit to be judged, the last look's."""
+        if self._looks == 0:
+            return self._last
         return 1 / (1 + math.exp(-self._mean))
 
     @property
@@ -56,10 +58,13 @@ class Evidence:
 
     def add(self, judgement: Judgement) -> None:
         """Add a look; one at a face too small or too blurred to judge counts for nothing."""
-        self.fit = judgement.fit
+        self.fit, self._last = judgement.fit, judgement.mask
         if not judgement.fit:
-            self._unfit = judgement.mask
+            self._unfit += 1
+            if self._unfit >= MOST_UNFIT:
+                self._looks, self.label = 0, "uncertain"
             return
+        self._unfit = 0
         self._looks += 1
         self._newest = log_odds(judgement.mask)
         self._mean += (self._newest - self._mean) * max(NEWEST, 1 / self._looks)

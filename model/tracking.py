@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from model.evidence import Evidence
@@ -59,7 +59,13 @@ class Tracker:
     with a visual one for its gaps (Bochinski et al. 2018).
     """
 
-    def __init__(self, detector: str, min_confidence: float) -> None:
+    def __init__(
+        self,
+        detector: str,
+        min_confidence: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._detector = detector
         self._min_confidence = min_confidence
         self._flow = Flow()
@@ -78,7 +84,7 @@ class Tracker:
         with timed(timings, "decode"):
             image = decode(data, max_pixels)
         self._frame += 1
-        now = time.monotonic()
+        now = self._clock()
         with timed(timings, "detect"):
             self._locate(pipeline, image, now)
         with timed(timings, "classify"):

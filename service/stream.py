@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel
 from websockets.frames import CloseCode
 
@@ -86,6 +86,10 @@ def create_stream(config: Config, pool: InferencePool, streams: Streams) -> Blue
             finally:
                 socket.close(CloseCode.INTERNAL_ERROR)
                 socket.join()
+                current_app.logger.info(
+                    "Stream of %s: %d frames, %d of them dropped",
+                    *(request.remote_addr, socket.received, socket.dropped),
+                )
         return Upgraded()
 
     return blueprint

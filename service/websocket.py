@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Request
@@ -56,6 +57,7 @@ class WebSocket:
         max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
         without a message the connection is closed with 1008. stopping: closes it with 1001.
         """
+        self.received = 0
         self.dropped = 0
         self._socket: socket.socket = request.environ["gunicorn.socket"]
         self._idle_s = idle_s
@@ -75,7 +77,6 @@ class WebSocket:
         self._lock = threading.Lock()
         self._arrived = threading.Condition()
         self._newest: Message | None = None
-        self._received = 0
         self._heard = 0.0
         self._parts: list[bytes] = []
         self._text = False
@@ -113,9 +114,8 @@ class WebSocket:
 
     def _read(self) -> None:
         try:
-            self._read_until_closed()
-        except OSError:
-            pass  # the client is gone; so it is told to whoever waits in take()
+            with suppress(OSError):  # as when the client goes without a word
+                self._read_until_closed()
         finally:
             with self._arrived:
                 self._closed = True
@@ -174,13 +174,17 @@ class WebSocket:
         self._heard = time.monotonic()
         with self._arrived:
             self.dropped += self._newest is not None
-            self._newest = Message(self._received, text)
-            self._received += 1
+            self._newest = Message(self.received, text)
+            self.received += 1
             self._arrived.notify()
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data == SEND_EOF:
-                self._socket.shutdown(socket.SHUT_WR)
-            else:
-                self._socket.sendall(data)
+        try:
+            for data in self._protocol.data_to_send():
+                if data == SEND_EOF:
+                    self._socket.shutdown(socket.SHUT_WR)
+                else:
+                    self._socket.sendall(data)
+        except OSError:  # the client is gone or reads nothing; the reader then ends
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

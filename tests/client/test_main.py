@@ -37,7 +37,7 @@ def test_a_film_is_answered_frame_by_frame_and_written_as_video_and_json(tmp_pat
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}/", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert service.numbers == list(range(20))
@@ -72,7 +72,7 @@ def test_a_folder_is_sent_in_order_without_its_corrupt_picture(tmp_path: Path):
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(folder), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert service.sizes == [(320, 240), (200, 400), (300, 500)]
@@ -96,7 +96,7 @@ def test_a_signal_leaves_whole_files(tmp_path: Path, number: signal.Signals):
     with service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
         wait_for(lambda: len(lines_of(jsonl)) >= 5, "five answers")
         done = finish(client, number)
@@ -130,7 +130,7 @@ def test_a_refused_frame_is_reported_and_stays_in_the_video(tmp_path: Path):
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert "Frame 2 of" in done.stderr
@@ -163,7 +163,7 @@ def test_the_options_reach_the_service(tmp_path: Path):
     assert len(service.bodies[1]) < len(service.bodies[0]) / 2
 
 
-def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path):
+def test_on_a_terminal_the_progress_is_a_bar_that_is_redrawn(tmp_path: Path):
     source = film(tmp_path / "film.mp4", frames=10, fps=12)
     ours, theirs = pty.openpty()
     service = Service()
@@ -175,8 +175,9 @@ def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path
     shown = os.read(ours, 65536).decode()
     os.close(ours)
     assert done.returncode == 0
-    assert shown.count("\r\x1b[K") >= 2
-    assert "fps" in shown.splitlines()[-1]
+    assert shown.count("\r\x1b[2K") >= 2
+    assert "10/10" in shown.splitlines()[-2]
+    assert "fps" in shown.splitlines()[-2]
     assert dropped(done) == 0
 
 
