@@ -1,7 +1,6 @@
 """A real Chromium with imitated cameras, which visits the page of the real service."""
 
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -10,19 +9,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.service.page import film
+from bench import walk
+from bench.films import HEIGHT, WIDTH
+from bench.page import CHROMIUM, FLAGS, IMITATED_CAMERA
 from tests.service.page.seen import DESKTOP, WAIT_MS
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-IMITATED_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 Visit = Callable[..., Page]
 
@@ -98,19 +88,17 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
 @pytest.fixture(scope="session")
 def filmed(portrait_jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Flags for a camera before which the portrait hangs."""
-    frame = Image.new("RGB", (film.WIDTH, film.HEIGHT), film.BACKGROUND)
+    frame = Image.new("RGB", (WIDTH, HEIGHT), (90, 80, 70))
     # On the left side, so that mirroring it makes a difference.
-    frame.paste(Image.open(io.BytesIO(portrait_jpeg)).resize((film.HEIGHT, film.HEIGHT)))
+    frame.paste(Image.open(io.BytesIO(portrait_jpeg)).resize((HEIGHT, HEIGHT)))
     path = tmp_path_factory.mktemp("camera") / "still.mjpeg"
-    film.write_mjpeg(path, [np.array(frame)] * 2)
+    walk.write_mjpeg(path, [np.array(frame)] * 2)
     return (*IMITATED_CAMERA, f"--use-file-for-fake-video-capture={path}")
 
 
 @pytest.fixture(scope="session")
-def walked(
-    portrait: np.ndarray, masked_portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, ...]:
+def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Flags for a camera before which somebody walks who puts a mask on and takes it off."""
     path = tmp_path_factory.mktemp("camera") / "walk.mjpeg"
-    film.write_mjpeg(path, film.frames(portrait, masked_portrait))
+    walk.write_mjpeg(path, walk.walk())
     return (*IMITATED_CAMERA, f"--use-file-for-fake-video-capture={path}")

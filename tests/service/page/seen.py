@@ -6,6 +6,8 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Page
 
+from bench.page import MEDIUM, Rectangle, on_stage, overlap
+
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}
 PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 3, "is_mobile": True}
 WAIT_MS = 30_000
@@ -13,15 +15,9 @@ ANSWERED = "#stage:not([data-answers='0'])"
 BY_STREAM = "#stage[data-link='stream']:not([data-answers='0'])"
 BY_REQUESTS = "#stage[data-link='requests']:not([data-answers='0'])"
 
-Rectangle = tuple[float, ...]  # left, top, width, height
+# Where a person sees the face in the portrait of 512 x 512 pixels: left, top, width, height.
+FACE = (178.0, 70.0, 92.0, 108.0)
 
-# Its own bounding boxes, not those that the page says it has, tell where a medium is seen.
-MEDIUM = """medium => {
-  const stage = document.querySelector("#overlay").getBoundingClientRect();
-  const { left, top, width, height } = medium.getBoundingClientRect();
-  return [left - stage.left, top - stage.top, width, height,
-          medium.videoWidth || medium.naturalWidth, medium.videoHeight || medium.naturalHeight];
-}"""
 # Whether the canvas is painted in the middle of a box's four sides, and in its centre.
 PAINTED = """([left, top, width, height]) => {
   const overlay = document.querySelector("#overlay");
@@ -66,29 +62,6 @@ def encoded(picture: Image.Image, image_format: str, orientation: int = 1) -> by
 
 def choose(page: Page, data: bytes, name: str = "portrait.jpg", mime: str = "image/jpeg") -> None:
     page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
-
-
-def overlap(a: Rectangle, b: Rectangle) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    common = max(width, 0) * max(height, 0)
-    return common / (a[2] * a[3] + b[2] * b[3] - common)
-
-
-def on_stage(medium: list[float], face: Rectangle, *, mirrored: bool) -> Rectangle:
-    """Return where the stage shows a face of a medium, which is as MEDIUM tells."""
-    left, top, width, height, pixel_width, pixel_height = medium
-    x, y, face_width, face_height = face
-    if mirrored:
-        x = pixel_width - x - face_width
-    scale = min(width / pixel_width, height / pixel_height)
-    return (
-        left + (width - pixel_width * scale) / 2 + x * scale,
-        top + (height - pixel_height * scale) / 2 + y * scale,
-        face_width * scale,
-        face_height * scale,
-    )
 
 
 def drawn_box(page: Page) -> Rectangle:

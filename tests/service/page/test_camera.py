@@ -6,11 +6,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.service.page.conftest import IMITATED_CAMERA, Visit
-from tests.service.page.film import FACE
 from tests.service.page.seen import (
     ANSWERED,
     BY_STREAM,
     DESKTOP,
+    FACE,
     PHONE,
     WAIT_MS,
     assert_box_on_face,

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from bench import walk
 from model.images import Image
-from tests.service.page import film
 from tests.service.page.conftest import Visit
 from tests.service.page.seen import (
     ANSWERED,
     BY_STREAM,
     COUNTED_FRAMES,
+    FACE,
     WAIT_MS,
     assert_box_on_face,
     choose,
@@ -24,10 +25,10 @@ from tests.service.page.seen import (
 @pytest.fixture(scope="module")
 def video(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of the portrait, which keeps still, in a format that every Chromium plays."""
-    frame = np.full((film.HEIGHT, film.WIDTH, 3), film.BACKGROUND, np.uint8)
+    frame = np.full((walk.HEIGHT, walk.WIDTH, 3), (90, 80, 70), np.uint8)
     frame[:, :480] = portrait[:480, :480]
     path = tmp_path_factory.mktemp("film") / "film.webm"
-    film.write_video(path, [frame] * 2 * film.FPS)
+    walk.write_video(path, [frame] * 2 * walk.FPS)
     return path
 
 
@@ -39,10 +40,10 @@ def test_video_is_judged_as_it_plays(visit: Visit, video: Path) -> None:
     page = visit(prepare=lambda page: page.add_init_script(COUNTED_FRAMES))
     page.set_input_files("#file", video)
     page.wait_for_selector(BY_STREAM)
-    assert_box_on_face(page, "#video", film.FACE)
+    assert_box_on_face(page, "#video", FACE)
     expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=WAIT_MS)  # at its end
     expect(page.locator("#time")).to_have_text("0:02 / 0:02")
-    assert_box_on_face(page, "#video", film.FACE)  # a film that stands still keeps its box
+    assert_box_on_face(page, "#video", FACE)  # a film that stands still keeps its box
     sent = page.evaluate("window.sent")
     assert 0 < max(sent) < video.stat().st_size / 2  # single frames leave the browser, no film
 
@@ -64,7 +65,7 @@ def test_video_is_stopped_and_moved_with_the_keyboard(visit: Visit, video: Path)
     slider = page.get_by_role("slider", name="Position")
     slider.press("Home")
     until(page, lambda: answers(page) > before)
-    assert_box_on_face(page, "#video", film.FACE)
+    assert_box_on_face(page, "#video", FACE)
     expect(slider).to_have_attribute("aria-valuetext", re.compile("^0:00 / 0:02$"))
 
 

@@ -9,23 +9,21 @@ from pathlib import Path
 from playwright.sync_api import Page, Route, WebSocket, WebSocketRoute, expect
 from websockets.sync.client import connect
 
+from bench import walk
+from bench.page import MEDIUM, on_stage, overlap
 from tests.conftest import serving
-from tests.service.page import film
 from tests.service.page.conftest import Visit
 from tests.service.page.seen import (
     BY_REQUESTS,
     BY_STREAM,
     COUNTED_FRAMES,
-    MEDIUM,
     WAIT_MS,
-    on_stage,
-    overlap,
     until,
 )
 
 STREAM = re.compile("/stream$")
 # What is drawn and which frame is seen, of the same moment.
-MOMENT = f"""() => [({film.NUMBER})(), document.querySelector("#overlay").dataset.boxes]"""
+MOMENT = f"""() => [({walk.NUMBER})(), document.querySelector("#overlay").dataset.boxes]"""
 
 
 def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -> None:
@@ -37,7 +35,7 @@ def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -
     for _ in range(20):
         page.wait_for_timeout(100)
         number, boxes = page.evaluate(MOMENT)
-        seen = on_stage(medium, film.face_in(number), mirrored=True)
+        seen = on_stage(medium, walk.face_in(number), mirrored=True)
         overlaps += [overlap(tuple(map(float, box.split())), seen) for box in boxes.split("; ")]
     # The box is of a moment ago; on a busy machine of a longer one.
     assert sorted(overlaps)[10] > 0.3, overlaps

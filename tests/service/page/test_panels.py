@@ -9,9 +9,17 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from bench.page import overlap
 from tests.service.page.conftest import Visit
-from tests.service.page.film import FACE
-from tests.service.page.seen import ANSWERED, BY_STREAM, WAIT_MS, choose, encoded, overlap, until
+from tests.service.page.seen import (
+    ANSWERED,
+    BY_STREAM,
+    FACE,
+    WAIT_MS,
+    choose,
+    encoded,
+    until,
+)
 
 # Nobody listens to a machine that tests: what would sound is counted.
 COUNTED_SOUNDS = """

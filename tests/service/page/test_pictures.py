@@ -9,10 +9,10 @@ from playwright.sync_api import Route, expect
 
 from tests.conftest import ROOT
 from tests.service.page.conftest import Visit
-from tests.service.page.film import FACE
 from tests.service.page.seen import (
     ANSWERED,
     DESKTOP,
+    FACE,
     PHONE,
     WAIT_MS,
     assert_box_on_face,
