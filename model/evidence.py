@@ -42,7 +42,7 @@ class Evidence:
 
     @property
     def mask(self) -> float:
-        """The probability of mask, 0..1; of a face that is not fit to be judged, the last look's."""
+        """The probability of mask, 0..1; of a face that is never fit, the last look's."""
         if self._looks == 0:
             return self._last
         return 1 / (1 + math.exp(-self._mean))

@@ -15,9 +15,9 @@ from model.images import Box, Image
 Points: TypeAlias = npt.NDArray[np.float32]
 
 LONG_SIDE = 320  # of the grey frame that is looked at
-GRID = 6  # points along each side of a box
+GRID = 5  # points along each side of a box
 INNER = 0.8  # the part of a box with the points: the face without the background
-WINDOW, LEVELS = (15, 15), 3
+WINDOW, LEVELS = (11, 11), 3
 MAX_ERROR = 1.0  # pixels of the grey frame between a point and its way there and back
 LEAST = 0.4  # of the points must be followed
 
