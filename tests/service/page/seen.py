@@ -6,6 +6,7 @@ from collections.abc import Callable
 from PIL import Image
 from playwright.sync_api import Page
 
+from bench import films
 from bench.page import MEDIUM, Rectangle, on_stage, overlap
 
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}
@@ -15,8 +16,8 @@ ANSWERED = "#stage:not([data-answers='0'])"
 BY_STREAM = "#stage[data-link='stream']:not([data-answers='0'])"
 BY_REQUESTS = "#stage[data-link='requests']:not([data-answers='0'])"
 
-# Where a person sees the face in the portrait of 512 x 512 pixels: left, top, width, height.
-FACE = (178.0, 70.0, 92.0, 108.0)
+# Where a person sees the face in the portrait: left, top, width, height.
+FACE = (films.FACE.x, films.FACE.y, films.FACE.width, films.FACE.height)
 
 # Whether the canvas is painted in the middle of a box's four sides, and in its centre.
 PAINTED = """([left, top, width, height]) => {

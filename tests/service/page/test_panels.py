@@ -87,7 +87,7 @@ def test_somebody_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str
     page.get_by_role("button", name="Stop camera").click()
     page.get_by_role("button", name="Start camera").click()
     until(page, lambda: page.evaluate("window.tones") == 4)  # once for a person, who stays
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(500)
     assert page.evaluate("window.tones") == 4
 
     page.reload()
@@ -98,12 +98,12 @@ def test_somebody_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str
 def test_mask_put_on_and_taken_off_is_counted(visit: Visit, walked: tuple[str, ...]) -> None:
     page = visit(*walked)
     page.click("#camera")
-    for label in ("mask", "no_mask", "mask"):
+    for label in ("mask", "no_mask"):
         count = page.locator(f"#counts [data-label={label}] dd")
         expect(count).to_have_text("1", timeout=WAIT_MS)
-    expect(page.get_by_role("alert")).to_be_hidden(timeout=WAIT_MS)
+        expect(page.get_by_role("alert")).to_have_count(int(label == "no_mask"), timeout=WAIT_MS)
     expect(page.locator("#share")).to_have_text(re.compile(r"^[1-9]\d %$"))
-    line = page.get_by_role("img", name=re.compile(r"With a mask: \d\d % over the last 5 minutes"))
+    line = page.get_by_role("img", name=re.compile(r"^With a mask: \d\d % over the last 5 minutes"))
     expect(line.locator("#line")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+h.01L"))
 
 
