@@ -13,7 +13,7 @@ from model.images import Box, Image, decode
 from model.motion import Motion
 from model.pipeline import Analysis, Judgement, MaskPipeline, timed
 
-DETECT_FRAMES, DETECT_S = 3, 0.35  # the detector runs at the latest after so much
+DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
 LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much
 KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of both
 MOST_MISSES = 2  # detections in a row without the face, after which it is out of sight
