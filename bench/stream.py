@@ -136,11 +136,13 @@ def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes]) -> 
     return round((server.cpu_s() - before) / len(jpegs) * 1e3, 2)
 
 
-def held(server: Server, seconds: float = 10) -> list[dict[str, float]]:
+def held(
+    server: Server, counts: tuple[int, ...] = (2, 4, 8, 10, 12), seconds: float = 10
+) -> list[dict[str, float]]:
     """Return the time from frame to answer for more and more streams of 10 frames/s at once."""
     films = [steady(1 + number % 2) for number in range(2)]
     rows = []
-    for streams in (2, 4, 8, 10, 12):
+    for streams in counts:
         times: list[float] = []
         with ThreadPoolExecutor(streams) as pool:
             begin = time.monotonic() + 1
@@ -240,10 +242,10 @@ def table(found: dict[str, Any]) -> str:
         text = f"{min(ratios)}-{max(ratios)} ({shown})"
         rows.append(("CPU per frame, stream to /predict, 1-4 steady faces", "<= 0.5", text))
     if "held" in found:
-        good = [r for r in found["held"] if r["p95_ms"] < 150 and r["answered"] > 0.99]
+        good = [r for r in found["held"] if r["p95_ms"] < 150 and r["answered"] >= 0.98]
         most = max(good, key=lambda row: row["streams"], default=found["held"][0])
         text = f"{most['streams'] if good else 0} (p95 {most['p95_ms']} ms)"
-        rows.append((f"streams of {FPS} frames/s held, p95 under 150 ms", ">= 8", text))
+        rows.append((f"streams of {FPS} frames/s held: p95 under 150 ms, 98 % answered", ">= 8", text))
     if "steadiness" in found:
         single, tracked = (
             found["steadiness"][way]["label_changes_per_minute"] for way in ("frames", "tracks")
@@ -280,13 +282,15 @@ def plot(found: dict[str, Any], file: Path) -> None:
     for name, curve in found.get("evidence", {}).items():
         axes[0].plot(np.arange(len(curve)) / FPS, curve, label=name, marker=".", linewidth=1)
     axes[0].set(title="A mask comes off after 6 s", xlabel="seconds", ylabel="probability of mask")
-    axes[0].legend()
+    if "evidence" in found:
+        axes[0].legend()
     for share in ("p50_ms", "p95_ms"):
         rows = found.get("held", [])
         axes[1].plot([r["streams"] for r in rows], [r[share] for r in rows], label=share[:3])
     axes[1].axhline(150, linestyle=":", color="grey")
     axes[1].set(title="Streams of 10 frames/s", xlabel="streams", ylabel="frame to answer, ms")
-    axes[1].legend()
+    if "held" in found:
+        axes[1].legend()
     memory = found.get("flood", {}).get("memory_mb", [])
     axes[2].plot([at / 60 for at, _ in memory], [mb for _, mb in memory])
     axes[2].set(title="A client that sends 60 frames/s", xlabel="minutes", ylabel="resident MB")

@@ -45,6 +45,13 @@ class Flow:
         self._shape = image.shape
         self._after = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
+    @property
+    def grey(self) -> Image:
+        """The frame last taken as it is looked at: grey and small."""
+        if self._after is None:
+            raise ValueError("no frame was taken yet")
+        return self._after
+
     def follow(self, image: Image, faces: list[Face]) -> list[Face | None]:
         """Return where faces of the frame before are in the one last taken, None for those lost."""
         if not faces or self._before is None or self._after is None:

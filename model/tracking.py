@@ -10,9 +10,10 @@ from model.evidence import Evidence
 from model.faces import Face
 from model.flow import Flow
 from model.images import Box, Image, decode
+from model.motion import Motion
 from model.pipeline import Analysis, Judgement, MaskPipeline, timed
 
-DETECT_FRAMES, DETECT_S = 3, 0.35  # the detector runs at the latest after so much
+DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
 LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much
 KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of both
 MOST_MISSES = 2  # detections in a row without the face, after which it is out of sight
@@ -55,6 +56,8 @@ class Track:
 class Tracker:
     """Tracks of one video, by detection every few frames and optical flow between.
 
+    The detector runs at once where the flow loses a face or something new may have come.
+
     Tracks and detections are matched by distance-IoU (Zheng et al. 2020), as in the IoU tracker
     with a visual one for its gaps (Bochinski et al. 2018).
     """
@@ -69,6 +72,7 @@ class Tracker:
         self._detector = detector
         self._min_confidence = min_confidence
         self._flow = Flow()
+        self._motion = Motion()
         self._tracks: list[Track] = []
         self._frame = -1
         self._detected = (-DETECT_FRAMES, float("-inf"))
@@ -106,17 +110,26 @@ class Tracker:
     def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         """Bring the tracks' boxes to this frame."""
         self._flow.advance(image)
+        self._motion.advance(self._flow.grey)
         visible = [track for track in self._tracks if track.visible]
         followed = self._flow.follow(image, [track.face for track in visible])
-        lost = False
+        lost = []
         for track, face in zip(visible, followed, strict=True):
             if face is None or face.box.short_side < 1:
-                lost = True
+                lost.append(track)
             else:
                 track.face = face
-        unsure = lost or any(track.misses for track in visible)
-        if unsure or self._due(self._detected, DETECT_FRAMES, DETECT_S, now):
+        if (
+            lost
+            or any(track.misses for track in visible)
+            or self._due(self._detected, DETECT_FRAMES, DETECT_S, now)
+            or self._motion.news(image.shape, [track.face.box for track in visible])
+        ):
             self._detect(pipeline, image, now)
+            self._motion.look()
+            for track in lost:
+                if track.misses:  # neither followed nor detected
+                    track.misses = MOST_MISSES + 1
 
     def _due(self, last: tuple[int, float], frames: int, seconds: float, now: float) -> bool:
         return self._frame - last[0] >= frames or now - last[1] >= seconds

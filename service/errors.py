@@ -33,7 +33,8 @@ def answer(error: Exception) -> Response:
     problem = problem_of(error)
     headers = {}
     if isinstance(error, HTTPException):
-        headers = {k: v for k, v in error.get_headers() if k in {"Allow", "Retry-After"}}
+        passed_on = {"Allow", "Retry-After", "Upgrade"}
+        headers = {k: v for k, v in error.get_headers() if k in passed_on}
     if isinstance(error, (Overloaded, TooManyStreams)):
         headers["Retry-After"] = str(error.RETRY_AFTER_S)
     body, status = problem.model_dump_json(), problem.status

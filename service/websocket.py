@@ -8,6 +8,8 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
 
 from flask import Request
 from websockets.datastructures import Headers
@@ -31,6 +33,13 @@ class HandshakeFailed(HTTPException):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.code = status
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """Name the protocol that is wanted, where that is what is wrong."""
+        headers = super().get_headers(*args, **kwargs)
+        if self.code == HTTPStatus.UPGRADE_REQUIRED:
+            headers.append(("Upgrade", "websocket"))
+        return headers
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,10 @@ class WebSocket:
         now = self._heard = time.monotonic()
         pinged = now
         give_up = float("inf")
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         while now < give_up:
-            readable, _, _ = select.select([self._socket], [], [], TICK_S)
+            readable = poll.poll(TICK_S * 1000)
             now = time.monotonic()
             if readable:
                 data = self._socket.recv(READ_BYTES)

@@ -132,6 +132,7 @@ def test_the_services_own_page_may_open_a_stream(server_url: str, portrait_jpeg:
 def test_a_plain_request_says_that_a_websocket_is_wanted(server_url: str) -> None:
     response = requests.get(f"{server_url}/stream", timeout=30)
     assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
     assert "WebSocket client" in response.json()["detail"]
 
 
