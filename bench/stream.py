@@ -245,7 +245,9 @@ def table(found: dict[str, Any]) -> str:
         good = [r for r in found["held"] if r["p95_ms"] < 150 and r["answered"] >= 0.98]
         most = max(good, key=lambda row: row["streams"], default=found["held"][0])
         text = f"{most['streams'] if good else 0} (p95 {most['p95_ms']} ms)"
-        rows.append((f"streams of {FPS} frames/s held: p95 under 150 ms, 98 % answered", ">= 8", text))
+        rows.append(
+            (f"streams of {FPS} frames/s held: p95 under 150 ms, 98 % answered", ">= 8", text)
+        )
     if "steadiness" in found:
         single, tracked = (
             found["steadiness"][way]["label_changes_per_minute"] for way in ("frames", "tracks")
