@@ -1,14 +1,16 @@
 """People in films made of a free portrait, followed with the real detector and model."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from bench.films import Noise, Person, Shot, film
 from bench.tracks import Counting, new_tracker
+from model.faces import Face
 from model.images import Box, UndecodableImage
 from model.pipeline import Analysis, MaskPipeline
-from model.tracking import KEEP_FRAMES, TrackedJudgement, distance_iou, iou
+from model.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou
 
 NOISE = Noise()
 
@@ -82,6 +84,20 @@ def test_an_empty_room_costs_few_detections_whatever_its_light(pipeline: Countin
     answers = followed(pipeline, film([], 24, noise))
     assert not any(answers)
     assert pipeline.finds == 6
+
+
+def test_what_is_no_longer_detected_is_soon_no_longer_shown() -> None:
+    """The detector is made blind, as a real one cannot be: the flow alone may not hold a face."""
+
+    class Blind(MaskPipeline):
+        finds = 0
+
+        def find(self, *args: Any) -> list[Face]:
+            self.finds += 1
+            return super().find(*args) if self.finds <= 2 else []
+
+    answers = followed(Blind.load(), film([Person((320, 240), 90)], 14, NOISE))
+    assert [len(faces) for faces in answers] == [1] * (8 + MOST_MISSES) + [0] * (6 - MOST_MISSES)
 
 
 def test_a_bad_frame_and_another_size_do_no_harm(pipeline: Counting, portrait_jpeg: bytes) -> None:
