@@ -7,18 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
 
-from client import arguments, overlay, window
-from client.api import Face, Service, Verdicts
-from client.frames import Frame, SourceError
-from client.live import Live
-from client.outputs import Film, json_line
+from client import arguments, window
+from client.events import Events
+from client.frames import SourceError
+from client.job import Job
 from client.progress import Progress
-from client.session import Session
-from client.sources import open_source
+from client.webhook import Webhook
 
-LABELS = ("mask", "no_mask", "uncertain")
 REDRAWS_PER_S = 4  # when nothing but the status changes
+TICK_S = 1 / 60
 
 
 def main() -> int:
@@ -41,80 +41,80 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> int:
-    """Walk through the source until it ends or the user does; what is opened goes on the stack."""
+    """Walk through the sources until they end or the user does; what is opened is on the stack."""
     progress = Progress()
     stack.callback(progress.close)
     if not options.no_window:
         stack.enter_context(window.display())
-    source = open_source(options.source, stop, progress.note)
-    if isinstance(source, Live):
-        stack.callback(source.close)
-    lines = stack.enter_context(options.jsonl.open("w", buffering=1)) if options.jsonl else None
-    film = Film(options.output, source.fps, live=source.live) if options.output else None
-    if film:
-        stack.callback(film.close)
-
-    def record(frame: Frame, verdicts: Verdicts | None, status: str) -> None:
-        if lines and verdicts:
-            lines.write(json_line(frame, verdicts) + "\n")
-        if film:
-            film.add(overlay.draw(frame.pixels, verdicts.faces if verdicts else (), status))
-
-    pace_s = 0.0 if options.no_window or source.live else 1 / source.fps
-    session = Session(source, service(options).predict, record, progress.note, pace_s)
-    refresh = nothing if options.no_window else viewer(session, stop)
-    while not stop.is_set() and session.step():
-        progress.update(f"{session.answered} frames  {faces(session)}  {session.status}")
-        refresh()
-    while source.stills and not options.no_window and not stop.wait(1 / REDRAWS_PER_S):
-        refresh()
+    jobs = made_jobs(options, stack, progress)
+    threads = [threading.Thread(target=job.run, args=(stop, progress)) for job in jobs]
+    refresh = nothing if options.no_window else viewer(jobs, stop)
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            refresh()
+            time.sleep(TICK_S)
+        while not options.no_window and any(job.stills for job in jobs):
+            if stop.wait(1 / REDRAWS_PER_S):
+                break
+            refresh()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     progress.close()
-    print(summary(session), flush=True)
-    return 1 if session.refused and not session.answered else 0
+    for job in jobs:
+        if job.error is not None:
+            print(f"python -m client: {job.error}", file=sys.stderr)
+        else:
+            name = f"{job.name}: " if len(jobs) > 1 else ""
+            print(f"{name}{job.summary}", flush=True)
+    return 1 if any(job.failed for job in jobs) else 0
 
 
-def service(options: argparse.Namespace) -> Service:
-    """Make the service that the arguments name."""
-    query = {"detector": options.detector, "min_confidence": options.min_confidence}
-    given = {name: str(value) for name, value in query.items() if value is not None}
-    return Service(options.url, options.timeout, options.jpeg_quality, given)
+def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress) -> list[Job]:
+    """Make a job of each source, all of which write into the same files but for the videos."""
+
+    def opened(path: Path | None) -> TextIO | None:
+        if path is None:
+            return None
+        return stack.enter_context(path.open("w", buffering=1, encoding="utf-8", newline=""))
+
+    webhook = None
+    if options.webhook:
+        webhook = Webhook(options.webhook, options.webhook_secret, progress.note)
+        stack.callback(webhook.close)
+    events = Events(opened(options.jsonl), opened(options.csv), webhook)
+    answers = opened(options.answers)
+    outputs = arguments.outputs(options.output, len(options.source))
+    return [
+        Job(source, options, output, answers, events)
+        for source, output in zip(options.source, outputs, strict=True)
+    ]
 
 
-def viewer(session: Session, stop: threading.Event) -> Callable[[], None]:
+def viewer(jobs: list[Job], stop: threading.Event) -> Callable[[], None]:
     """Make the function that brings the window up to date and heeds what the user does there."""
-    seen: tuple[int, tuple[Face, ...], int] | None = None
+    seen: tuple[object, ...] = ()
 
     def refresh() -> None:
         nonlocal seen
         quits, redraws = window.events()
         if quits:
             stop.set()
-        frame = session.frame
-        if frame is None:
-            return
-        look = (frame.index, session.faces, int(time.monotonic() * REDRAWS_PER_S))
+        look = (*(job.look for job in jobs), int(time.monotonic() * REDRAWS_PER_S))
         if redraws or look != seen:
             seen = look
-            window.show(overlay.draw(frame.pixels, session.faces, session.status))
+            pictures = [picture for job in jobs if (picture := job.picture()) is not None]
+            if pictures:
+                window.show(window.tiled(pictures))
 
     return refresh
 
 
 def nothing() -> None:
     """Stand for the window where none is wanted."""
-
-
-def summary(session: Session) -> str:
-    """Sum up a session in a line."""
-    return (
-        f"{session.answered} frames answered, {session.refused} refused, {session.dropped} "
-        f"dropped; faces: {faces(session)}; mean {session.mean_fps:.1f} fps"
-    )
-
-
-def faces(session: Session) -> str:
-    """Count the faces by label."""
-    return ", ".join(f"{label} {session.labels[label]}" for label in LABELS)
 
 
 if __name__ == "__main__":

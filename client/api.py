@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -51,44 +51,63 @@ class Box:
 
 @dataclass(frozen=True)
 class Face:
-    """One face. label: mask, no_mask or uncertain. probabilities and confidence: 0..1."""
+    """One face. label: mask, no_mask or uncertain. probabilities and confidence: 0..1.
+
+    track_id: whose face it is, of a stream; None where nobody followed it.
+    """
 
     box: Box
     label: str
     probabilities: Mapping[str, float]
     detection_confidence: float
+    track_id: int | None = None
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The answer for one frame; `answer` is all of it, as the service sent it."""
+    """The answer for one frame; `answer` is all of it, as the service sent it.
+
+    first_track_id: the least that a track_id of the same connection has.
+    """
 
     faces: tuple[Face, ...]
     round_trip_ms: float
     request_id: str
     answer: Mapping[str, Any]
+    first_track_id: int = 0
+
+    def numbered_from(self, first: int) -> Verdicts:
+        """Return the same with `first` added to every track_id."""
+        faces = tuple(
+            face if face.track_id is None else replace(face, track_id=face.track_id + first)
+            for face in self.faces
+        )
+        return replace(self, faces=faces, first_track_id=first)
 
 
 @dataclass(frozen=True)
 class Service:
-    """A mask service. url: its root. query: the parameters of every request."""
+    """A mask service. url: its root. query and headers: the parameters of every request."""
 
     url: str
     timeout_s: float = 10.0
-    jpeg_quality: int = 90
     query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     session: requests.Session = field(default_factory=requests.Session)
 
-    def predict(self, pixels: Image) -> Verdicts:
-        """Send one frame, uint8 BGR, and return its verdicts. Raises Unreachable and Refused."""
-        body = as_jpeg(pixels, self.jpeg_quality)
+    def predict(self, jpeg: bytes) -> Verdicts:
+        """Send one frame, a JPEG, and return its verdicts. Raises Unreachable and Refused."""
         started = time.perf_counter()
         try:
             response = self.session.post(
                 f"{self.url.rstrip('/')}/predict",
                 params=dict(self.query),
-                data=body,
-                headers={"Content-Type": "image/jpeg", "Accept": "application/json"},
+                data=jpeg,
+                headers={
+                    "Content-Type": "image/jpeg",
+                    "Accept": "application/json",
+                    **self.headers,
+                },
                 timeout=self.timeout_s,
                 allow_redirects=False,  # requests would follow with a GET and lose the frame
             )
@@ -137,6 +156,7 @@ def verdicts(answer: dict[str, Any], round_trip_ms: float) -> Verdicts:
             label=str(face["label"]),
             probabilities={name: float(p) for name, p in dict(face["probabilities"]).items()},
             detection_confidence=float(face["detection_confidence"]),
+            track_id=int(face["track_id"]) if "track_id" in face else None,
         )
         for face in answer["faces"]
     )
@@ -149,13 +169,18 @@ def problem(response: requests.Response) -> str:
         body = dict(response.json())
     except (ValueError, TypeError):
         body = {}
-    title = body.get("title") or response.reason or "without a reason"
-    detail = body.get("detail")
+    body = {"title": response.reason} | body | {"status": response.status_code}
     if response.is_redirect:
-        detail = f"the service is at {response.headers['Location']}; give that as --url."
-    elif not body:
-        detail = f"sent by {response.url}, which may not be a mask service."
-    return f"{response.status_code} {title}" + (f": {detail}" if detail else "")
+        body["detail"] = f"the service is at {response.headers['Location']}; give that as --url."
+    elif len(body) == 2:
+        body["detail"] = f"sent by {response.url}, which may not be a mask service."
+    return sentence(body)
+
+
+def sentence(problem: Mapping[str, Any]) -> str:
+    """Put status, title and detail of a problem into one line."""
+    line = f"{problem.get('status')} {problem.get('title') or 'without a reason'}"
+    return line + (f": {problem['detail']}" if problem.get("detail") else "")
 
 
 def retry_after(value: str | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,12 +16,16 @@ DESCRIPTION = (
 EXAMPLES = """examples:
   python -m client                                         the first webcam, in a window
   python -m client --source film.mp4 --output verdicts.mp4
-  python -m client --source photos/ --no-window --jsonl verdicts.jsonl
-  python -m client --url https://masks.example.org --source rtsp://user:password@camera/stream
+  python -m client --source photos/ --no-window --answers answers.jsonl
+  python -m client --source 0 --source rtsp://user:password@camera/stream --csv events.csv
+  FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
 
 Of a file or folder every frame is sent, and waits while the service is away. Of a camera or
 stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends; the
 files written are whole then. Exit code: 0 done, 1 no frames or no verdicts, 2 wrong arguments.
+
+Events, in --jsonl and --csv, are first_seen, label_changed, no_mask_confirmed and last_seen of
+each person. FACEMASK_API_KEY in the environment stands for --api-key, and is seen by fewer.
 """
 
 
@@ -49,22 +54,43 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--source",
-        default="0",
+        action="append",
         help="camera number, video file, picture, folder of pictures, rtsp:// or http:// stream "
-        "(%(default)s)",
+        "(0); may be given several times",
     )
     add(
         "--output",
         type=video_path,
         metavar="FILE.mp4",
-        help="write the annotated video, over an existing file",
+        help="write the annotated video, over an existing file; of several sources FILE-1.mp4 "
+        "and so on",
     )
     add(
         "--jsonl",
         type=writable_path,
         metavar="FILE",
+        help="write a line of JSON per event, over an existing file",
+    )
+    add(
+        "--csv",
+        type=writable_path,
+        metavar="FILE",
+        help="write the events as a table, over an existing file",
+    )
+    add(
+        "--answers",
+        type=writable_path,
+        metavar="FILE",
         help="write a line of JSON per answered frame, over an existing file",
     )
+    add(
+        "--webhook",
+        type=web_address,
+        metavar="URL",
+        help="post each confirmed no-mask there, signed with the environment's "
+        "FACEMASK_WEBHOOK_SECRET",
+    )
+    add("--blur", action="store_true", help="make faces unknowable in what is shown and written")
     add("--no-window", action="store_true", help="print how it goes instead of showing it")
     add(
         "--detector",
@@ -91,11 +117,36 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="1..100",
         help="of the frames as they are sent (%(default)s)",
     )
+    add(
+        "--api-key",
+        type=api_key,
+        metavar="KEY",
+        default=os.environ.get("FACEMASK_API_KEY"),
+        help="sent to the service as X-API-Key",
+    )
     options = parser.parse_args(arguments)
-    for path in (options.output, options.jsonl):
-        if path is not None and same_file(path, Path(options.source)):
+    options.source = options.source or ["0"]
+    options.webhook_secret = os.environ.get("FACEMASK_WEBHOOK_SECRET", "")
+    if options.webhook and not options.webhook_secret:
+        parser.error(
+            "--webhook needs a secret to sign with: set FACEMASK_WEBHOOK_SECRET in the environment"
+        )
+    written = outputs(options.output, len(options.source))
+    written += [options.jsonl, options.csv, options.answers]
+    paths = [path for path in written if path is not None]
+    if len({path.resolve() for path in paths}) < len(paths):
+        parser.error("two outputs are one file")
+    for path, source in product(paths, options.source):
+        if same_file(path, Path(source)):
             parser.error(f"{path} is the source itself and would be overwritten")
     return options
+
+
+def outputs(output: Path | None, sources: int) -> list[Path | None]:
+    """Return the video of each source: the one named, or with several sources numbered ones."""
+    if output is None or sources == 1:
+        return [output] * sources
+    return [output.with_stem(f"{output.stem}-{number}") for number in range(1, sources + 1)]
 
 
 def same_file(path: Path, other: Path) -> bool:
@@ -105,15 +156,33 @@ def same_file(path: Path, other: Path) -> bool:
 
 def service_url(text: str) -> str:
     """Check the address of the service."""
-    try:
-        requests.Request("POST", text).prepare()
-        usable = text.lower().startswith(("http://", "https://"))
-    except (requests.RequestException, ValueError):
-        usable = False
-    if not usable:
+    if not is_web_address(text):
         raise argparse.ArgumentTypeError(
             f"{text} is not the address of a service, such as http://localhost:8000"
         )
+    return text
+
+
+def web_address(text: str) -> str:
+    """Check the address of a webhook, whose text is not repeated: it may hold a token."""
+    if not is_web_address(text):
+        raise argparse.ArgumentTypeError("it is not an http:// or https:// address")
+    return text
+
+
+def is_web_address(text: str) -> bool:
+    """Tell whether a request can be sent to an address."""
+    try:
+        requests.Request("POST", text).prepare()
+    except (requests.RequestException, ValueError):
+        return False
+    return text.lower().startswith(("http://", "https://"))
+
+
+def api_key(text: str) -> str:
+    """Check that a key can be sent in a header; it is not repeated."""
+    if not text.isascii() or not text.isprintable() or text != text.strip() or not text:
+        raise argparse.ArgumentTypeError("the key holds characters that no header can")
     return text
 
 

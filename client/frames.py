@@ -36,7 +36,8 @@ class Source(Protocol):
     """A camera, a stream, a video file or a folder of pictures.
 
     live: only the newest frame counts; else every frame does. stills: pictures, to be looked at
-    for longer than a frame of a film. fps: frames per second of a video made from it. dropped:
+    for longer than a frame of a film. fps: frames per second of a video made from it. total: how
+    many frames there will be, 0 if nobody knows. dropped:
     frames that nobody took before a newer one came. lost: it went away and is being reopened.
     newest: the last frame read, taken or not.
     """
@@ -45,6 +46,7 @@ class Source(Protocol):
     live: bool
     stills: bool
     fps: float
+    total: int
     dropped: int
     lost: bool
     newest: Frame | None

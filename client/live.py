@@ -28,6 +28,7 @@ class Live:
     live = True
     stills = False
     fps = FPS
+    total = 0
 
     def __init__(
         self, name: str, open_capture: Callable[[], cv2.VideoCapture], stop: threading.Event

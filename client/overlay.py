@@ -22,6 +22,8 @@ OTHER: Colour = (128, 128, 128)
 TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
 BLACK: Colour = (0, 0, 0)
 WHITE: Colour = (255, 255, 255)
+AROUND = 0.2  # of a box's side: hair, chin, and what it moved since it was judged
+BLOCKS = 6
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -36,6 +38,35 @@ def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
         corner = (box.x + box.width - 1, box.y + box.height - 1)
         cv2.rectangle(canvas, (box.x, box.y), corner, colour, line)
         write(canvas, caption(face), box.x, box.y, colour)
+    return canvas
+
+
+def blurred(pixels: Image, faces: Iterable[Face] | None) -> Image:
+    """Return a copy of a BGR frame in which nobody can be known; where faces is None, all of it.
+
+    A face, with what is around it, is shown as BLOCKS large squares on its shorter side.
+    """
+    canvas = pixels.copy()
+    height, width = canvas.shape[:2]
+    boxes = [(0, 0, width, height)]
+    if faces is not None:
+        boxes = []
+        for face in faces:
+            box = face.box
+            wide, high = round(box.width * AROUND), round(box.height * AROUND)
+            left, top = max(box.x - wide, 0), max(box.y - high, 0)
+            right, bottom = box.x + box.width + wide, box.y + box.height + high
+            boxes.append((left, top, min(right, width), min(bottom, height)))
+    for left, top, right, bottom in boxes:
+        if right > left and bottom > top:
+            part = canvas[top:bottom, left:right]
+            squares = min(part.shape[:2]) / BLOCKS
+            size = [max(round(side / squares), 1) for side in (right - left, bottom - top)]
+            small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+            whole = (right - left, bottom - top)
+            canvas[top:bottom, left:right] = cv2.resize(
+                small, whole, interpolation=cv2.INTER_NEAREST
+            )
     return canvas
 
 

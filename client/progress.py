@@ -1,45 +1,69 @@
-"""Tell on the standard error how it goes: one line that is rewritten, or a line now and then."""
+"""Tell on the standard error how it goes: a bar for each source, or a line now and then."""
 
 from __future__ import annotations
 
-import shutil
 import sys
+import threading
 import time
 
-REWRITE_S = 0.2
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
 SELDOM_S = 10.0
-CLEAR = "\r\x1b[K"
+NAME = 24  # characters of a source's name beside its bar
 
 
 class Progress:
-    """A status line and notes; on a terminal the line is rewritten in place below the notes."""
+    """How far each source is, and notes; on a terminal as bars that are redrawn below the notes."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._due = time.monotonic() + (0 if self._terminal else SELDOM_S)
-        self._line = ""
+        self._names: list[str] = []
+        self._due: list[float] = []
+        self._lock = threading.Lock()
+        self._bars: Bars | None = None
+        if sys.stderr.isatty():
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[status]}", markup=False),
+                console=Console(stderr=True),
+            )
 
-    def update(self, text: str) -> None:
-        """Show a status, unless one was shown a moment ago."""
-        now = time.monotonic()
-        if now < self._due:
+    def add(self, name: str, total: int) -> int:
+        """Begin to show a source of so many frames, 0 if nobody knows; returns its number."""
+        with self._lock:
+            self._names.append(name)
+            self._due.append(time.monotonic() + SELDOM_S)
+            if self._bars:
+                self._bars.start()
+                short = name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+                return int(self._bars.add_task(short, total=total or None, status=""))
+            return len(self._names) - 1
+
+    def update(self, number: int, done: int, status: str, found: str) -> None:
+        """Show how many frames of a source are done, its status and, with room, what was found."""
+        if self._bars:
+            self._bars.update(TaskID(number), completed=done, status=status)
             return
-        self._due = now + (REWRITE_S if self._terminal else SELDOM_S)
-        if self._terminal:
-            self._line = text[: shutil.get_terminal_size().columns - 1]
-            self._print(CLEAR + self._line, "")
-        else:
-            self._print(text, "\n")
+        now = time.monotonic()
+        if now < self._due[number]:
+            return
+        self._due[number] = now + SELDOM_S
+        name = f"{self._names[number]}: " if len(self._names) > 1 else ""
+        self.note(f"{name}{done} frames  {found}  {status}")
 
     def note(self, text: str) -> None:
         """Print a line that stays."""
-        self._print(f"{CLEAR if self._line else ''}{text}\n{self._line}", "")
+        if self._bars:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        with self._lock:
+            print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the cursor on a line of its own."""
-        if self._line:
-            self._print("", "\n")
-        self._line = ""
-
-    def _print(self, text: str, end: str) -> None:
-        print(text, end=end, file=sys.stderr, flush=True)
+        if self._bars:
+            self._bars.stop()

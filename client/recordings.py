@@ -20,12 +20,16 @@ TEXT = cv2.VideoWriter.fourcc(*"ansi")
 
 @dataclass
 class Recording:
-    """A source that waits: nothing is dropped, nothing goes away."""
+    """A source that waits: nothing is dropped, nothing goes away.
+
+    total: how many frames there are, as far as the file tells; 0 if it does not.
+    """
 
     name: str
     fps: float
     pictures: Iterator[Frame]
     stills: bool
+    total: int = 0
     live: bool = False
     dropped: int = 0
     lost: bool = False
@@ -51,9 +55,10 @@ def video(path: Path) -> Recording:
             "can be read. If it is a video, convert it: ffmpeg -i FILE film.mp4"
         )
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return Recording(
-        str(path), fps if 0 < fps <= MOST_FPS else USUAL_FPS, film(path, capture), stills=False
-    )
+    total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    if not 0 < fps <= MOST_FPS:
+        fps = USUAL_FPS
+    return Recording(str(path), fps, film(path, capture), stills=False, total=total)
 
 
 def film(path: Path, capture: cv2.VideoCapture) -> Iterator[Frame]:
@@ -94,7 +99,7 @@ def pictures(name: str, files: list[Path], note: Callable[[str], None]) -> Recor
             else:
                 yield Frame(index, str(file), pixels)
 
-    return Recording(name, PICTURES_PER_SECOND, readable(), stills=True)
+    return Recording(name, PICTURES_PER_SECOND, readable(), stills=True, total=len(files))
 
 
 def read_picture(path: Path) -> Image | None:

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import partial
 
 from client import backoff
@@ -21,17 +22,21 @@ REPEATS = 3  # the same reason, frame after frame, is said no more often than th
 class Session:
     """The walk of a source's frames to the service; step() is called until it returns False.
 
-    Exactly one request is in flight. While the service is away a recording waits with its frame;
-    of a live source the frame is dropped and the newest is sent when the service is back.
+    Exactly one request is in flight. Of a recording the next frame is read and encoded meanwhile,
+    and the last one recorded, so that the service need not wait. While it is away a recording
+    waits with its frame; of a live source the frame is dropped and the newest is sent when the
+    service is back.
 
+    encode: makes of a frame what is sent. ask: sends it, and returns the verdicts.
     record: called with each frame that was answered or refused (None) and the status line.
     pace_s: the least time between two frames of a recording.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (the one place where all of them meet)
         self,
         source: Source,
-        ask: Callable[[Image], Verdicts],
+        encode: Callable[[Image], bytes],
+        ask: Callable[[bytes], Verdicts],
         record: Callable[[Frame, Verdicts | None, str], None],
         note: Callable[[str], None],
         pace_s: float = 0.0,
@@ -41,10 +46,14 @@ class Session:
         self.refused = 0
         self.labels: Counter[str] = Counter()
         self.faces: tuple[Face, ...] = ()
-        self._ask, self._record, self._note, self._pace_s = ask, record, note, pace_s
+        self._encode, self._ask, self._record = encode, ask, record
+        self._note, self._pace_s = note, pace_s
         self._frames = source.frames()
         self._frame: Frame | None = None
+        self._jpeg: bytes | None = None
+        self._next: tuple[Frame, bytes | None] | None = None
         self._shown: Frame | None = None
+        self._judged: tuple[Frame | None, tuple[Face, ...] | None] = None, None
         self._request: Future[Verdicts] | None = None
         self._not_before = 0.0
         self._retries = backoff.delays()
@@ -56,6 +65,11 @@ class Session:
         self._began: float | None = None
         self._ended = 0.0
         self._recent: deque[float] = deque(maxlen=30)
+
+    @property
+    def done(self) -> int:
+        """The frames that were answered or refused."""
+        return self.answered + self.refused
 
     @property
     def dropped(self) -> int:
@@ -88,6 +102,11 @@ class Session:
             parts.append("reconnecting to the camera")
         return "  ".join(parts)
 
+    @property
+    def judged(self) -> tuple[Frame | None, tuple[Face, ...] | None]:
+        """The last frame that was answered or refused, and its faces, None if it was refused."""
+        return self._judged
+
     def step(self) -> bool:
         """Do what is due and wait for at most 1/60 s; False when the source has ended.
 
@@ -97,6 +116,7 @@ class Session:
         if self._request is None and not self._send():
             return False
         if self._request is not None:
+            self._prepare()
             wait([self._request], timeout=TICK_S)
             if self._request.done():
                 self._settle(self._request)
@@ -109,12 +129,26 @@ class Session:
                 f"{self.source.name} " + ("is lost; reopening it." if self._lost else "is back.")
             )
 
+    def _prepare(self) -> None:
+        """Read and encode the frame after the one in flight."""
+        if self.source.live or self._next is not None:
+            return
+        frame = next(self._frames, None)
+        if frame is not None:
+            jpeg = None
+            with suppress(Refused):  # said when it is its turn
+                jpeg = self._encode(frame.pixels)
+            self._next = frame, jpeg
+
     def _send(self) -> bool:
         idle = self._not_before - time.monotonic()
         if idle > 0:
             time.sleep(min(idle, TICK_S))
             return True
+        if self._frame is None and self._next is not None:
+            (self._frame, self._jpeg), self._next = self._next, None
         if self._frame is None:
+            self._jpeg = None
             try:
                 self._frame = next(self._frames)
             except StopIteration:
@@ -123,8 +157,12 @@ class Session:
             now = time.monotonic()
             self._began = now if self._began is None else self._began
             self._not_before = now + self._pace_s
-            self._request = in_background(partial(self._ask, self._frame.pixels))
+            call = partial(self._encode_and_ask, self._frame, self._jpeg)
+            self._request = in_background(call)
         return True
+
+    def _encode_and_ask(self, frame: Frame, jpeg: bytes | None) -> Verdicts:
+        return self._ask(self._encode(frame.pixels) if jpeg is None else jpeg)
 
     def _settle(self, request: Future[Verdicts]) -> None:
         frame, self._request = self._frame, None
@@ -144,7 +182,11 @@ class Session:
             self._note("The service answers again.")
         self._away, self._retries = False, backoff.delays()
         self._frame, self._shown = None, frame
-        self._record(frame, verdicts, self.status)
+        self._judged = frame, verdicts.faces if verdicts else None
+        status = self.status
+        if self._next is not None:
+            self._send()
+        self._record(frame, verdicts, status)
 
     def _accept(self, verdicts: Verdicts) -> None:
         self.answered += 1

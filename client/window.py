@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
+import numpy as np
 import pygame
 
 from client.frames import Image
+from client.outputs import letterboxed
 
 TITLE = "Face masks (ESC or q ends)"
 LARGEST = (1280, 720)
@@ -63,6 +66,16 @@ def show(picture: Image) -> None:
         ((room[0] - size[0]) // 2, (room[1] - size[1]) // 2),
     )
     pygame.display.flip()
+
+
+def tiled(pictures: list[Image]) -> Image:
+    """Put uint8 BGR pictures side by side and below each other, each as large as the first."""
+    height, width = pictures[0].shape[:2]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    cells = [letterboxed(picture, (width, height)) for picture in pictures]
+    cells += [np.zeros_like(pictures[0])] * (-len(cells) % columns)
+    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    return np.asarray(np.vstack(rows), np.uint8)
 
 
 def events() -> tuple[bool, bool]:

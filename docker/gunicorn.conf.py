@@ -2,8 +2,12 @@
 
 import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+
+from gunicorn.workers.base import Worker
 
 from service.config import Config, ConfigError
 
@@ -23,7 +27,7 @@ bind = f"{service.HOST}:{service.PORT}"
 # connections cannot all land on one of several processes. The spare threads answer health checks.
 workers = 1
 worker_class = "gthread"
-threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + 4
+threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + service.MAX_STREAMS + 4
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder
@@ -31,3 +35,20 @@ loglevel = service.LOG_LEVEL
 accesslog = "-"
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms'
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (its heartbeat)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Let SIGTERM end the streams, for which a worker would otherwise wait in vain."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        worker.wsgi.extensions["streams"].end()
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def worker_int(worker: Worker) -> None:
+    """Let Ctrl-C end them too, if it comes after the start."""
+    if worker.wsgi is not None:
+        worker.wsgi.extensions["streams"].end()

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
 from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.faces import DetectorUnavailable, Face, FaceDetector
@@ -18,24 +18,22 @@ from model.images import Box, Image, crop, read
 from model.quality import sharpness
 from model.yunet import YuNet
 
-Label = Literal["mask", "no_mask", "uncertain"]
-DetectorName = Literal["yunet", "haar", "ssd"]
-ModelName = Literal["mobilenetv2-224", "fast"]
-
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
-DEFAULT_DETECTOR: DetectorName = "yunet"
-DEFAULT_MIN_CONFIDENCE = 0.45
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1."""
+    """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1.
+
+    fit: whether the face is large and sharp enough to be judged.
+    """
 
     face: Face
     label: Label
     mask: float
+    fit: bool
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,18 @@ class Analysis:
     timings_ms: dict[str, float]
 
 
+def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
+    """Tell whether a face can be judged; detail is its quality.sharpness()."""
+    return box.short_side >= card.min_face and detail >= card.min_sharpness
+
+
 def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
     """Turn a probability of mask into a label; uncertain where the card says so.
 
     detail is the face's quality.sharpness().
     """
     low, high = card.abstain
-    unfit = box.short_side < card.min_face or detail < card.min_sharpness
-    if unfit or low < mask < high:
+    if not is_fit(card, box, detail) or low < mask < high:
         return "uncertain"
     return "mask" if mask >= card.threshold else "no_mask"
 
@@ -126,7 +128,7 @@ class MaskPipeline:
         be used and DetectorUnavailable for a detector that is not installed.
         """
         self.installed(detector)
-        timings = {"decode": 0.0, "detect": 0.0, "classify": 0.0}
+        timings: dict[str, float] = {}
         with timed(timings, "decode"):
             frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
         with timed(timings, "detect"):
@@ -169,8 +171,9 @@ class MaskPipeline:
         masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
         judgements = []
         for face, mask in zip(faces, map(float, masks), strict=True):
-            label = label_of(card, face.box, sharpness(image, face.box), mask)
-            judgements.append(Judgement(face, label, mask))
+            detail = sharpness(image, face.box)
+            label = label_of(card, face.box, detail, mask)
+            judgements.append(Judgement(face, label, mask, is_fit(card, face.box, detail)))
         return judgements
 
 
@@ -179,4 +182,5 @@ def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     """Add to a stage how many milliseconds the block took."""
     begin = time.perf_counter()
     yield
-    timings[stage] = round(timings[stage] + (time.perf_counter() - begin) * 1e3, 2)
+    spent = (time.perf_counter() - begin) * 1e3
+    timings[stage] = round(timings.get(stage, 0.0) + spent, 2)

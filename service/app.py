@@ -13,6 +13,7 @@ from model.pipeline import MODELS, MaskPipeline
 from service import errors
 from service.config import Config, ConfigError
 from service.inference import InferencePool
+from service.stream import Streams, create_stream
 from service.views import create_views
 
 HEADERS = {
@@ -59,6 +60,8 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
 
     errors.register(app)
     app.register_blueprint(create_views(config, pool))
+    streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
+    app.register_blueprint(create_stream(config, pool, streams))
     return app
 
 

@@ -9,7 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.pipeline import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, DetectorName, ModelName
+from model.choices import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MIN_CONFIDENCE,
+    DEFAULT_MODEL,
+    DetectorName,
+    ModelName,
+)
 
 
 class ConfigError(ValueError):
@@ -38,13 +44,15 @@ class Config(BaseModel):
 
     HOST: str = Field("127.0.0.1", min_length=1)
     PORT: int = Field(8000, ge=1, le=65535)
-    MODEL: ModelName = "mobilenetv2-224"
+    MODEL: ModelName = DEFAULT_MODEL
     DETECTOR: DetectorName = DEFAULT_DETECTOR
     MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
     MAX_BODY_BYTES: int = Field(10_000_000, ge=1000)
     MAX_PIXELS: int = Field(50_000_000, ge=1)
     INFERENCE_SLOTS: int = Field(default_factory=cores, ge=1, le=256)
     QUEUE_SIZE: int = Field(16, ge=0, le=1000)
+    MAX_STREAMS: int = Field(16, ge=0, le=256)
+    STREAM_IDLE_TIMEOUT: int = Field(60, ge=1)
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from model.faces import DetectorUnavailable
 from model.images import ImageTooLarge, UndecodableImage
-from service.inference import Overloaded
+from service.inference import Overloaded, TooManyStreams
 from service.schemas import Problem
 
 STATUS = {
@@ -19,6 +19,7 @@ STATUS = {
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyStreams: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -28,24 +29,32 @@ def register(app: Flask) -> None:
 
 
 def answer(error: Exception) -> Response:
-    """Make the response of an exception; one that nobody foresaw is logged and not shown."""
+    """Make the response of an exception."""
+    problem = problem_of(error)
     headers = {}
+    if isinstance(error, HTTPException):
+        passed_on = {"Allow", "Retry-After", "Upgrade"}
+        headers = {k: v for k, v in error.get_headers() if k in passed_on}
+    if isinstance(error, (Overloaded, TooManyStreams)):
+        headers["Retry-After"] = str(error.RETRY_AFTER_S)
+    body, status = problem.model_dump_json(), problem.status
+    return Response(body, status, headers, mimetype="application/problem+json")
+
+
+def problem_of(error: Exception) -> Problem:
+    """Say what an exception means; one that nobody foresaw is logged and not shown."""
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         detail = error.description or status.description
         if isinstance(error, RequestEntityTooLarge):
             detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
-        headers = {k: v for k, v in error.get_headers() if k in {"Allow", "Retry-After"}}
     elif type(error) in STATUS:
         status, detail = STATUS[type(error)], describe(error)
     else:
         current_app.logger.error("Unforeseen error, request %s", g.request_id, exc_info=error)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         detail = "The service failed. Its log has the reason under this request_id."
-    if isinstance(error, Overloaded):
-        headers["Retry-After"] = str(Overloaded.RETRY_AFTER_S)
-    problem = Problem(title=status.phrase, status=status, detail=detail, request_id=g.request_id)
-    return Response(problem.model_dump_json(), status, headers, mimetype="application/problem+json")
+    return Problem(title=status.phrase, status=status, detail=detail, request_id=g.request_id)
 
 
 def describe(error: Exception) -> str:

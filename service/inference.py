@@ -17,6 +17,12 @@ class Overloaded(RuntimeError):
     RETRY_AFTER_S = 1
 
 
+class TooManyStreams(RuntimeError):
+    """As many streams are open as may be; to be tried again when one may have ended."""
+
+    RETRY_AFTER_S = 5
+
+
 class InferencePool:
     """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
 
@@ -35,7 +41,13 @@ class InferencePool:
         if not self._admitted.acquire(blocking=False):
             raise Overloaded("Too many frames are waiting. Try again in a second.")
         try:
-            with self._slots:
-                yield self._pipeline
+            with self.next_pipeline() as pipeline:
+                yield pipeline
         finally:
             self._admitted.release()
+
+    @contextmanager
+    def next_pipeline(self) -> Iterator[MaskPipeline]:
+        """Lend the next pipeline to a caller whose frames are bounded by other means."""
+        with self._slots:
+            yield self._pipeline

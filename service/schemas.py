@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.pipeline import Analysis, DetectorName, Judgement, Label
+from model.choices import DetectorName, Label
+from model.classifier import ModelCard
+from model.pipeline import Analysis, Judgement
+from model.tracking import TrackedJudgement
 
 Share = float  # 0..1, rounded to four places
 
@@ -19,6 +22,15 @@ class PredictQuery(BaseModel):
     detector: DetectorName | None = None
     min_confidence: float | None = Field(None, ge=0, le=1)
     annotate: bool = False
+
+
+class StreamQuery(BaseModel):
+    """The query of WS /stream; what is not given is as the service is configured."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    detector: DetectorName | None = None
+    min_confidence: float | None = Field(None, ge=0, le=1)
 
 
 class JsonImage(BaseModel):
@@ -123,6 +135,38 @@ class Prediction(BaseModel):
         )
 
 
+class TrackedFace(FaceBody):
+    """One face of a stream; label and probabilities are those of its track."""
+
+    track_id: int
+    age: float
+
+
+class StreamAnswer(Prediction):
+    """The answer to a frame of a stream.
+
+    frame_id counts the frames that the stream sent, from 0; dropped, those never answered so far.
+    """
+
+    faces: list[TrackedFace]  # type: ignore[assignment]
+    frame_id: int
+    dropped: int
+
+    @classmethod
+    def of_frame(
+        cls, request_id: str, card: ModelCard, analysis: Analysis, frame_id: int, dropped: int
+    ) -> StreamAnswer:
+        """Make the answer of a tracker's analysis."""
+        prediction = Prediction.of(request_id, card.name, card.version, analysis)
+        faces = [
+            TrackedFace(**dict(face), track_id=judgement.track_id, age=round(judgement.age, 2))
+            for face, judgement in zip(prediction.faces, analysis.judgements, strict=True)
+            if isinstance(judgement, TrackedJudgement)
+        ]
+        body = dict(prediction) | {"faces": faces, "frame_id": frame_id, "dropped": dropped}
+        return cls.model_construct(**body)
+
+
 class ModelBody(BaseModel):
     """The answer of GET /model."""
 
@@ -154,3 +198,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     request_id: str
+
+
+class FrameProblem(Problem):
+    """An error that one frame of a stream met with."""
+
+    frame_id: int

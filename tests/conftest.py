@@ -75,7 +75,7 @@ def free_port() -> int:
 @contextmanager
 def serving(**environ: str) -> Iterator[str]:
     """Run the service as `make serve` does and return its address once it is ready."""
-    port = free_port()
+    port = environ.get("PORT") or free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
         process = subprocess.Popen(

@@ -167,9 +167,9 @@ def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[in
 class Service:
     """The stand-in's memory and moods, which outlive a server that is stopped and started.
 
-    numbers, sizes, queries, times: of the frames received, in order. most_at_once: requests in
-    flight. delay_s: time an answer takes. failures: what to answer instead, by the count of the
-    request: (status, headers, body).
+    numbers, sizes, queries, times: of the frames received, in order. keys: the X-API-Key of each.
+    most_at_once: requests in flight. faces: what it answers. delay_s: time an answer takes.
+    failures: what to answer instead, by the count of the request: (status, headers, body).
     """
 
     def __init__(self) -> None:
@@ -178,6 +178,8 @@ class Service:
         self.bodies: list[bytes] = []
         self.queries: list[dict[str, list[str]]] = []
         self.times: list[float] = []
+        self.keys: list[str | None] = []
+        self.faces = [FACE]
         self.most_at_once = 0
         self.delay_s = 0.0
         self.failures: dict[int, tuple[int, dict[str, str], bytes]] = {}
@@ -197,6 +199,7 @@ class Service:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                service.keys.append(self.headers["X-API-Key"])
                 with service._lock:
                     service._at_once += 1
                     service.most_at_once = max(service.most_at_once, service._at_once)
@@ -232,7 +235,7 @@ class Service:
             "request_id": f"request-{count}",
             "model": {"name": "stand-in", "version": "0", "detector": "yunet"},
             "image": {"width": width, "height": height},
-            "faces": [FACE],
+            "faces": self.faces,
             "summary": {"mask": 1, "no_mask": 0, "uncertain": 0},
             "timings_ms": {"decode": 1.0, "detect": 1.0, "classify": 1.0},
         }

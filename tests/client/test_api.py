@@ -6,14 +6,14 @@ from email.utils import format_datetime
 import numpy as np
 import pytest
 
-from client.api import Box, Refused, Unreachable, retry_after
+from client.api import Box, Refused, Unreachable, as_jpeg, retry_after
 from client.api import Service as Client
 from tests.client.stand_in import Service, free_port, picture, problem
 
 
 def test_an_answer_is_typed():
     with Service().serving() as port:
-        verdicts = Client(f"http://127.0.0.1:{port}").predict(picture(1))
+        verdicts = Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
     assert verdicts.request_id == "request-0"
     assert verdicts.round_trip_ms > 0
     (face,) = verdicts.faces
@@ -28,13 +28,13 @@ def test_what_passes_is_unreachable(status: int):
     service = Service()
     service.failures[0] = problem(status, "Busy", "Later.", Retry_After="7")
     with service.serving() as port, pytest.raises(Unreachable, match=f"{status} Busy") as caught:
-        Client(f"http://127.0.0.1:{port}").predict(picture(1))
+        Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
     assert caught.value.retry_after_s == 7
 
 
 def test_nobody_there_is_unreachable():
     with pytest.raises(Unreachable, match="refused") as caught:
-        Client(f"http://127.0.0.1:{free_port()}").predict(picture(1))
+        Client(f"http://127.0.0.1:{free_port()}").predict(as_jpeg(picture(1), 90))
     assert caught.value.retry_after_s is None
 
 
@@ -56,12 +56,12 @@ def test_what_would_fare_the_same_again_is_refused(
     service = Service()
     service.failures[0] = failure
     with service.serving() as port, pytest.raises(Refused, match=said):
-        Client(f"http://127.0.0.1:{port}").predict(picture(1))
+        Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
 
 
 def test_a_frame_no_jpeg_can_hold_is_refused():
     with pytest.raises(Refused, match="70000 x 1 pixels"):
-        Client("http://127.0.0.1:1").predict(np.zeros((1, 70000, 3), np.uint8))
+        as_jpeg(np.zeros((1, 70000, 3), np.uint8), 90)
 
 
 def test_retry_after_is_seconds_or_a_date():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import pty
 import signal
@@ -37,7 +38,7 @@ def test_a_film_is_answered_frame_by_frame_and_written_as_video_and_json(tmp_pat
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}/", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert service.numbers == list(range(20))
@@ -72,7 +73,7 @@ def test_a_folder_is_sent_in_order_without_its_corrupt_picture(tmp_path: Path):
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(folder), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert service.sizes == [(320, 240), (200, 400), (300, 500)]
@@ -87,6 +88,44 @@ def test_a_folder_is_sent_in_order_without_its_corrupt_picture(tmp_path: Path):
     assert frames[1][100:140, 100:220].mean() > 40
 
 
+def test_several_sources_go_at_once_into_one_table_and_a_video_each(tmp_path: Path):
+    one = film(tmp_path / "one.mp4", frames=9, fps=12)
+    two = film(tmp_path / "two.mp4", frames=6, fps=8)
+    table, service = tmp_path / "events.csv", Service()
+    with service.serving() as port:
+        common = ("--url", f"http://127.0.0.1:{port}", "--no-window", "--csv", str(table))
+        both = ("--source", str(one), "--source", str(two), "--output", str(tmp_path / "out.mp4"))
+        done = run(*common, *both)
+        assert done.returncode == 0, done.stderr
+        frames = [len(frames_of(tmp_path / f"out-{number}.mp4")[0]) for number in (1, 2)]
+        assert frames == [9, 6]
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        assert {(row["source"], row["event"]) for row in rows} == {
+            (str(source), event) for source in (one, two) for event in ("first_seen", "last_seen")
+        }
+        assert f"{one}: 9 frames answered" in done.stdout
+
+        done = run(*common, "--source", str(two), "--source", str(tmp_path / "absent.mp4"))
+        assert done.returncode == 1
+        assert "There is no file or folder" in done.stderr
+        assert f"{two}: 6 frames answered" in done.stdout  # one that fails does not stop the other
+
+
+def test_a_picture_shows_each_face_once(tmp_path: Path):
+    folder, jsonl = tmp_path / "photos", tmp_path / "events.jsonl"
+    folder.mkdir()
+    for number in range(2):
+        cv2.imwrite(str(folder / f"{number}.png"), picture(number))
+    with Service().serving() as port:
+        done = run(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(folder), "--no-window"),
+            *("--jsonl", str(jsonl)),
+        )
+    assert done.returncode == 0, done.stderr
+    events = [(event["event"], event["track_id"]) for event in lines_of(jsonl)]
+    assert events == [(kind, n) for n in (0, 1) for kind in ("first_seen", "last_seen")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_whole_files(tmp_path: Path, number: signal.Signals):
     source = film(tmp_path / "film.mp4", frames=400, fps=12)
@@ -96,7 +135,7 @@ def test_a_signal_leaves_whole_files(tmp_path: Path, number: signal.Signals):
     with service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
         wait_for(lambda: len(lines_of(jsonl)) >= 5, "five answers")
         done = finish(client, number)
@@ -130,7 +169,7 @@ def test_a_refused_frame_is_reported_and_stays_in_the_video(tmp_path: Path):
     with service.serving() as port:
         done = run(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--jsonl", str(jsonl)),
+            *("--output", str(output), "--answers", str(jsonl)),
         )
     assert done.returncode == 0, done.stderr
     assert "Frame 2 of" in done.stderr
@@ -163,7 +202,7 @@ def test_the_options_reach_the_service(tmp_path: Path):
     assert len(service.bodies[1]) < len(service.bodies[0]) / 2
 
 
-def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path):
+def test_on_a_terminal_the_progress_is_a_bar_that_is_redrawn(tmp_path: Path):
     source = film(tmp_path / "film.mp4", frames=10, fps=12)
     ours, theirs = pty.openpty()
     service = Service()
@@ -175,8 +214,9 @@ def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path
     shown = os.read(ours, 65536).decode()
     os.close(ours)
     assert done.returncode == 0
-    assert shown.count("\r\x1b[K") >= 2
-    assert "fps" in shown.splitlines()[-1]
+    assert shown.count("\r\x1b[2K") >= 2
+    assert "10/10" in shown.splitlines()[-2]
+    assert "fps" in shown.splitlines()[-2]
     assert dropped(done) == 0
 
 
@@ -195,6 +235,9 @@ def test_on_a_terminal_the_progress_is_one_line_that_is_rewritten(tmp_path: Path
         (["--jpeg-quality", "high"], "not a number from 1 to 100"),
         (["--detector", "none"], "invalid choice"),
         (["--source", __file__, "--jsonl", __file__], "is the source itself"),
+        (["--csv", "a", "--answers", "./a"], "two outputs are one file"),
+        (["--api-key", "two\nlines"], "no header can"),
+        (["--webhook", "alarm.example"], "it is not an http:// or https:// address"),
     ],
 )
 def test_a_wrong_argument_is_one_line(

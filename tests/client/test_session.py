@@ -27,7 +27,7 @@ def test_a_film_waits_for_a_service_that_starts_later(tmp_path: Path):
     source, jsonl, port = film(tmp_path / "film.mp4", frames=6, fps=12), tmp_path / "j", free_port()
     client = start(
         *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-        *("--jsonl", str(jsonl)),
+        *("--answers", str(jsonl)),
     )
     wait_for(jsonl.exists, "the client's start")
     time.sleep(1)
@@ -49,7 +49,7 @@ def test_a_film_loses_no_frame_when_the_service_dies_and_comes_back(tmp_path: Pa
     with service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--jsonl", str(jsonl), "--output", str(output)),
+            *("--answers", str(jsonl), "--output", str(output)),
         )
         wait_for(lambda: len(service.numbers) >= 5, "five requests")
     assert len(lines_of(jsonl)) < 20
@@ -103,7 +103,7 @@ def test_a_slow_service_gets_the_newest_frames_one_at_a_time(tmp_path: Path):
     service.delay_s = 0.4
     with camera() as live, service.serving() as port:
         client = start(
-            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--jsonl", str(jsonl)),
+            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
             *("--source", f"http://user:secret@127.0.0.1:{live}/camera", "--output", str(output)),
         )
         wait_for(lambda: len(lines_of(jsonl)) >= 6, "six answers")
@@ -123,11 +123,11 @@ def test_a_live_source_drops_its_frame_while_the_service_is_away(tmp_path: Path)
     jsonl, port = tmp_path / "j", free_port()
     with camera() as live:
         client = start(
-            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--jsonl", str(jsonl)),
+            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
             *("--source", f"http://127.0.0.1:{live}/camera"),
         )
-        wait_for(jsonl.exists, "the first frame")
-        time.sleep(1)
+        wait_for(jsonl.exists, "the client's start")
+        time.sleep(3)
         service = Service()
         with service.serving(port):
             wait_for(lambda: len(lines_of(jsonl)) >= 2, "two answers")

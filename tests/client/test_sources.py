@@ -38,7 +38,7 @@ def test_a_stream_that_goes_away_is_reopened(tmp_path: Path):
     with Service().serving() as port:
         with camera() as live:
             client = start(
-                *("--url", f"http://127.0.0.1:{port}", "--no-window", "--jsonl", str(jsonl)),
+                *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
                 *("--source", f"http://127.0.0.1:{live}/camera"),
             )
             wait_for(lambda: len(lines_of(jsonl)) >= 3, "three answers")

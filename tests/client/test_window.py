@@ -3,16 +3,18 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pygame
 import pytest
 
-from client import window
+from client import arguments, window
 from client.__main__ import viewer
-from client.api import Verdicts
-from client.frames import Image
+from client.api import Verdicts, as_jpeg
+from client.events import Events
+from client.job import Job
 from client.session import Session
 from client.sources import open_source
 from tests.client.stand_in import (
@@ -82,16 +84,19 @@ def test_the_view_moves_on_while_an_answer_is_awaited():
     stop, answer = threading.Event(), threading.Event()
     asked = []
 
-    def ask(pixels: Image) -> Verdicts:
-        asked.append(number_of(pixels))
+    def ask(jpeg: bytes) -> Verdicts:
+        asked.append(jpeg)
         answer.wait(timeout=40)
         return Verdicts((), 1.0, "1", {})
 
     seen = set()
     with camera() as live:
         source = open_source(f"http://127.0.0.1:{live}/", stop, print)
-        session = Session(source, ask, lambda *_: None, print)
-        refresh = viewer(session, stop)
+        encode = partial(as_jpeg, quality=90)
+        session = Session(source, encode, ask, lambda *_: None, print)
+        job = Job("0", arguments.parse([]), None, None, Events())
+        job.session = session
+        refresh = viewer([job], stop)
         until = time.monotonic() + 30
         while len(seen) < 10 and time.monotonic() < until:
             assert session.step()

@@ -1,0 +1,345 @@
+"""Measure WS /stream on this machine: python -m bench.stream (Linux; some 15 minutes, see --help).
+
+Writes stream.md (the table), stream.json (all that was measured) and stream.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import requests
+from rich.console import Console
+from websockets.sync.client import ClientConnection, connect
+
+from bench import tracks
+from bench.films import Noise, Person, film
+
+FPS = 10
+CENTRES = [(170, 150), (470, 150), (170, 370), (470, 370)]
+FACE = 80
+FIGURES = ("cpu", "held", "steadiness", "movement", "delay", "flood")
+TICKS = os.sysconf("SC_CLK_TCK")
+say = Console(stderr=True).print
+
+
+class Server:
+    """The service as `make serve` runs it, and what its worker uses."""
+
+    def __init__(self, url: str, worker: int) -> None:
+        self.url = url
+        self._proc = Path(f"/proc/{worker}")
+
+    @property
+    def stream_url(self) -> str:
+        """The address of its stream."""
+        return f"{self.url.replace('http', 'ws', 1)}/stream"
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the worker has used so far."""
+        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def resident_mb(self) -> float:
+        """Return the worker's resident memory."""
+        pages = int((self._proc / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """Run the service on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
+    environ = os.environ | {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)  # noqa: S603
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                if requests.get(f"{url}/readyz", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Server(url, int(children[0]))
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def steady(faces: int, frames: int = 60) -> list[bytes]:
+    """Return a film of so many people who hardly move."""
+    people = [Person(centre, FACE, sway=4) for centre in CENTRES[:faces]]
+    return [shot.jpeg for shot in film(people, frames, Noise())]
+
+
+def opened(server: Server) -> ClientConnection:
+    """Open a stream."""
+    return connect(server.stream_url, compression=None, legacy=True)
+
+
+def cpu_per_frame(server: Server) -> list[dict[str, float]]:
+    """Return the worker's CPU per frame, for 1 to 4 faces, by /predict and by /stream."""
+    rows = []
+    for faces in range(1, 5):
+        jpegs = steady(faces)
+        session = requests.Session()
+        session.headers["Content-Type"] = "image/jpeg"
+        with opened(server) as stream:
+
+            def predict(jpeg: bytes, session: requests.Session = session) -> None:
+                session.post(f"{server.url}/predict", jpeg, timeout=30)
+
+            def ask(jpeg: bytes, stream: ClientConnection = stream) -> None:
+                stream.send(jpeg)
+                stream.recv(30)
+
+            by_predict = cpu_of(server, predict, jpegs)
+            by_stream = cpu_of(server, ask, jpegs)
+        ratio = round(by_stream / by_predict, 3)
+        rows.append(
+            {"faces": faces, "predict_ms": by_predict, "stream_ms": by_stream, "ratio": ratio}
+        )
+        say(f"CPU per frame, {faces} faces: {rows[-1]}")
+    return rows
+
+
+def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes]) -> float:
+    """Return the worker's CPU milliseconds per frame, of frames that come ten a second."""
+    for jpeg in jpegs[:10]:
+        ask(jpeg)
+    before, due = server.cpu_s(), time.monotonic()
+    for jpeg in jpegs:
+        ask(jpeg)
+        due += 1 / FPS
+        time.sleep(max(due - time.monotonic(), 0))
+    return round((server.cpu_s() - before) / len(jpegs) * 1e3, 2)
+
+
+def held(
+    server: Server, counts: tuple[int, ...] = (2, 4, 8, 10, 12), seconds: float = 10
+) -> list[dict[str, float]]:
+    """Return the time from frame to answer for more and more streams of 10 frames/s at once."""
+    films = [steady(1 + number % 2) for number in range(2)]
+    rows = []
+    for streams in counts:
+        times: list[float] = []
+        with ThreadPoolExecutor(streams) as pool:
+            begin = time.monotonic() + 1
+            starts = [begin + number / FPS / streams for number in range(streams)]
+            cameras = [
+                pool.submit(camera, server, films[number % 2], start, seconds, times)
+                for number, start in enumerate(starts)
+            ]
+        sent = sum(future.result() for future in cameras)
+        rows.append(
+            {
+                "streams": streams,
+                "answered": round(len(times) / sent, 4),
+                "p50_ms": round(float(np.percentile(times, 50)) * 1e3, 1),
+                "p95_ms": round(float(np.percentile(times, 95)) * 1e3, 1),
+            }
+        )
+        say(f"Streams held: {rows[-1]}")
+        time.sleep(3)  # until the service has closed them all
+    return rows
+
+
+def camera(
+    server: Server, jpegs: list[bytes], start: float, seconds: float, times: list[float]
+) -> int:
+    """Send ten frames a second and note how long each answer took; returns how many were sent."""
+    waiting: dict[int, float] = {}
+    due = start
+    with opened(server) as stream:
+        reader = threading.Thread(target=collect, args=(stream, waiting, times))
+        reader.start()
+        while due < start + seconds:
+            time.sleep(max(due - time.monotonic(), 0))
+            number = len(waiting)
+            waiting[number] = time.monotonic()
+            stream.send(jpegs[number % len(jpegs)])
+            due += 1 / FPS
+        time.sleep(1)  # for the last answers
+    reader.join()
+    return len(waiting)
+
+
+def collect(stream: ClientConnection, waiting: dict[int, float], times: list[float]) -> None:
+    """Note how long each answer took, until the stream is closed."""
+    for message in stream:
+        now = time.monotonic()
+        times.append(now - waiting[json.loads(message)["frame_id"]])
+
+
+def flood(server: Server, minutes: float) -> dict[str, Any]:
+    """Send 60 frames/s for some minutes; returns memory over time and the longest backlog."""
+    jpegs = steady(2)
+    memory: list[tuple[float, float]] = []
+    answered = [-1, 0]  # the newest frame answered, and how many were dropped
+    backlog, count, answers = 0, 0, 0
+    with opened(server) as stream:
+
+        def read() -> None:
+            nonlocal answers
+            for message in stream:
+                body = json.loads(message)
+                answered[:] = [body["frame_id"], body["dropped"]]
+                answers += 1
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        begin = due = time.monotonic()
+        while due - begin < minutes * 60:
+            time.sleep(max(due - time.monotonic(), 0))
+            stream.send(jpegs[count % len(jpegs)])
+            count += 1
+            due += 1 / 60
+            backlog = max(backlog, count - 1 - answered[0])
+            if count % 300 == 0:
+                memory.append((round(due - begin, 1), round(server.resident_mb(), 2)))
+        time.sleep(2)
+        last, dropped = answered
+    reader.join()
+    settled = [mb for at, mb in memory if at > minutes * 6]  # after a tenth
+    return {
+        "sent": count,
+        "answered": answers,
+        "dropped": dropped,
+        "last_frame_answered": last == count - 1,
+        "longest_backlog_frames": backlog,
+        "memory_growth_mb": round(median(settled[-10:]) - median(settled[:10]), 2),
+        "memory_mb": memory,
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the goals and what was measured, as a Markdown table."""
+    rows = []
+    if "cpu" in found:
+        ratios = [row["ratio"] for row in found["cpu"]]
+        shown = ", ".join(f"{row['stream_ms']} of {row['predict_ms']} ms" for row in found["cpu"])
+        text = f"{min(ratios)}-{max(ratios)} ({shown})"
+        rows.append(("CPU per frame, stream to /predict, 1-4 steady faces", "<= 0.5", text))
+    if "held" in found:
+        good = [r for r in found["held"] if r["p95_ms"] < 150 and r["answered"] >= 0.98]
+        most = max(good, key=lambda row: row["streams"], default=found["held"][0])
+        text = f"{most['streams'] if good else 0} (p95 {most['p95_ms']} ms)"
+        rows.append(
+            (f"streams of {FPS} frames/s held: p95 under 150 ms, 98 % answered", ">= 8", text)
+        )
+    if "steadiness" in found:
+        single, tracked = (
+            found["steadiness"][way]["label_changes_per_minute"] for way in ("frames", "tracks")
+        )
+        text = f"{tracked} against {single}"
+        rows.append(("label changes per minute, steady noisy faces", "<= 1/10", text))
+    if "delay" in found:
+        longest, middle = max(found["delay"]), median(found["delay"])
+        text = f"{longest} s at most, {middle} s median"
+        rows.append((f"mask taken off to no_mask, {FPS} frames/s", "<= 1 s", text))
+    for name in ("steadiness", "movement"):
+        if name in found:
+            single, tracked = (found[name][way] for way in ("frames", "tracks"))
+            text = f"{tracked['recall']} against {single['recall']}"
+            rows.append((f"recall of faces, films of {name}", "no less", text))
+            text = f"{tracked['classifications_per_face_and_frame']}"
+            rows.append((f"classifications per face and frame, {name}", "-", text))
+    if "flood" in found:
+        f = found["flood"]
+        text = (
+            f"{f['memory_growth_mb']:+} MB; at most {f['longest_backlog_frames']} frames unanswered"
+        )
+        rows.append(("60 frames/s: memory and frames in flight", "flat, bounded", text))
+    lines = ["| figure | goal | measured |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def plot(found: dict[str, Any], file: Path) -> None:
+    """Draw the evidence over time, the time to answer, and the memory."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 (after the choice of the backend)
+
+    figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
+    for name, curve in found.get("evidence", {}).items():
+        axes[0].plot(np.arange(len(curve)) / FPS, curve, label=name, marker=".", linewidth=1)
+    axes[0].set(title="A mask comes off after 6 s", xlabel="seconds", ylabel="probability of mask")
+    if "evidence" in found:
+        axes[0].legend()
+    for share in ("p50_ms", "p95_ms"):
+        rows = found.get("held", [])
+        axes[1].plot([r["streams"] for r in rows], [r[share] for r in rows], label=share[:3])
+    axes[1].axhline(150, linestyle=":", color="grey")
+    axes[1].set(title="Streams of 10 frames/s", xlabel="streams", ylabel="frame to answer, ms")
+    if "held" in found:
+        axes[1].legend()
+    memory = found.get("flood", {}).get("memory_mb", [])
+    axes[2].plot([at / 60 for at, _ in memory], [mb for _, mb in memory])
+    axes[2].set(title="A client that sends 60 frames/s", xlabel="minutes", ylabel="resident MB")
+    axes[2].set_ylim(bottom=0)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Parse the command line, measure, and write what was found."""
+    parser = argparse.ArgumentParser(prog="python -m bench.stream", description=__doc__)
+    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=list(FIGURES))
+    parser.add_argument("--minutes", type=float, default=10, help="of the flood (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="(%(default)s)")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    file = options.output / "stream.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    found["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
+
+    def keep(name: str, measure: Callable[[], Any]) -> None:
+        if name not in options.figures:
+            return
+        say(f"Measuring {name} ...")
+        found[name] = measure()
+        file.write_text(json.dumps(found, indent=1) + "\n")
+
+    def both(comparison: tracks.Comparison) -> dict[str, dict[str, float]]:
+        return {
+            way: getattr(comparison, way).rates() | {"counts": asdict(getattr(comparison, way))}
+            for way in ("frames", "tracks")
+        }
+
+    keep("steadiness", lambda: both(tracks.steadiness()))
+    keep("movement", lambda: both(tracks.movement()))
+    keep("delay", tracks.delays)
+    if "delay" in options.figures:
+        found["evidence"] = tracks.evidence()
+    with server() as running:
+        keep("cpu", lambda: cpu_per_frame(running))
+        keep("held", lambda: held(running))
+        keep("flood", lambda: flood(running, options.minutes))
+    file.write_text(json.dumps(found, indent=1) + "\n")
+    (options.output / "stream.md").write_text(table(found))
+    plot(found, options.output / "stream.png")
+    print(table(found), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Write down the events of all sources, as lines of JSON and as a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections.abc import Iterable
+from typing import TextIO
+
+from client.tracks import COLUMNS, Event
+from client.webhook import Webhook
+
+
+class Events:
+    """Where events go; several sources may write at once. Each is written out at once."""
+
+    def __init__(
+        self,
+        jsonl: TextIO | None = None,
+        table: TextIO | None = None,
+        webhook: Webhook | None = None,
+    ) -> None:
+        self._jsonl, self._table, self._webhook = jsonl, table, webhook
+        self._rows = csv.DictWriter(table, COLUMNS) if table else None
+        if self._rows:
+            self._rows.writeheader()
+        self._lock = threading.Lock()
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Write events in their order; a confirmed no-mask also goes to the webhook."""
+        with self._lock:
+            for event in events:
+                row = event.flat()
+                if self._jsonl:
+                    self._jsonl.write(json.dumps(row) + "\n")
+                if self._rows and self._table:
+                    self._rows.writerow(row)
+                    self._table.flush()
+                if self._webhook and event.event == "no_mask_confirmed":
+                    self._webhook.put(event)

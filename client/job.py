@@ -1,0 +1,153 @@
+"""One source on its way: opened, walked through the service, written down."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from client import overlay
+from client.api import Service, Verdicts, as_jpeg
+from client.events import Events
+from client.frames import Frame, Image, SourceError
+from client.live import Live
+from client.outputs import Film, json_line
+from client.progress import Progress
+from client.session import Session
+from client.sources import open_source
+from client.stream import Stream
+from client.tracks import Tracks
+
+LABELS = ("mask", "no_mask", "uncertain")
+
+
+class Job:
+    """A source and what is made of it; run() is called in a thread of its own.
+
+    session: None until the source is open. error: why it ended early, if it did.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        options: argparse.Namespace,
+        output: Path | None,
+        answers: TextIO | None,
+        events: Events,
+    ) -> None:
+        self.name = source
+        self.session: Session | None = None
+        self.stills = False
+        self.error: Exception | None = None
+        self._options = options
+        self._output, self._answers, self._events = output, answers, events
+
+    def run(self, stop: threading.Event, progress: Progress) -> None:
+        """Walk through the source until it ends or is told to stop."""
+        try:
+            with ExitStack() as stack:
+                self._run(stop, progress, stack)
+        except (SourceError, OSError) as error:
+            self.error = error
+        except Exception as error:
+            self.error = error
+            raise  # a fault of ours: the thread shows where
+
+    def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
+        options = self._options
+        source = open_source(self.name, stop, progress.note)
+        if isinstance(source, Live):
+            stack.callback(source.close)
+        self.name, self.stills = source.name, source.stills
+        film = Film(self._output, source.fps, live=source.live) if self._output else None
+        if film:
+            stack.callback(film.close)
+        service = service_of(options)
+        ask: Callable[[bytes], Verdicts] = service.predict
+        if not source.stills:  # pictures have no time, and a stream sees a film in them
+            stream = Stream(service, progress.note)
+            stack.callback(stream.close)
+            ask = stream.ask
+        tracks = Tracks(None if source.live else source.fps, stills=source.stills)
+        stack.callback(lambda: self._events.write(tracks.end()))
+
+        def record(frame: Frame, verdicts: Verdicts | None, status: str) -> None:
+            if verdicts:
+                self._events.write(tracks.add(frame, verdicts))
+                if self._answers:
+                    self._answers.write(json_line(frame, verdicts) + "\n")
+            if film:
+                faces = verdicts.faces if verdicts else None
+                pixels = overlay.blurred(frame.pixels, faces) if options.blur else frame.pixels
+                film.add(overlay.draw(pixels, faces or (), status))
+
+        session = self.session = Session(
+            source,
+            partial(as_jpeg, quality=options.jpeg_quality),
+            ask,
+            record,
+            progress.note,
+            pace_s=0.0 if options.no_window or source.live else 1 / source.fps,
+        )
+        bar = progress.add(source.name, source.total)
+        while not stop.is_set() and session.step():
+            progress.update(bar, session.done, session.status, self.faces)
+        progress.update(bar, session.done, session.status, self.faces)
+
+    @property
+    def faces(self) -> str:
+        """The count of faces by label."""
+        labels = self.session.labels if self.session else {}
+        return ", ".join(f"{label} {labels[label]}" for label in LABELS)
+
+    @property
+    def summary(self) -> str:
+        """What came of it, in a line."""
+        session = self.session
+        if session is None:
+            return "0 frames answered"
+        return (
+            f"{session.answered} frames answered, {session.refused} refused, {session.dropped} "
+            f"dropped; faces: {self.faces}; mean {session.mean_fps:.1f} fps"
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing came of it."""
+        session = self.session
+        refused = session is not None and session.refused > 0 and session.answered == 0
+        return self.error is not None or refused
+
+    @property
+    def look(self) -> object:
+        """What changes when the picture does."""
+        session = self.session
+        if session is None:
+            return None
+        frame = session.judged[0] if self._options.blur else session.frame
+        return frame.index if frame else None, session.faces
+
+    def picture(self) -> Image | None:
+        """Return what a window shows now, BGR."""
+        session = self.session
+        if session is None:
+            return None
+        if not self._options.blur:
+            frame = session.frame
+            pixels = frame.pixels if frame else None
+        else:  # of a frame that was not yet judged nobody knows where the faces are
+            frame, faces = session.judged
+            pixels = overlay.blurred(frame.pixels, faces) if frame else None
+        return None if pixels is None else overlay.draw(pixels, session.faces, session.status)
+
+
+def service_of(options: argparse.Namespace) -> Service:
+    """Make the service that the arguments name."""
+    query = {"detector": options.detector, "min_confidence": options.min_confidence}
+    given = {name: str(value) for name, value in query.items() if value is not None}
+    headers = {"X-API-Key": options.api_key} if options.api_key else {}
+    return Service(options.url, options.timeout, given, headers)

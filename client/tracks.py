@@ -1,0 +1,154 @@
+"""Tell who is new, who changed and who left: events per person, out of verdicts per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from client.api import Box, Face, Verdicts
+from client.frames import Frame
+
+Kind = Literal["first_seen", "label_changed", "no_mask_confirmed", "last_seen"]
+
+GONE_S = 3.0  # out of sight for so long, a person has left
+CONFIRMED = 5  # answers in a row that say no_mask
+SAME_FACE = 0.3  # intersection over union, where the service numbers no faces
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to one person. position_s: of the frame in a video file, else None."""
+
+    event: Kind
+    source: str
+    track_id: int
+    time: datetime
+    frame: int
+    position_s: float | None
+    label: str
+    previous: str | None
+    mask: float | None
+    box: Box
+
+    def flat(self) -> dict[str, Any]:
+        """Return it with plain values only, as a row or a line of JSON has them."""
+        sides = {side: getattr(self.box, side) for side in ("x", "y", "width", "height")}
+        own = {name: getattr(self, name) for name in COLUMNS if name not in sides}
+        own["time"] = self.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return own | sides
+
+
+COLUMNS = (
+    *("event", "source", "track_id", "time", "frame", "position_s", "label", "previous", "mask"),
+    *("x", "y", "width", "height"),
+)
+
+
+@dataclass
+class Person:
+    """A face that is being followed; frame and time are those that it was last seen in."""
+
+    face: Face
+    frame: Frame
+    told: str
+    unmasked: int = 0
+    confirmed: bool = False
+
+
+@dataclass
+class Tracks:
+    """The people of one source.
+
+    fps: of a video file, whose time is told by its frames; None where the clock tells it.
+    stills: pictures that have nothing to do with each other, so that nobody is followed.
+    """
+
+    fps: float | None
+    stills: bool = False
+    people: dict[int, Person] = field(default_factory=dict)
+    next_id: int = 0
+
+    def add(self, frame: Frame, verdicts: Verdicts) -> Iterator[Event]:
+        """Take the verdicts on a frame and yield what they bring about."""
+        for number in [n for n, p in self.people.items() if self._gone(p, frame)]:
+            yield self._leave(number)
+        for number, face in list(self._numbered(verdicts)):
+            person = self.people.get(number)
+            if person is None:
+                person = self.people[number] = Person(face, frame, face.label)
+                yield self._event("first_seen", number)
+            person.face, person.frame = face, frame
+            if face.label != person.told:
+                previous, person.told = person.told, face.label
+                yield self._event("label_changed", number, previous)
+            person.unmasked = person.unmasked + 1 if face.label == "no_mask" else 0
+            if face.label != "no_mask":
+                person.confirmed = False
+            elif not person.confirmed and (self.stills or person.unmasked >= CONFIRMED):
+                person.confirmed = True
+                yield self._event("no_mask_confirmed", number)
+
+    def end(self) -> Iterator[Event]:
+        """Yield that everybody has left."""
+        for number in list(self.people):
+            yield self._leave(number)
+
+    def _gone(self, person: Person, frame: Frame) -> bool:
+        if self.stills:
+            return True
+        if self.fps is not None:
+            return (frame.index - person.frame.index) / self.fps > GONE_S
+        return (frame.time - person.frame.time).total_seconds() > GONE_S
+
+    def _leave(self, number: int) -> Event:
+        event = self._event("last_seen", number)
+        del self.people[number]
+        return event
+
+    def _event(self, kind: Kind, number: int, previous: str | None = None) -> Event:
+        person = self.people[number]
+        frame, face = person.frame, person.face
+        position_s = None if self.fps is None or self.stills else round(frame.index / self.fps, 3)
+        mask = face.probabilities.get("mask")
+        return Event(
+            *(kind, frame.name, number, frame.time, frame.index, position_s),
+            *(face.label, previous, mask, face.box),
+        )
+
+    def _numbered(self, verdicts: Verdicts) -> Iterator[tuple[int, Face]]:
+        """Yield each face with the number of its person, a new one for a new person.
+
+        The service's track_id tells who it is. Where it gives none, or knows none of before
+        because the connection is a new one, a face is that of whom it overlaps most.
+        """
+        known = {p.face.track_id: n for n, p in self.people.items() if p.face.track_id is not None}
+        present = {
+            known.get(-1 if face.track_id is None else face.track_id) for face in verdicts.faces
+        }
+        free = {number: p.face for number, p in self.people.items() if number not in present}
+        for face in verdicts.faces:
+            if face.track_id is not None and face.track_id in known:
+                yield known[face.track_id], face
+                continue
+            overlaps = {
+                number: iou(other.box, face.box)
+                for number, other in free.items()
+                if None in {face.track_id, other.track_id}
+                or (other.track_id or 0) < verdicts.first_track_id
+            }
+            number = max(overlaps, key=overlaps.__getitem__, default=-1)
+            if overlaps.get(number, 0.0) < SAME_FACE:
+                number, self.next_id = self.next_id, self.next_id + 1
+            free.pop(number, None)
+            yield number, face
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes, 0..1."""
+    across = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    down = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    shared = max(across, 0) * max(down, 0)
+    union = a.width * a.height + b.width * b.height - shared
+    return shared / union if union else 0.0

@@ -1,0 +1,68 @@
+"""An RTSP camera, by a real server of this machine, that is killed and comes back."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.client.stand_in import (
+    ROOT,
+    Service,
+    film,
+    frames_of,
+    free_port,
+    interrupt,
+    lines_of,
+    start,
+    wait_for,
+)
+
+pytestmark = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to encode H.264")
+
+
+@contextmanager
+def camera(source: Path, port: int) -> Iterator[None]:
+    script = ROOT / "tests/client/rtsp_camera.py"
+    process = subprocess.Popen([sys.executable, str(script), str(source), str(port)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_rtsp_camera_that_is_killed_comes_back(tmp_path: Path):
+    source, port = film(tmp_path / "film.mp4", frames=50, fps=10), free_port()
+    answers, output = tmp_path / "answers.jsonl", tmp_path / "out.mp4"
+    service = Service()
+    with service.serving() as at:
+        with camera(source, port):
+            wait_for(partial(listens, port), "the camera, which encodes its film first")
+            client = start(
+                *("--url", f"http://127.0.0.1:{at}", "--no-window"),
+                *("--source", f"rtsp://user:secret@127.0.0.1:{port}/stream"),
+                *("--answers", str(answers), "--output", str(output)),
+            )
+            wait_for(lambda: len(lines_of(answers)) >= 5, "five answers")
+        before = len(lines_of(answers))
+        with camera(source, port):
+            wait_for(lambda: len(lines_of(answers)) >= before + 10, "ten more")
+            done = interrupt(client)
+    assert done.returncode == 0, done.stderr
+    assert f"rtsp://127.0.0.1:{port}/stream is lost; reopening it." in done.stderr
+    assert "is back." in done.stderr
+    assert "secret" not in done.stderr + answers.read_text()
+    assert len(frames_of(output)[0]) >= 10

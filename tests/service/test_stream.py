@@ -1,0 +1,222 @@
+"""WS /stream on the real service, by a real WebSocket client."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from service.schemas import StreamAnswer
+from tests.conftest import encoded, serving
+
+TIMEOUT_S = 30
+
+
+@contextmanager
+def stream(url: str, query: str = "", **options: Any) -> Iterator[ClientConnection]:
+    address = f"{url.replace('http', 'ws', 1)}/stream{query}"
+    with connect(address, compression=None, **options) as connection:
+        yield connection
+
+
+def answer(connection: ClientConnection) -> dict[str, Any]:
+    return json.loads(connection.recv(TIMEOUT_S))
+
+
+def test_every_frame_gets_its_answer_and_a_person_keeps_its_id(
+    server_url: str, portrait_jpeg: bytes
+) -> None:
+    with stream(server_url) as connection:
+        answers = []
+        for _ in range(8):
+            connection.send(portrait_jpeg)
+            answers.append(answer(connection))
+    plain = requests.post(
+        f"{server_url}/predict", portrait_jpeg, headers={"Content-Type": "image/jpeg"}, timeout=30
+    ).json()
+    for number, body in enumerate(answers):
+        StreamAnswer.model_validate(body)
+        assert set(body) == set(plain) | {"frame_id", "dropped"}
+        assert body["model"] == plain["model"]
+        assert (body["frame_id"], body["dropped"]) == (number, 0)
+        (face,) = body["faces"]
+        assert set(face) == set(plain["faces"][0]) | {"track_id", "age"}
+        assert face["box"] == pytest.approx(plain["faces"][0]["box"], abs=3)
+        assert (face["id"], face["track_id"]) == (0, 0)
+    assert len({body["request_id"] for body in answers}) == 8
+    ages = [body["faces"][0]["age"] for body in answers]
+    assert ages[0] == 0
+    assert ages == sorted(ages)
+    assert answers[0]["faces"][0]["label"] == "uncertain"  # one look is no evidence yet
+    assert answers[-1]["faces"][0]["label"] == "no_mask"
+    assert answers[-1]["summary"] == {"mask": 0, "no_mask": 1, "uncertain": 0}
+
+
+def test_a_frame_that_cannot_be_used_is_told_and_the_stream_lives_on(portrait_jpeg: bytes) -> None:
+    with serving(MAX_PIXELS="262144") as url, stream(url) as connection:
+        for number, (message, status) in enumerate(
+            [
+                (b"no picture", 422),
+                (b"", 422),
+                (portrait_jpeg[: len(portrait_jpeg) // 2], 422),
+                (encoded(np.zeros((513, 512, 3), np.uint8)), 413),
+                ("a text", 422),
+            ]
+        ):
+            connection.send(message)
+            problem = answer(connection)
+            assert (problem["status"], problem["frame_id"]) == (status, number)
+            assert {"type", "title", "detail", "request_id"} <= problem.keys()
+        connection.send(portrait_jpeg)
+        assert len(answer(connection)["faces"]) == 1
+
+
+def test_the_newest_frame_wins(server_url: str, portrait_jpeg: bytes) -> None:
+    with stream(server_url) as connection:
+        for _ in range(60):
+            connection.send(portrait_jpeg)
+        answers = []
+        while not answers or answers[-1]["frame_id"] < 59:
+            answers.append(answer(connection))
+    ids = [body["frame_id"] for body in answers]
+    assert ids == sorted(set(ids))
+    assert len(ids) < 60
+    assert answers[-1]["dropped"] == 60 - len(ids)
+
+
+def test_a_message_in_pieces_is_one_frame(server_url: str, portrait_jpeg: bytes) -> None:
+    with stream(server_url) as connection:
+        connection.send(portrait_jpeg[n : n + 9000] for n in range(0, len(portrait_jpeg), 9000))
+        assert len(answer(connection)["faces"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("?detector=none", {}, 400),
+        ("?min_confidence=2", {}, 400),
+        ("?annotate=true", {}, 400),
+        ("", {"Origin": "https://elsewhere.example"}, 403),
+    ],
+)
+def test_refusals_are_problems_before_the_upgrade(
+    server_url: str, query: str, headers: dict[str, str], status: int
+) -> None:
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        stream(server_url, query, additional_headers=headers),
+    ):
+        pass
+    response = refused.value.response
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(response.body)["status"] == status
+
+
+def test_the_services_own_page_may_open_a_stream(server_url: str, portrait_jpeg: bytes) -> None:
+    with stream(server_url, "?detector=haar", origin=server_url) as connection:
+        connection.send(portrait_jpeg)
+        assert answer(connection)["model"]["detector"] == "haar"
+
+
+def test_a_plain_request_says_that_a_websocket_is_wanted(server_url: str) -> None:
+    response = requests.get(f"{server_url}/stream", timeout=30)
+    assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
+    assert "WebSocket client" in response.json()["detail"]
+
+
+def test_more_streams_than_allowed_are_refused_until_one_ends(portrait_jpeg: bytes) -> None:
+    with serving(MAX_STREAMS="2") as url, stream(url) as one:
+        leaver = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+        leaving = connect(f"{url.replace('http', 'ws', 1)}/stream", sock=leaver, legacy=True)
+        with pytest.raises(InvalidStatus) as refused, stream(url):
+            pass
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+        leaver.shutdown(socket.SHUT_RDWR)  # without a word, as when a network goes away
+        leaving.close()
+        for _ in range(100):
+            try:
+                with stream(url) as other:
+                    other.send(portrait_jpeg)
+                    assert answer(other)["faces"]
+                break
+            except InvalidStatus:
+                time.sleep(0.1)
+        else:
+            pytest.fail("the place was not given back")
+        one.send(portrait_jpeg)
+        assert answer(one)["faces"]
+
+
+def test_a_stream_without_frames_and_one_too_large_are_closed(portrait_jpeg: bytes) -> None:
+    with serving(STREAM_IDLE_TIMEOUT="1", MAX_BODY_BYTES="100000") as url:
+        with stream(url) as connection:
+            connection.send(portrait_jpeg)
+            assert answer(connection)["faces"]
+            with pytest.raises(ConnectionClosed) as closed:
+                connection.recv(TIMEOUT_S)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "no frame for 1 s")
+        with stream(url) as connection:
+            connection.send(bytes(100_001))
+            with pytest.raises(ConnectionClosed) as closed:
+                connection.recv(TIMEOUT_S)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+def test_the_stop_of_the_service_closes_streams_with_1001(portrait_jpeg: bytes) -> None:
+    with ExitStack() as clients:
+        with serving(GRACEFUL_TIMEOUT="25") as url:
+            opened = [clients.enter_context(stream(url)) for _ in range(3)]
+            for connection in opened:
+                connection.send(portrait_jpeg)
+                assert answer(connection)["faces"]
+            began = time.monotonic()
+        assert time.monotonic() - began < 20  # it need not wait for the streams
+        for connection in opened:
+            with pytest.raises(ConnectionClosed) as closed:
+                connection.recv(TIMEOUT_S)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+
+
+def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: bytes) -> None:
+    """Streams that never rest leave room for requests, and the other way round."""
+    stop = threading.Event()
+    counts = [0, 0, 0]
+
+    def keep_sending(number: int) -> None:
+        with stream(server_url) as connection:
+            while not stop.is_set():
+                connection.send(portrait_jpeg)
+                answer(connection)
+                counts[number] += 1
+
+    threads = [threading.Thread(target=keep_sending, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        response = requests.post(
+            f"{server_url}/predict",
+            portrait_jpeg,
+            headers={"Content-Type": "image/jpeg"},
+            timeout=30,
+        )
+        assert response.status_code == 200
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert min(counts) >= 5
