@@ -8,11 +8,12 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pypr
 DATA ?= ../shared/data
 BACKBONE ?= $(wildcard ../shared/weights/backbone/mobilenetv2_1.0_224_imagenet_notop.weights.h5)
 RUN ?= runs/train
+OUT ?= runs/bench/bench.json
 URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export detectors client image up down lock clean
+.PHONY: help compose serve test lint format train evaluate export bench detectors client image up down lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +62,9 @@ export: $(VENV)/all.installed ## Export the training in RUN as the served model
 
 evaluate: $(VENV)/all.installed ## Judge the served model on the validation part of DATA
 	@$(PY) -m model.training.evaluate --data $(DATA)
+
+bench: $(VENV)/all.installed ## Measure the service against the tutorials' way; OUT=FILE for the JSON (needs hey)
+	@$(PY) -m bench --output $(OUT) $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
 	@$(PY) -m model.fetch

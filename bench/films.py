@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from model.faces import YuNet
+from model.yunet import YuNet
 from model.images import Box, Image
 from model.training.overlay import COLOURS, draw_mask
 

@@ -1,17 +1,19 @@
-"""Judge face crops: the trained MobileNetV2 as a LiteRT file, with the card that describes it."""
+"""Judge face crops: the trained MobileNetV2 as an ONNX file, with the card that describes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert.interpreter import Interpreter
+from onnxruntime import InferenceSession
 
 from model.images import Image
+from model.runtime import session
 
 LABELS = ("mask", "no_mask")
 WEIGHTS = Path(__file__).parent / "weights"
@@ -74,13 +76,12 @@ def calibrated(
 
 
 class MaskClassifier:
-    """The mask network on LiteRT, one thread; an instance serves one thread at a time."""
+    """The mask network on ONNX Runtime; an instance serves many threads at a time."""
 
-    def __init__(self, interpreter: Interpreter, card: ModelCard) -> None:
+    def __init__(self, network: InferenceSession, card: ModelCard) -> None:
         self.card = card
-        self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]["index"]
-        self._output = interpreter.get_output_details()[0]["index"]
+        self._network = network
+        self._input = network.get_inputs()[0].name
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> MaskClassifier:
@@ -95,25 +96,25 @@ class MaskClassifier:
         found = hashlib.sha256(weights).hexdigest()
         if found != card.sha256:
             raise ModelError(f"{card.file} has sha256 {found}, its card says {card.sha256}.")
-        interpreter = Interpreter(model_content=weights, num_threads=1)
-        interpreter.allocate_tensors()
-        details = interpreter.get_input_details()[0]
-        found_input = (tuple(int(n) for n in details["shape"]), np.dtype(details["dtype"]).name)
-        expected_input = ((1, card.input_size, card.input_size, 3), "uint8")
+        try:
+            network = session(weights)
+        except Exception as error:  # the runtime's own have no other base
+            raise ModelError(f"{card.file} is not a network that can be run: {error}") from error
+        details = network.get_inputs()[0]
+        found_input = (details.shape, details.type)
+        expected_input = ([1, card.input_size, card.input_size, 3], "tensor(uint8)")
         if found_input != expected_input:
             raise ModelError(f"{card.file} takes {found_input}, its card says {expected_input}.")
-        return cls(interpreter, card)
+        return cls(network, card)
 
-    def predict(self, crops: list[Image]) -> npt.NDArray[np.float32]:
+    def predict(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """Return the calibrated probabilities of each crop.
 
         crops: uint8 RGB of shape (input_size, input_size, 3). Returns float32 (len(crops), 2) in
         the order of LABELS, each row summing to 1. A batch costs a CPU as much per crop as single
-        crops do, so they go through one by one.
+        crops do, so they go through one by one, each read where it lies.
         """
         raw = np.empty((len(crops), len(LABELS)), np.float32)
         for row, crop in enumerate(crops):
-            self._interpreter.set_tensor(self._input, crop[np.newaxis])
-            self._interpreter.invoke()
-            raw[row] = self._interpreter.get_tensor(self._output)[0]
+            raw[row] = self._network.run(None, {self._input: crop[np.newaxis]})[0][0]
         return calibrated(raw, self.card.temperature)

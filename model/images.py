@@ -8,27 +8,25 @@ ImageError(ValueError)
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image as PillowImage
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 EXIF_ORIENTATION = 0x0112
-UPRIGHT = {
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
+# Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
+# quarters of a turn to the left that the others need, after the mirror.
+SIDEWAYS = {5, 6, 7, 8}
+MIRRORED = {2, 4, 5, 7}
+TURNED = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
 # decode() has its own, stricter limit, and Pillow's would only warn.
 PillowImage.MAX_IMAGE_PIXELS = None
@@ -74,35 +72,86 @@ class Box:
         return max(self.width, self.height)
 
 
-def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
+@dataclass(frozen=True)
+class Frame:
+    """A picture that was read, maybe at a fraction of its size.
+
+    image: upright uint8 RGB (height, width, 3). size: width and height of the whole picture.
+    """
+
+    image: Image
+    size: tuple[int, int]
+
+    @property
+    def scale(self) -> float:
+        """How many pixels of the whole picture one of the image stands for, along a side."""
+        return float(max(self.size) / max(self.image.shape[:2]))
+
+
+def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = None) -> Frame:
     """Decode a JPEG, PNG or WebP, turned upright as its EXIF orientation says.
 
-    Any colour model and bit depth comes back as uint8 RGB of shape (height, width, 3), read-only;
-    transparency is dropped and of an animation the first picture is taken.
+    Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
+    animation the first picture is taken. Where least_side is given, a JPEG may come back shrunk, by
+    skipping its fine detail, its longer side then being at least so many pixels.
 
     Raises ImageTooLarge and UndecodableImage.
     """
     if not data:
         raise UndecodableImage("The picture is empty (0 bytes).")
     try:
-        picture: PillowImage.Image = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+        picture = PillowImage.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
         raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
-    if picture.width * picture.height > max_pixels:
+    width, height = picture.size
+    if width * height > max_pixels:
         raise ImageTooLarge(
-            f"The picture has {picture.width} x {picture.height} pixels; "
+            f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
     try:
-        upright = UPRIGHT.get(picture.getexif().get(EXIF_ORIENTATION, 1))
-        if picture.mode.startswith("I"):  # 16 bits of grey, which convert() would clip at 255
-            picture = PillowImage.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        picture = picture.convert("RGB")
-        if upright is not None:
-            picture = picture.transpose(upright)
+        orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+        image = jpeg_pixels(data, picture, least_side)
+        image = upright(pixels(picture) if image is None else image, orientation)
     except Exception as error:  # as above: on damaged data nearly anything
         raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
-    return np.asarray(picture)
+    return Frame(image, (height, width) if orientation in SIDEWAYS else (width, height))
+
+
+def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
+    """Decode a whole picture, see read(); returns uint8 RGB of shape (height, width, 3)."""
+    return read(data, max_pixels).image
+
+
+def jpeg_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None) -> Image | None:
+    """Decode a JPEG by libjpeg-turbo alone, in half of Pillow's time; None where it will not.
+
+    It is stricter than Pillow, which reads what many cameras send with a few bytes too many.
+    """
+    if picture.format != "JPEG" or picture.mode not in {"RGB", "L"}:
+        return None
+    share = (least_side or max(picture.size)) / max(picture.size)
+    least = [max(1, math.ceil(side * share)) for side in picture.size] if share < 1 else [0, 0]
+    try:
+        return np.asarray(
+            simplejpeg.decode_jpeg(data, "RGB", min_width=least[0], min_height=least[1]), np.uint8
+        )
+    except ValueError:
+        return None
+
+
+def pixels(picture: PillowImage.Image) -> Image:
+    """Decode any picture by Pillow."""
+    if picture.mode.startswith("I"):  # 16 bits of grey, which convert() would clip at 255
+        picture = PillowImage.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return np.asarray(picture.convert("RGB"))
+
+
+def upright(image: Image, orientation: int) -> Image:
+    """Turn an image as its EXIF orientation says."""
+    if orientation in MIRRORED:
+        image = image[:, ::-1]
+    return np.ascontiguousarray(np.rot90(image, TURNED.get(orientation, 0)))
 
 
 def crop(image: Image, box: Box, margin: float, size: int) -> Image:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
-from model.faces import DETECTORS, DetectorUnavailable, Face, FaceDetector
-from model.images import Box, Image, crop, decode
+from model.faces import DetectorUnavailable, Face, FaceDetector
+from model.images import Box, Image, crop, read
 from model.quality import sharpness
+from model.yunet import YuNet
 
 Label = Literal["mask", "no_mask", "uncertain"]
 DetectorName = Literal["yunet", "haar", "ssd"]
+ModelName = Literal["mobilenetv2-224", "fast"]
 
+DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
+MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 DEFAULT_DETECTOR: DetectorName = "yunet"
 DEFAULT_MIN_CONFIDENCE = 0.45
+ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found in one frame: the upright image, its faces and the stages' milliseconds."""
+    """What was found in one frame.
+
+    image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
+    pixels the faces are. timings_ms: of the stages.
+    """
 
     image: Image
+    size: tuple[int, int]
     detector: str
     judgements: list[Judgement]
     timings_ms: dict[str, float]
@@ -63,7 +74,7 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
 
 
 class MaskPipeline:
-    """Composes detectors and the classifier; an instance serves one thread at a time."""
+    """Composes detectors and the classifier; an instance serves many threads at a time."""
 
     def __init__(
         self,
@@ -113,31 +124,50 @@ class MaskPipeline:
         detector: str = DEFAULT_DETECTOR,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         max_pixels: int = 50_000_000,
+        *,
+        whole: bool = False,
     ) -> Analysis:
         """Find and judge the faces of an encoded picture.
 
-        Raises ImageError for a picture that cannot be used and DetectorUnavailable for a detector
-        that is not installed.
+        A picture of many megapixels is searched shrunk, and read in full only for faces that are
+        small in it, or if the whole image is wanted. Raises ImageError for a picture that cannot
+        be used and DetectorUnavailable for a detector that is not installed.
         """
-        timings: dict[str, float] = {}
+        self.installed(detector)
+        timings = {"decode": 0.0, "detect": 0.0, "classify": 0.0}
         with timed(timings, "decode"):
-            image = decode(data, max_pixels)
+            frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
         with timed(timings, "detect"):
-            faces = self.find(image, detector, min_confidence)
+            faces = self.find(frame.image, detector, min_confidence)
+        scale = frame.scale
+        if scale > 1 and any(self._needs_detail(face) for face in faces):
+            with timed(timings, "decode"):
+                frame = read(data, max_pixels)
+            faces = [face.scaled(scale, frame.size) for face in faces]
         with timed(timings, "classify"):
-            judgements = self.judge(image, faces)
-        return Analysis(image, detector, judgements, timings)
+            judgements = self.judge(frame.image, faces)
+        if frame.scale > 1:
+            judgements = [replace(j, face=j.face.scaled(scale, frame.size)) for j in judgements]
+        return Analysis(frame.image, frame.size, detector, judgements, timings)
+
+    def installed(self, detector: str) -> FaceDetector:
+        """Return a detector by its name; raises DetectorUnavailable where there is none."""
+        if detector not in self._detectors:
+            installed = ", ".join(self._detectors)
+            reason = f"There is no detector '{detector}'; installed are {installed}."
+            raise DetectorUnavailable(self._missing.get(detector, reason))
+        return self._detectors[detector]
 
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
         """Find the faces of a uint8 RGB image, the most confident first.
 
         Raises DetectorUnavailable for a detector that is not installed.
         """
-        if detector not in self._detectors:
-            installed = ", ".join(self._detectors)
-            reason = f"There is no detector '{detector}'; installed are {installed}."
-            raise DetectorUnavailable(self._missing.get(detector, reason))
-        return self._detectors[detector].detect(image, min_confidence)
+        return self.installed(detector).detect(image, min_confidence)
+
+    def _needs_detail(self, face: Face) -> bool:
+        """Tell whether a face's crop would be enlarged for the classifier."""
+        return face.box.long_side * (1 + 2 * self.card.margin) < self.card.input_size
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Judgement]:
         """Judge given faces of a uint8 RGB image."""
@@ -155,7 +185,7 @@ class MaskPipeline:
 
 @contextmanager
 def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how many milliseconds the block took."""
+    """Add to a stage how many milliseconds the block took."""
     begin = time.perf_counter()
     yield
-    timings[stage] = round((time.perf_counter() - begin) * 1e3, 2)
+    timings[stage] = round(timings[stage] + (time.perf_counter() - begin) * 1e3, 2)

@@ -9,7 +9,7 @@ from typing import IO
 
 from flask import Flask, Request, Response, g
 
-from model.pipeline import MaskPipeline
+from model.pipeline import MODELS, MaskPipeline
 from service import errors
 from service.config import Config, ConfigError
 from service.inference import InferencePool
@@ -71,7 +71,10 @@ def from_environ() -> Flask:
     Raises ConfigError and ModelError, upon which gunicorn stops.
     """
     config = Config.from_environ(os.environ)
-    pool = InferencePool(MaskPipeline.load, config.INFERENCE_SLOTS, config.QUEUE_SIZE)
+    weights = MODELS[config.MODEL]
+    pool = InferencePool(
+        lambda: MaskPipeline.load(weights), config.INFERENCE_SLOTS, config.QUEUE_SIZE
+    )
     if config.DETECTOR not in pool.detectors:
         installed = ", ".join(pool.detectors)
         raise ConfigError(f"DETECTOR={config.DETECTOR!r} is not installed; there are: {installed}.")

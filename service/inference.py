@@ -1,8 +1,7 @@
-"""A bounded set of pipelines that the request threads share."""
+"""The pipeline that the request threads share, and how many may use it at once."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,23 +24,20 @@ class TooManyStreams(RuntimeError):
 
 
 class InferencePool:
-    """As many warmed pipelines as frames may be worked on at once, and a bounded queue for them."""
+    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
 
     def __init__(self, load: Callable[[], MaskPipeline], slots: int, queue_size: int) -> None:
         cv2.setNumThreads(1)  # the slots are the parallelism
         self._admitted = threading.BoundedSemaphore(slots + queue_size)
-        # Last in, first out: the pipeline used last has its memory in the cache.
-        self._idle: queue.LifoQueue[MaskPipeline] = queue.LifoQueue()
-        for _ in range(slots):
-            pipeline = load()
-            pipeline.warm()
-            self._idle.put(pipeline)
-        self.card = pipeline.card
-        self.detectors = pipeline.detectors
+        self._slots = threading.BoundedSemaphore(slots)
+        self._pipeline = load()
+        self._pipeline.warm()
+        self.card = self._pipeline.card
+        self.detectors = self._pipeline.detectors
 
     @contextmanager
     def pipeline(self) -> Iterator[MaskPipeline]:
-        """Lend a pipeline, waiting for one if the queue has room; raises Overloaded if not."""
+        """Lend the pipeline, waiting for a slot if the queue has room; raises Overloaded if not."""
         if not self._admitted.acquire(blocking=False):
             raise Overloaded("Too many frames are waiting. Try again in a second.")
         try:
@@ -53,8 +49,5 @@ class InferencePool:
     @contextmanager
     def next_pipeline(self) -> Iterator[MaskPipeline]:
         """Lend the next pipeline to a caller whose frames are bounded by other means."""
-        pipeline = self._idle.get()
-        try:
-            yield pipeline
-        finally:
-            self._idle.put(pipeline)
+        with self._slots:
+            yield self._pipeline

@@ -122,7 +122,7 @@ class Prediction(BaseModel):
     @classmethod
     def of(cls, request_id: str, name: str, version: str, analysis: Analysis) -> Prediction:
         """Make the answer of an analysis."""
-        height, width = analysis.image.shape[:2]
+        width, height = analysis.size
         labels = [judgement.label for judgement in analysis.judgements]
         return cls(
             request_id=request_id,

@@ -49,15 +49,17 @@ def create_views(config: Config, pool: InferencePool) -> Blueprint:
         query = PredictQuery.model_validate(request.args.to_dict())
         data = posted_image()
         confidence = query.min_confidence
+        types = ["application/json", "image/jpeg"]
+        annotate = query.annotate or request.accept_mimetypes.best_match(types) == types[1]
         with pool.pipeline() as pipeline:
             analysis = pipeline.analyse(
                 data,
                 detector=query.detector or config.DETECTOR,
                 min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
                 max_pixels=config.MAX_PIXELS,
+                whole=annotate,
             )
-        types = ["application/json", "image/jpeg"]
-        if query.annotate or request.accept_mimetypes.best_match(types, types[0]) == types[1]:
+        if annotate:
             return Response(annotated_jpeg(analysis), mimetype="image/jpeg")
         return json_of(Prediction.of(g.request_id, pool.card.name, pool.card.version, analysis))
 

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model.faces import DETECTORS, DetectorUnavailable, FaceDetector, Ssd, YuNet
+from model.classic import Ssd
+from model.faces import DetectorUnavailable, FaceDetector
 from model.images import Image, decode
-from model.pipeline import DEFAULT_MIN_CONFIDENCE
+from model.pipeline import DEFAULT_MIN_CONFIDENCE, DETECTORS
 from model.training import dataset
 from model.training.dataset import CLASSES, SAME_FACE, Corners, corners, overlap, short_side
 from model.training.rivals import UltraFace
+from model.yunet import YuNet
 
 LEAST_CONFIDENCE = 0.05
 PRECISION = 0.95

@@ -1,4 +1,4 @@
-"""Write a trained network as a LiteRT file with its card, calibrated on the validation part."""
+"""Write a trained network as an ONNX file with its card, calibrated on the validation part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import cv2
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from rich.progress import track
 
 from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
@@ -24,10 +23,12 @@ from model.images import Box, Image, decode
 from model.pipeline import MaskPipeline
 from model.quality import sharpness
 from model.training import dataset
+from model.training.convert import convert, probabilities, quantize
 from model.training.dataset import Sample, nonempty
 from model.training.recipes import RECIPES
+from model.training.train import parts_of
 
-FILE = "mask_detector.tflite"
+FILE = "mask_detector.onnx"
 THRESHOLD = 0.5
 ABSTAINED_SHARE = 0.01  # of the validation faces, those nearest to the threshold
 WIDEST_BAND = 0.3  # from the threshold; an easy validation part would make every doubt uncertain
@@ -36,19 +37,14 @@ BLURS = (0.0, 0.04, 0.08, 0.12, 0.17, 0.24)  # sigmas of a Gaussian, in short si
 RIGHT_ENOUGH = 0.9  # of the labels given to blurred faces
 TOO_BLURRED = 0.01  # of the validation faces from MIN_CLEAR pixels on, at the most
 MIN_CLEAR = 20
-TOLERANCE = 1e-4  # between Keras and LiteRT
-COMPARED = 256  # crops at the most on which the two are compared
+TOLERANCE = 1e-4  # between Keras and ONNX Runtime, before the network is quantized
+CHANGED = 0.02  # of the validation labels at the most, by quantization
+COMPARED = 256  # crops at the most on which Keras and ONNX Runtime are compared
+CALIBRATING = 256  # training crops at the most, for the ranges of the activations
 
 
 class ExportError(RuntimeError):
     """The network cannot be exported."""
-
-
-def convert(model: keras.Model, size: int) -> bytes:
-    """Convert a Keras model to a LiteRT file that takes one uint8 crop (size, size, 3)."""
-    one = keras.Input(batch_shape=(1, size, size, 3), dtype="uint8")
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(one, model(one)))
-    return bytes(converter.convert())
 
 
 def fit_temperature(
@@ -135,23 +131,47 @@ def least_sharpness(trials: Sequence[Trial], clear: Sequence[float]) -> float:
     return math.floor(min(limits) * 1e4) / 1e4
 
 
-def export(run: Path, output: Path) -> ModelCard:
-    """Export run/best.keras to output and check that both give the same answers.
+def checked(model: keras.Model, size: int, crops: Sequence[Image]) -> bytes:
+    """Convert a network; raises ExportError where ONNX Runtime answers otherwise than Keras."""
+    network = convert(model, size)
+    compared = crops[:: math.ceil(len(crops) / COMPARED)]
+    keras_says = model.predict(np.stack(compared), verbose=0)
+    difference = float(np.abs(probabilities(network, compared) - keras_says).max())
+    print(f"Largest difference of ONNX Runtime to Keras on {len(compared)} crops: {difference:.1e}")
+    if not difference <= TOLERANCE:  # so that NaN fails too
+        raise ExportError(f"ONNX Runtime differs from Keras by {difference:.1e}.")
+    return network
 
-    Raises ExportError if the run has no model or LiteRT's probabilities differ by more than
-    TOLERANCE from Keras's on the validation crops.
+
+def export(run: Path, output: Path) -> ModelCard:
+    """Export run/best.keras to output, quantized to 8 bits, and check that it answers the same.
+
+    Raises ExportError if the run has no model, if ONNX Runtime's probabilities differ from Keras's
+    by more than TOLERANCE, or if quantization changes more than CHANGED of the validation labels.
     """
     for name in ("best.keras", "state.json", "samples.jsonl"):
         if not (run / name).exists():
             raise ExportError(f"{run} holds no {name}. Train first: python -m model.training.train")
     model = keras.saving.load_model(run / "best.keras")
-    samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
+    parts = parts_of(dataset.load(run / "samples.jsonl"))
     recipe = RECIPES[json.loads((run / "state.json").read_text())["recipe"]]
     size = recipe.phases[-1].size
-    crops = [dataset.cut(s, recipe.margin, size) for s in track(samples, "Cutting validation")]
-    weights = convert(model, size)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / FILE).write_bytes(weights)
+    calibrating, val = parts[0][:: math.ceil(len(parts[0]) / CALIBRATING)], parts[1]
+    cut, crops = (
+        [dataset.cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
+        for name, part in (("training", calibrating), ("validation", val))
+    )
+    network = checked(model, size, crops)
+    weights = quantize(network, cut)
+    raw = probabilities(weights, track(crops, "Judging validation"))
+    changed = float((raw.argmax(axis=1) != probabilities(network, crops).argmax(axis=1)).mean())
+    print(f"Quantization changes {changed:.2%} of the labels of {len(crops)} validation crops")
+    if changed > CHANGED:
+        raise ExportError(f"Quantization changes {changed:.1%} of the labels, over {CHANGED:.0%}.")
+    temperature = fit_temperature(
+        raw, np.array([s.label for s in val]), dataset.sampling_weights(val)
+    )
+    masks = calibrated(raw, temperature)[:, LABELS.index("mask")]
     card = ModelCard(
         name=f"mobilenetv2-{size}",
         file=FILE,
@@ -160,28 +180,16 @@ def export(run: Path, output: Path) -> ModelCard:
         input_size=size,
         margin=recipe.margin,
         threshold=THRESHOLD,
-        temperature=1.0,
-        abstain=(THRESHOLD, THRESHOLD),
+        temperature=temperature,
+        abstain=abstain_band(masks, ABSTAINED_SHARE),
         min_face=MIN_FACE,
         min_sharpness=0.0,
     )
-    write(card, output)
-    classifier = MaskClassifier.load(output)
-    exported = np.concatenate([classifier.predict([c]) for c in track(crops, "Judging validation")])
-    compared = crops[:: math.ceil(len(crops) / COMPARED)]
-    ours = exported[:: math.ceil(len(crops) / COMPARED)]
-    difference = float(np.abs(ours - model.predict(np.stack(compared), verbose=0)).max())
-    print(f"Largest difference of LiteRT to Keras on {len(compared)} crops: {difference:.1e}")
-    if not difference <= TOLERANCE:  # so that NaN fails too
-        raise ExportError(f"LiteRT differs from Keras by {difference:.1e}, over {TOLERANCE:.0e}.")
-    labels = np.array([s.label for s in samples])
-    temperature = fit_temperature(exported, labels, dataset.sampling_weights(samples))
-    masks = calibrated(exported, temperature)[:, LABELS.index("mask")]
-    band = abstain_band(masks, ABSTAINED_SHARE)
-    card = replace(card, temperature=temperature, abstain=band)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / FILE).write_bytes(weights)
     write(card, output)
     pipeline = MaskPipeline({}, MaskClassifier.load(output))
-    card = replace(card, min_sharpness=least_sharpness(*blur_trials(pipeline, samples)))
+    card = replace(card, min_sharpness=least_sharpness(*blur_trials(pipeline, val)))
     write(card, output)
     return card
 

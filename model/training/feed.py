@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import cv2
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from rich.progress import track
 
 from model.classifier import LABELS
 from model.images import Image
+from model.runtime import session
 from model.training import augment, dataset
+from model.training.convert import INPUT, convert
 from model.training.dataset import CLASSES, Sample
 from model.training.recipes import Recipe
 from model.training.windows import Window
@@ -22,6 +25,19 @@ from model.training.windows import Window
 BATCH = 32
 
 Validation: TypeAlias = tuple[Image, npt.NDArray[np.float32], npt.NDArray[np.float64]]
+
+
+class Teacher:
+    """A trained network whose answers another is to learn."""
+
+    def __init__(self, model: keras.Model, size: int) -> None:
+        self.size = size
+        self._network = session(convert(model, size))
+
+    def answers(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """Return the softmax of crops of its own size, float32 (n, 2)."""
+        rows = [self._network.run(None, {INPUT: crop[np.newaxis]})[0][0] for crop in crops]
+        return np.stack(rows)
 
 
 class Draws(keras.utils.PyDataset):  # type: ignore[misc]
@@ -35,9 +51,11 @@ class Draws(keras.utils.PyDataset):  # type: ignore[misc]
         size: int,
         draws: int,
         seed: tuple[int, int],
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(workers=2, max_queue_size=8)
         self._samples, self._windows, self._recipe, self._size = samples, windows, recipe, size
+        self._teacher = teacher
         random = default_rng(seed)
         weights = augment.weights_of(samples, windows, recipe)
         self._order = random.choice(len(samples), size=draws, p=weights)
@@ -49,14 +67,24 @@ class Draws(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[Image, npt.NDArray[np.float32]]:
         rows = slice(index * BATCH, (index + 1) * BATCH)
         chosen = zip(self._order[rows], self._seeds[rows], strict=True)
+        size = self._teacher.size if self._teacher else self._size
         views = [
             augment.view(
-                self._samples[i].cls, self._windows[i], self._recipe, self._size, default_rng(seed)
+                self._samples[i].cls, self._windows[i], self._recipe, size, default_rng(seed)
             )
             for i, seed in chosen
         ]
-        crops, classes = zip(*views, strict=True)
-        return np.stack(crops), one_hot([LABELS.index(CLASSES[cls]) for cls in classes])
+        crops = [crop for crop, _ in views]
+        labels = one_hot([LABELS.index(CLASSES[cls]) for _, cls in views])
+        if self._teacher:
+            share = self._recipe.taught
+            labels = share * self._teacher.answers(crops) + (1 - share) * labels
+            to = (self._size, self._size)
+            crops = [
+                np.asarray(cv2.resize(crop, to, interpolation=cv2.INTER_AREA), np.uint8)
+                for crop in crops
+            ]
+        return np.stack(crops), np.asarray(labels, np.float32)
 
 
 def one_hot(labels: Sequence[int]) -> npt.NDArray[np.float32]:

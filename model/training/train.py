@@ -8,20 +8,20 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 
-from model.faces import YuNet
 from model.training import dataset, figures
 from model.training.dataset import Sample
-from model.training.feed import BATCH, Draws, Validation, validation_of
+from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
 from model.training.network import build, unfreeze
 from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
 from model.training.windows import Window, cut_windows
+from model.yunet import YuNet
 
 
 @dataclass
@@ -70,8 +70,16 @@ def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]
     return dataset.load(file)
 
 
+def teacher_of(run: Path, recipe_name: str) -> tuple[keras.Model, Teacher]:
+    """Load the network of a finished run, and make a teacher of it."""
+    model = keras.saving.load_model(run / "best.keras")
+    taught = json.loads((run / "state.json").read_text())["recipe"]
+    print(f"Recipe '{recipe_name}' is taught by {run}, recipe '{taught}'")
+    return model, Teacher(model, RECIPES[taught].phases[-1].size)
+
+
 def resume(
-    run: Path, backbone: Path | None, recipe_name: str, steps: int
+    run: Path, begin: Callable[[], keras.Model], recipe_name: str, steps: int
 ) -> tuple[keras.Model, State]:
     """Load the run's last finished epoch, or begin."""
     recipe = RECIPES[recipe_name]
@@ -83,7 +91,9 @@ def resume(
             )
         print(f"Resuming {run}: {recipe.phases[state.phase].name}, {state.epoch} epochs done")
         return keras.saving.load_model(run / "last.keras"), state
-    model = build(backbone)
+    model = begin()
+    if recipe.phases[0].first:
+        unfreeze(model, recipe.phases[0].first)
     compile_for(model, recipe.phases[0], recipe, steps)
     return model, State(recipe_name)
 
@@ -149,10 +159,12 @@ def train(  # noqa: PLR0913
     draws: int,
     seed: int,
     windows: Sequence[Window] = (),
+    teacher: Path | None = None,
 ) -> None:
     """Train on the train part and keep the epoch with the lowest loss on the validation part.
 
-    windows are those of the train part, cut here where they are not given. Writes best.keras,
+    windows are those of the train part, cut here where they are not given; teacher is the folder of
+    a finished run, which a recipe with `taught` needs and others do not take. Writes best.keras,
     last.keras, state.json and curves.png into the run's folder; called again after an
     interruption it goes on at the last finished epoch. Raises DatasetError.
     """
@@ -160,7 +172,11 @@ def train(  # noqa: PLR0913
     train_part, val_part = parts_of(samples)
     steps = math.ceil(draws / BATCH)
     keras.utils.set_random_seed(seed)
-    model, state = resume(run, backbone, recipe_name, steps)
+    if bool(recipe.taught) != bool(teacher):
+        needs = "needs --teacher RUN, a finished one" if recipe.taught else "takes no --teacher"
+        raise dataset.DatasetError(f"Recipe '{recipe_name}' {needs}.")
+    began, tutor = teacher_of(teacher, recipe_name) if teacher else (None, None)
+    model, state = resume(run, lambda: began or build(backbone), recipe_name, steps)
     windows = windows or cut_windows(train_part)
     validations: dict[int, Validation] = {}
     while True:
@@ -174,7 +190,7 @@ def train(  # noqa: PLR0913
             validations = {phase.size: validation_of(val_part, recipe.margin, phase.size)}
         total = len(state.history) + 1
         print(f"Epoch {total}: {phase.name} {state.epoch + 1} of at most {phase.epochs}")
-        epoch = Draws(train_part, windows, recipe, phase.size, draws, (seed, total))
+        epoch = Draws(train_part, windows, recipe, phase.size, draws, (seed, total), tutor)
         logs = model.fit(epoch, verbose="auto").history
         row = {name: float(logs[name][-1]) for name in ("loss", "accuracy")}
         row |= finish_epoch(model, state, run, validations[phase.size])
@@ -197,6 +213,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of this run")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT, help="see recipes.py")
+    parser.add_argument("--teacher", type=Path, help="a finished run, for the recipe 'fast'")
     parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -213,7 +230,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, interrupt)
     try:
         samples = samples_of(args.run, args.data, leave_out)
-        train(samples, args.run, args.backbone, args.recipe, draws=args.draws, seed=args.seed)
+        train(
+            samples,
+            args.run,
+            args.backbone,
+            args.recipe,
+            draws=args.draws,
+            seed=args.seed,
+            teacher=args.teacher,
+        )
     except dataset.DatasetError as error:
         sys.exit(str(error))
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from rich.progress import track
 
 from model.images import ImageError, decode
@@ -61,11 +62,25 @@ def read_names(folder: Path, files: list[Path]) -> dict[str, str]:
     """Return the class names by their numbers, as written in the labels. Raises DatasetError."""
     for file in files:
         if file.name.lower() in NAMES_FILES:
-            return {str(i): name for i, name in enumerate(text(file).splitlines())}
+            return numbered(text(file).splitlines())
+    for file in files:
+        if file.suffix.lower() in {".yaml", ".yml"}:
+            try:
+                described = yaml.safe_load(text(file))
+            except yaml.YAMLError as error:
+                raise DatasetError(f"{file} is damaged: {error}") from error
+            if isinstance(described, dict) and "names" in described:
+                return numbered(described["names"])
     raise DatasetError(
-        f"{folder} has YOLO labels and no classes.txt: write the class names into one, a name a "
-        "line, in the order of their numbers (data.yaml is not read)."
+        f"{folder} has YOLO labels and neither a classes.txt nor a data.yaml with `names`: write "
+        "the class names into a classes.txt, a name a line, in the order of their numbers."
     )
+
+
+def numbered(names: list[str] | dict[int, str]) -> dict[str, str]:
+    """Return names by their numbers, given in their order or by number, as a data.yaml may."""
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    return {str(number): str(name) for number, name in pairs}
 
 
 def face_of(

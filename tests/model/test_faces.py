@@ -6,19 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from model.faces import (
-    DETECTORS,
-    DetectorUnavailable,
-    Face,
-    FaceDetector,
-    Haar,
-    Ssd,
-    YuNet,
-    resize,
-    verified,
-)
+from model.classic import Haar, Ssd
+from model.faces import DetectorUnavailable, Face, FaceDetector, verified
 from model.images import Box, Image
+from model.pipeline import DETECTORS
 from model.training.overlay import COLOURS, draw_mask
+from model.yunet import YuNet, resize
 
 
 @pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])

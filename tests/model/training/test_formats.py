@@ -259,6 +259,17 @@ def test_a_yolo_file_that_cannot_be_read_is_named(
 def test_yolo_labels_without_names_are_refused_with_a_way_out(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png")
     write(tmp_path / "labels" / "a.txt", f"0 {LABEL}")
-    write(tmp_path / "data.yaml", "names: [face]")
-    with pytest.raises(DatasetError, match=r"no classes\.txt: write the class names into one"):
+    write(tmp_path / "data.yaml", "nc: 1")
+    with pytest.raises(DatasetError, match=r"write the class names into a classes\.txt"):
         dataset.read(tmp_path)
+    write(tmp_path / "data.yaml", "names: [face")
+    with pytest.raises(DatasetError, match=r"data\.yaml is damaged"):
+        dataset.read(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["[Mask, No-Mask]", "{0: Mask, 1: No-Mask}"])
+def test_the_names_in_a_data_yaml_are_read(tmp_path: Path, names: str) -> None:
+    picture(tmp_path / "images" / "a.png")
+    write(tmp_path / "labels" / "a.txt", f"1 {LABEL}")
+    write(tmp_path / "data.yaml", f"train: images\nnc: 2\nnames: {names}\n")
+    assert [sample.cls for sample in dataset.read(tmp_path)] == ["without_mask"]

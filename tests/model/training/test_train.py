@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from model.classifier import MaskClassifier
-from model.faces import YuNet
 from model.images import Image
 from model.training import dataset
 from model.training.export import TOLERANCE, abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN
 from model.training.overlay import COLOURS, draw_mask
 from model.training.train import samples_of
+from model.yunet import YuNet
 from tests.conftest import ROOT, SHARED
 
 
@@ -99,7 +99,7 @@ def test_an_interrupted_training_goes_on_where_it_was(run: Path) -> None:
     assert (run / "curves.png").stat().st_size > 5000
 
 
-def test_keras_and_litert_give_the_same_probabilities(run: Path, tmp_path: Path) -> None:
+def test_keras_and_the_export_give_the_same_probabilities(run: Path, tmp_path: Path) -> None:
     card = export(run, tmp_path)
     samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
     crops = [dataset.cut(s, MARGIN, INPUT_SIZE) for s in samples]

@@ -1,0 +1,42 @@
+"""The same pipeline under BentoML, for comparison: `pip install bentoml` first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import bentoml
+import cv2
+from fastapi import FastAPI, Request, Response
+
+from model.pipeline import MaskPipeline
+from service.schemas import Prediction
+
+app = FastAPI()
+
+
+@bentoml.service(workers=len(os.sched_getaffinity(0)))
+@bentoml.asgi_app(app, path="/")
+class Masks:
+    """Reads the body, analyses it, answers as /predict does."""
+
+    def __init__(self) -> None:
+        cv2.setNumThreads(1)
+        self.pipeline = MaskPipeline.load()
+        self.pipeline.warm()
+
+    @app.post("/predict")
+    async def predict(self, request: Request) -> Response:
+        """Analyse a picture."""
+        analysis = self.pipeline.analyse(await request.body())
+        card = self.pipeline.card
+        body = Prediction.of("0", card.name, card.version, analysis).model_dump_json()
+        return Response(body, media_type="application/json")
+
+
+if __name__ == "__main__":
+    os.execv(  # noqa: S606 (BentoML's own command)
+        str(Path(sys.executable).parent / "bentoml"),
+        ["bentoml", "serve", "bench.bentoml_app:Masks", "--port", os.environ["PORT"]],
+    )

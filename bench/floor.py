@@ -1,0 +1,33 @@
+"""The floor: what decoding, detecting and classifying cost in a process of their own, no HTTP."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from functools import cache
+
+import cv2
+
+from model.pipeline import MODELS, MaskPipeline
+
+REPEATS = 20
+
+
+@cache
+def pipeline(model: str) -> MaskPipeline:
+    """Return a warmed pipeline of one of MODELS."""
+    cv2.setNumThreads(1)
+    loaded = MaskPipeline.load({str(name): folder for name, folder in MODELS.items()}[model])
+    loaded.warm()
+    return loaded
+
+
+def cpu_ms(frame: bytes, model: str) -> float:
+    """Return the median CPU milliseconds of analysing a frame."""
+    loaded = pipeline(model)
+    times = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        loaded.analyse(frame)
+        times.append(time.process_time() - began)
+    return statistics.median(times) * 1e3

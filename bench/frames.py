@@ -1,0 +1,35 @@
+"""The frames that are posted: so many faces on a plain wall, as JPEG."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from model.images import Image, decode
+
+PICTURE = Path(__file__).parent.parent / "docs" / "faces.jpg"
+# The two faces of the picture, bare and masked, with what is around them: left, top, side.
+FACES = ((60, 20, 250), (400, 20, 250))
+WALL = (96, 110, 120)
+JPEG_QUALITY = 85
+
+
+def frame(width: int, height: int, faces: int) -> bytes:
+    """Return a JPEG of so many pixels with so many faces in a grid, bare and masked in turn."""
+    picture = decode(PICTURE.read_bytes())
+    columns = max(1, math.ceil(math.sqrt(faces * width / height)))
+    rows = max(1, math.ceil(faces / columns))
+    side = min(width // columns, height // rows)
+    canvas: Image = np.full((height, width, 3), WALL, np.uint8)
+    for index in range(faces):
+        left, top, size = FACES[index % 2]
+        tile = cv2.resize(picture[top : top + size, left : left + size], (side, side))
+        x = (index % columns) * width // columns
+        y = (index // columns) * height // rows
+        canvas[y : y + side, x : x + side] = tile
+    bgr = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return np.asarray(data).tobytes()

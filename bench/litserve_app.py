@@ -1,0 +1,47 @@
+"""The same pipeline under LitServe, for comparison: `pip install litserve` first."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import cv2
+import litserve
+from fastapi import Request, Response
+
+from model.pipeline import Analysis, MaskPipeline
+from service.schemas import Prediction
+
+
+class Masks(litserve.LitAPI):  # type: ignore[misc]
+    """Reads the body, analyses it, answers as /predict does."""
+
+    def setup(self, device: str) -> None:  # noqa: ARG002 (its interface)
+        """Load the pipeline."""
+        cv2.setNumThreads(1)
+        self.pipeline = MaskPipeline.load()
+        self.pipeline.warm()
+
+    async def decode_request(self, request: Request) -> bytes:
+        """Return the picture's bytes."""
+        return await request.body()
+
+    def predict(self, x: bytes) -> Analysis:
+        """Analyse a picture."""
+        return self.pipeline.analyse(x)
+
+    def encode_response(self, output: Analysis) -> Any:
+        """Write the answer."""
+        card = self.pipeline.card
+        body = Prediction.of("0", card.name, card.version, output).model_dump_json()
+        return Response(body, media_type="application/json")
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(
+        Masks(api_path="/predict"),
+        accelerator="cpu",
+        workers_per_device=len(os.sched_getaffinity(0)),
+        healthcheck_path="/readyz",
+    )
+    server.run(host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False)

@@ -1,0 +1,121 @@
+"""Start servers, and measure what their processes use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 120
+MIB = 2**20
+
+
+class BenchError(RuntimeError):
+    """Something that the benchmark needs is not there; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address, its processes and the seconds it took to be ready."""
+
+    name: str
+    url: str
+    process: psutil.Process
+    start_s: float
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's processes, the first one and all below it."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that all of its processes have used."""
+        times = [process.cpu_times() for process in self.processes()]
+        return float(sum(t.user + t.system for t in times))
+
+    def worker_mib(self) -> float:
+        """Return the resident memory of its largest process, in MiB."""
+        return float(max(process.memory_info().rss for process in self.processes()) / MIB)
+
+    def total_mib(self) -> float:
+        """Return the resident memory of all its processes, in MiB, shared pages counted once."""
+        return float(sum(process.memory_full_info().pss for process in self.processes()) / MIB)
+
+
+# The command of each server; all listen on 127.0.0.1 at the port in PORT.
+GUNICORN = [sys.executable, "-m", "gunicorn"]
+COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "ours": ([*GUNICORN, "-c", "docker/gunicorn.conf.py"], {}),
+    "ours fast": ([*GUNICORN, "-c", "docker/gunicorn.conf.py"], {"MODEL": "fast"}),
+    "peer": ([*GUNICORN, "-c", "bench/gunicorn.py", "bench.peer:app"], {}),
+    "empty": ([*GUNICORN, "-c", "bench/gunicorn.py", "bench.empty:app"], {}),
+    "litserve": ([sys.executable, "-m", "bench.litserve_app"], {}),
+    "bentoml": ([sys.executable, "-m", "bench.bentoml_app"], {}),
+}
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(name: str, **environ: str) -> Iterator[Server]:
+    """Run a server of COMMANDS until the block ends; raises BenchError if it does not start."""
+    command, settings = COMMANDS[name]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    variables = {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
+    with tempfile.TemporaryFile() as log:
+        began = time.monotonic()
+        process = subprocess.Popen(  # noqa: S603 (one of our own commands)
+            command,
+            cwd=ROOT,
+            env=os.environ | variables | settings | environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while not ready(url):
+                if process.poll() is not None or time.monotonic() - began > START_TIMEOUT_S:
+                    log.seek(0)
+                    tail = log.read().decode(errors="replace")[-1500:]
+                    raise BenchError(f"Server '{name}' does not start:\n{tail}")
+                time.sleep(0.02)
+            start_s = time.monotonic() - began
+            yield Server(name, url, psutil.Process(process.pid), start_s)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def ready(url: str) -> bool:
+    """Tell whether a server answers."""
+    try:
+        return requests.get(f"{url}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:  # not yet listening, or its workers still load
+        return False
+
+
+def tool(name: str) -> str:
+    """Return the path of a program; raises BenchError where it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        raise BenchError(f"'{name}' is needed to make load; on Debian: apt-get install {name}")
+    return path

@@ -1,0 +1,86 @@
+"""The two classic detectors, on OpenCV, which lets one thread at a time use either."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from model.faces import DetectorUnavailable, Face, ordered, verified
+from model.images import Box, Image
+
+SSD_FOLDER = Path(__file__).parent / "weights" / "detectors"
+SSD_SHA256 = {
+    "deploy.prototxt": "f62621cac923d6f37bd669298c428bb7ee72233b5f8c3389bb893e35ebbcf795",
+    "res10_300x300_ssd_iter_140000.caffemodel": (
+        "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
+    ),
+}
+
+
+class Haar:
+    """The frontal-face cascade of Viola and Jones (2001) that OpenCV carries."""
+
+    MIN_FACE = 24  # the size of the cascade's window
+
+    def __init__(self) -> None:
+        path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
+        self._cascade = cv2.CascadeClassifier(str(path))
+        self._lock = threading.Lock()
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first.
+
+        The cascade gives no probability: the confidence is the logistic function of the last
+        stage's margin, good for ordering and thresholds within this detector only.
+        """
+        if min(image.shape[:2]) < self.MIN_FACE:
+            return []
+        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        with self._lock:
+            boxes, _, margins = self._cascade.detectMultiScale3(
+                grey, scaleFactor=1.1, minNeighbors=5, outputRejectLevels=True
+            )
+        faces = []
+        for (x, y, w, h), margin in zip(boxes, np.ravel(margins), strict=True):
+            confidence = float(1 / (1 + np.exp(-margin)))
+            if confidence >= min_confidence:
+                faces.append(Face(Box.within(image, x, y, x + w, y + h), confidence))
+        return ordered(faces)
+
+
+class Ssd:
+    """The res10 single-shot detector of OpenCV's samples, a Caffe network of 300 x 300 pixels."""
+
+    SIZE = 300
+    MEAN_BGR = (104.0, 177.0, 123.0)
+
+    def __init__(self, folder: Path = SSD_FOLDER) -> None:
+        files = {name: folder / name for name in SSD_SHA256}
+        if not all(file.exists() for file in files.values()):
+            raise DetectorUnavailable(
+                "The weights of detector 'ssd' are not installed. "
+                "Run 'make detectors' and start the service again, or use detector=yunet."
+            )
+        prototxt, weights = (verified(files[name], SSD_SHA256[name]) for name in SSD_SHA256)
+        self._network = cv2.dnn.readNetFromCaffe(
+            np.frombuffer(prototxt, np.uint8), np.frombuffer(weights, np.uint8)
+        )
+        self._lock = threading.Lock()
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first."""
+        size = (self.SIZE, self.SIZE)
+        blob = cv2.dnn.blobFromImage(image, 1.0, size, self.MEAN_BGR, swapRB=True)
+        with self._lock:
+            self._network.setInput(blob)
+            rows = np.array(self._network.forward()).reshape(-1, 7)
+        height, width = image.shape[:2]
+        faces = []
+        for _, _, confidence, left, top, right, bottom in rows:
+            if confidence >= min_confidence:
+                box = Box.within(image, left * width, top * height, right * width, bottom * height)
+                faces.append(Face(box, float(confidence)))
+        return ordered(faces)
