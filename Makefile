@@ -85,6 +85,7 @@ lock: $(VENV)/all.installed ## Compile the hashed requirement sets from pyprojec
 	$(COMPILE) --group card -o requirements.txt
 	$(COMPILE) --group service -c requirements.txt -o docker/requirements.txt
 	$(COMPILE) --group client -c requirements.txt -o client/requirements.txt
+	$(COMPILE) --group deploy -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove the virtual environment and caches
