@@ -108,14 +108,14 @@ def do_up(door: Door, config: Config, options: argparse.Namespace) -> int:
         changes = Changes(write=True)
         walked = up.walk(aws, config, names, changes, options.image)
         say(f"Done: {changes.summary}.")
-    return wait(aws, config, options, str(walked.deployment))
+    return wait(aws, config, options, (str(walked.deployment), walked.revision))
 
 
-def wait(aws: Aws, config: Config, options: argparse.Namespace, deployment: str) -> int:
+def wait(aws: Aws, config: Config, options: argparse.Namespace, deployment: tuple[str, str]) -> int:
     """Follow the deployment, unless told not to, and say where the service answers."""
     names = aws.names(config)
     if not options.no_wait:
-        follow.follow(aws, names, deployment, options.timeout)
+        follow.follow(aws, names, *deployment, options.timeout)
     found = status.read(aws, config, names)
     state = "Steady" if found["steady"] else "On its way"
     say(f"{state}: revision {found['revision']}, {found['url']}")

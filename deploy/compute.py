@@ -116,7 +116,8 @@ def revisions(aws: Aws, names: Names, status: str = "ACTIVE") -> list[str]:
     )
     arns = [arn for page in pages for arn in page["taskDefinitionArns"]]
     # A prefix could name other families too.
-    return [arn for arn in arns if arn.split("/")[-1].rpartition(":")[0] == names.name]
+    ours = [arn for arn in arns if arn.split("/")[-1].rpartition(":")[0] == names.name]
+    return sorted(ours, key=revision, reverse=True)
 
 
 def task_definition(

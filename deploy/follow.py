@@ -18,32 +18,35 @@ TASKS_SHOWN = 3
 LINES_SHOWN = 15
 
 
-def follow(aws: Aws, names: Names, deployment_id: str, timeout_s: float) -> None:
+def follow(aws: Aws, names: Names, deployment_id: str, revision: str, timeout_s: float) -> None:
     """Wait until the deployment is steady, saying the service's events as they come.
 
+    revision: the ARN of the task definition that it brings; a rollback brings another.
     Raises DeploymentFailed when it failed, was rolled back, or is no longer there, with the reasons
     of the tasks that stopped and their last lines; DeploymentTimedOut after timeout_s.
     """
     deadline = time.monotonic() + timeout_s
     seen: set[str] = set()
-    revision = ""
+    first = True
     with waiting(f"deployment {deployment_id}") as status:
         while True:
             service = compute.find_service(aws, names)
             if service is None:
                 raise DeploymentFailed(f"The service {names.name} is gone.")
             ours = next((d for d in service["deployments"] if d["id"] == deployment_id), None)
-            if not seen:  # what happened before is not of this deployment
+            if first:  # what happened before is not of this deployment
                 begun = ours["createdAt"] if ours else None
                 seen |= {e["id"] for e in service["events"] if begun and e["createdAt"] < begun}
+                if steady(ours) and not failed(ours, revision):
+                    return
+                first = False
             for event in reversed(service["events"]):
                 if event["id"] not in seen:
                     seen.add(event["id"])
                     note(f"  {event['createdAt']:%H:%M:%S} {event['message']}")
-            if ours is None or ours.get("rolloutState") == "FAILED":
+            if failed(ours, revision):
                 break
-            revision = ours["taskDefinition"]
-            if ours["status"] == "PRIMARY" and ours.get("rolloutState") == "COMPLETED":
+            if steady(ours):
                 return
             status.update(progress(ours))
             if time.monotonic() + POLL_S > deadline:
@@ -53,6 +56,24 @@ def follow(aws: Aws, names: Names, deployment_id: str, timeout_s: float) -> None
                 )
             time.sleep(POLL_S)
     raise DeploymentFailed(why(aws, names, service, ours, revision))
+
+
+def failed(deployment: Any, revision: str) -> bool:
+    """Tell whether a deployment came to nothing: gone, given up, or never of the revision."""
+    return (
+        deployment is None
+        or deployment.get("rolloutState") == "FAILED"
+        or deployment["taskDefinition"] != revision
+    )
+
+
+def steady(deployment: Any) -> bool:
+    """Tell whether a deployment is done and still the service's own."""
+    return bool(
+        deployment
+        and deployment["status"] == "PRIMARY"
+        and deployment.get("rolloutState") == "COMPLETED"
+    )
 
 
 def progress(deployment: Any) -> str:
@@ -66,11 +87,10 @@ def progress(deployment: Any) -> str:
 def why(aws: Aws, names: Names, service: Any, ours: Any, revision: str) -> str:
     """Explain a failed deployment: ECS's reason, the stopped tasks' reasons and last lines."""
     newest = compute.primary(service)
-    title = revision.rsplit("/", maxsplit=1)[-1] or "The new revision"
-    lines = [f"The deployment failed: {title} did not become steady."]
+    lines = [f"The deployment failed: {revision.rpartition('/')[2]} did not become steady."]
     if ours and ours.get("rolloutStateReason"):
         lines.append(f"  {ours['rolloutStateReason']}")
-    if ours is None or newest["id"] != ours["id"]:
+    if newest["taskDefinition"] != revision:
         lines.append(f"  The service runs {newest['taskDefinition'].split('/')[-1]} again.")
     try:
         for task in stopped(aws, names, revision)[:TASKS_SHOWN]:

@@ -13,8 +13,8 @@ from deploy.names import Names
 DESCRIBED = 20  # service revisions that AWS describes at once
 
 
-def rollback(aws: Aws, names: Names, wanted: int | None, changes: Changes) -> str:
-    """Let the service run an earlier revision; returns the id of its newest deployment.
+def rollback(aws: Aws, names: Names, wanted: int | None, changes: Changes) -> tuple[str, str]:
+    """Let the service run an earlier revision; returns its newest deployment's id and revision.
 
     wanted: the revision's number; that of the last successful deployment of another if None.
     Raises DeployError where there is none, or where its image is gone from the registry.
@@ -27,7 +27,7 @@ def rollback(aws: Aws, names: Names, wanted: int | None, changes: Changes) -> st
     family = running.rpartition(":")[0]
     arn = f"{family}:{wanted}" if wanted else last_successful(aws, names, service, running)
     if arn == running:
-        return str(compute.primary(service)["id"])
+        return str(compute.primary(service)["id"]), arn
     check(aws, names, arn)
     made = changes.change(
         "service",
@@ -35,7 +35,7 @@ def rollback(aws: Aws, names: Names, wanted: int | None, changes: Changes) -> st
         lambda: aws.ecs.update_service(cluster=names.name, service=names.name, taskDefinition=arn),
         f"{running.split('/')[-1]} -> {arn.split('/')[-1]}",
     )
-    return str(compute.primary(made["service"])["id"])
+    return str(compute.primary(made["service"])["id"]), arn
 
 
 def last_successful(aws: Aws, names: Names, service: Any, running: str) -> str:
@@ -43,10 +43,7 @@ def last_successful(aws: Aws, names: Names, service: Any, running: str) -> str:
 
     The number before would not do: it may be the one that crashed.
     """
-    pages = aws.ecs.get_paginator("list_service_deployments").paginate(
-        cluster=names.name, service=service["serviceName"], status=["SUCCESSFUL"]
-    )
-    deployments = [item for page in pages for item in page["serviceDeployments"]]
+    deployments = successful(aws, names, service["serviceName"])
     deployments.sort(key=lambda item: item["createdAt"], reverse=True)
     order = list(dict.fromkeys(item["targetServiceRevisionArn"] for item in deployments))
     for start in range(0, len(order), DESCRIBED):
@@ -60,6 +57,20 @@ def last_successful(aws: Aws, names: Names, service: Any, running: str) -> str:
         f"No other revision than {compute.revision(running)} was ever steady. Name one: rollback "
         "REVISION."
     )
+
+
+def successful(aws: Aws, names: Names, service: str) -> list[Any]:
+    """Return the deployments that became steady, of the 90 days that ECS remembers."""
+    found: list[Any] = []
+    token: dict[str, str] = {}
+    while True:  # boto3 has no paginator for this
+        page = aws.ecs.list_service_deployments(
+            cluster=names.name, service=service, status=["SUCCESSFUL"], **token
+        )
+        found += page["serviceDeployments"]
+        if not page.get("nextToken"):
+            return found
+        token = {"nextToken": page["nextToken"]}
 
 
 def check(aws: Aws, names: Names, arn: str) -> None:

@@ -14,10 +14,11 @@ from deploy.names import Names
 
 @dataclass(frozen=True)
 class Walked:
-    """What a walk found or made: in how many zones, and the service's newest deployment."""
+    """What a walk found or made: how many zones, the newest deployment and its revision."""
 
     zones: int
     deployment: str | None
+    revision: str
 
 
 def walk(aws: Aws, config: Config, names: Names, changes: Changes, tag: str | None) -> Walked:
@@ -42,7 +43,7 @@ def walk(aws: Aws, config: Config, names: Names, changes: Changes, tag: str | No
     scaling.bounds(aws, names, config.min_tasks, config.max_tasks, changes)
     scaling.policies(aws, config, names, front, changes)
     scaling.alarms(aws, config, names, front, changes)
-    return Walked(len(net.subnets), deployment)
+    return Walked(len(net.subnets), deployment, revision)
 
 
 def find_image(aws: Aws, config: Config, names: Names, tag: str | None, changes: Changes) -> str:
