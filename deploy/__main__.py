@@ -3,7 +3,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         if options.calls:
-            calls = sum((aws.calls for aws in used), start=used[0].calls.__class__())
+            calls = sum((aws.calls for aws in used), start=Counter[str]())
             for name, count in sorted(calls.items()):
                 note(f"{count:5}  {name}")
             note(f"{calls.total():5}  calls to AWS")
@@ -150,8 +152,9 @@ def do_logs(door: Door, config: Config, options: argparse.Namespace) -> int:
         if options.previous
         else logs.read(aws, names, options.since, follow=options.follow)
     )
-    for line in lines:
-        say(line)
+    with suppress(KeyboardInterrupt):
+        for line in lines:
+            say(line)
     return 0
 
 
@@ -185,7 +188,8 @@ def do_scale(door: Door, config: Config, options: argparse.Namespace) -> int:
 def do_run_local(door: Door, config: Config, options: argparse.Namespace) -> int:
     """Run the task definition here."""
     aws = door(write=False)
-    local.run(aws, config, aws.names(config), options.revision, options.port)
+    with suppress(KeyboardInterrupt):
+        local.run(aws, config, aws.names(config), options.revision, options.port)
     return 0
 
 

@@ -114,7 +114,7 @@ class Config(BaseModel):
     cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = Field(
         1024, description=f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}"
     )
-    memory: int = Field(2048, description="MiB of a task that Fargate offers for its cpu", ge=512)
+    memory: int = Field(2048, description="MiB of a task that Fargate offers for its cpu")
     min_tasks: int = Field(1, ge=1, le=5000, description="fewest tasks, a whole number from 1")
     max_tasks: int = Field(
         4, ge=1, le=5000, description="most tasks, a whole number not below min_tasks"

@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,7 +17,6 @@ from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
 from deploy.__main__ import main
-from tests.conftest import ROOT
 from tests.deploy import ecs
 
 REGION = "eu-central-1"
@@ -77,31 +76,38 @@ class Cloud:
 LOADER = create_loader()  # parses each of AWS's large service descriptions once, not per command
 
 
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Cloud]:
-    """An empty account; the environment and an empty folder point to it and nowhere else."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("botocore.session.create_loader", lambda _: LOADER)
-    monkeypatch.setattr("deploy.follow.POLL_S", 0.01)
-    monkeypatch.setattr("deploy.down.POLL_S", 0.01)
-    monkeypatch.chdir(tmp_path)  # without a deploy.toml
-    with mock_aws(), ecs.patched() as state:
-        yield Cloud(state)
+@contextmanager
+def account(folder: Path) -> Iterator[Cloud]:
+    """An empty account; the environment and a folder without deploy.toml point to nothing else."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        patch.setattr("botocore.session.create_loader", lambda _: LOADER)
+        patch.setattr("deploy.follow.POLL_S", 0.01)
+        patch.setattr("deploy.down.POLL_S", 0.01)
+        patch.chdir(folder)
+        with mock_aws(), ecs.patched() as state:
+            yield Cloud(state)
 
 
-@pytest.fixture
-def server(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The same account over HTTP, for what runs in a process of its own; returns its address."""
+@contextmanager
+def over_http() -> Iterator[str]:
+    """The same account for what runs in a process of its own; gives its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per call
     web = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     web.start()
-    url = "http://{}:{}".format(*web.get_host_and_port())
-    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    yield url
-    web.stop()
+    try:
+        yield "http://{}:{}".format(*web.get_host_and_port())
+    finally:
+        web.stop()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    with account(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -118,17 +124,3 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
         return Done(code, out, err)
 
     return run
-
-
-def process(*arguments: str, **environ: str) -> Done:
-    """Run a command as a user does."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy", *arguments],
-        cwd=ROOT,
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)

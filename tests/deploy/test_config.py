@@ -47,7 +47,7 @@ MISTAKES = {
     '[environment]\n"a-b" = "1"': "environment.a-b = .*; allowed: variables",
     '[secrets]\nAPI_KEYS = "hunter2"': "secrets.API_KEYS = .*; allowed: an SSM parameter such as",
     '[secrets]\nA = "/a"\n[environment]\nA = "b"': "environment.A = .*; allowed: either here or under",
-    "cpu = ": "not readable as TOML: .*line 1",
+    "cpu = \nmemory = 3": "not readable as TOML: .*line 1",
     'environment = "DETECTOR=haar"': "environment = .*; allowed: variables of the service",
 }
 

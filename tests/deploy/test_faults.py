@@ -1,6 +1,6 @@
 """Each single call of `up` and `down` fails once: a clear message, and the next run completes."""
 
-import time
+from time import monotonic, time as clock
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -81,8 +81,8 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
 class NoSleep:
     """Time in which sleeping takes none."""
 
-    time = time.time
-    monotonic = time.monotonic
+    time = clock
+    monotonic = monotonic
 
     @staticmethod
     def sleep(_: float) -> None:
