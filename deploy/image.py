@@ -39,7 +39,7 @@ def git(*arguments: str) -> str:
             f"git says: {done.stderr.strip()} Run this in the checkout, or name an image that is "
             "in the registry with --image."
         )
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def tag_of_checkout() -> str:

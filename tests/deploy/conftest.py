@@ -14,6 +14,8 @@ import boto3
 import pytest
 from botocore.loaders import create_loader
 from moto import mock_aws
+from moto.core.responses import ActionResult
+from moto.iam.responses import IamResponse
 from moto.server import ThreadedMotoServer
 
 from deploy.__main__ import main
@@ -88,8 +90,27 @@ def account(folder: Path) -> Iterator[Cloud]:
         patch.setattr("deploy.follow.POLL_S", 0.01)
         patch.setattr("deploy.down.POLL_S", 0.01)
         patch.chdir(folder)
+        patch.setattr(IamResponse, "simulate_principal_policy", simulate, raising=False)
         with mock_aws(), ecs.patched() as state:
             yield Cloud(state)
+
+
+def simulate(self: IamResponse) -> ActionResult:
+    """Allow all but what a test denies; moto does not simulate policies."""
+    return ActionResult(
+        {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": action,
+                    "EvalDecision": "implicitDeny" if action in DENIED else "allowed",
+                }
+                for action in self._get_param("ActionNames")
+            ]
+        }
+    )
+
+
+DENIED: set[str] = set()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A real push and real rolling updates: the real image, engine and registry; AWS is a stand-in."""
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from botocore.handlers import BUILTIN_HANDLERS
 from docker.client import DockerClient, from_env
 from docker.errors import DockerException
 
+from deploy.__main__ import main
 from tests.client.stand_in import run as run_client
 from tests.conftest import ROOT, free_port
 from tests.deploy import fargate
@@ -56,7 +60,6 @@ class Stage:
     docker: DockerClient
     agent: fargate.Fargate
     good: str
-    pushed: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,8 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     (clone / "deploy.toml").unlink(missing_ok=True)
     agent = fargate.Fargate(engine)
-    with account(clone) as cloud, fargate.registry(tmp_path_factory.mktemp("registry")):
+    folder = tmp_path_factory.mktemp("registry")
+    with account(clone) as cloud, fargate.registry(folder) as host:
         cloud.ecs.agent = agent
         commit = subprocess.run(
             ["git", "log", "-1", "--format=%H", "--"]
@@ -76,17 +80,28 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
             check=True,
             cwd=clone,
         )
-        yield Stage(cloud, engine, agent, commit.stdout[:12], [])
+        yield Stage(cloud, engine, agent, commit.stdout[:12])
         agent.close()
         agent.front.close()
+    for image in engine.images.list():
+        for tag in image.tags:
+            if tag.startswith(("facemask-stand-in:", f"{host}/")):
+                engine.images.remove(tag)
 
 
 @pytest.fixture(scope="module")
-def address(stage: Stage) -> str:
-    """Push the real image by `up`, which runs it; returns where it answers."""
-    from deploy.__main__ import main
+def said(stage: Stage) -> str:
+    """What the first `up` says, which builds the real image, pushes and runs it."""
+    words = io.StringIO()
+    with redirect_stderr(words):
+        assert main(["up", "--yes"]) == 0, words.getvalue()
+    return words.getvalue()
 
-    assert main(["up", "--yes"]) == 0
+
+@pytest.fixture(scope="module")
+def address(stage: Stage, said: str) -> str:
+    """Where the service answers that `up` has brought about."""
+    del said
     return f"http://{stage.agent.front.address}"
 
 
@@ -120,7 +135,11 @@ def asking(address: str, masked_jpeg: bytes) -> Iterator[list[Any]]:
     thread.join()
 
 
-def test_up_pushes_the_checkout_and_runs_it_by_digest(stage: Stage, address: str) -> None:
+def test_up_pushes_the_checkout_and_runs_it_by_digest(
+    stage: Stage, said: str, address: str
+) -> None:
+    assert said.count("pushing layer") > 3
+    assert fargate.PASSWORD not in said
     image = stage.cloud.client("ecs").describe_task_definition(taskDefinition="facemask")[
         "taskDefinition"
     ]["containerDefinitions"][0]["image"]
@@ -228,8 +247,6 @@ def test_a_wrong_password_is_said(stage: Stage, address: str, command: Command) 
     local = label(stage, "wrong", "LABEL test=wrong")
 
     def spoil(parsed: dict[str, Any], **_: object) -> None:
-        import base64
-
         parsed["authorizationData"][0]["authorizationToken"] = base64.b64encode(
             b"AWS:guessed-wrong"
         ).decode()
