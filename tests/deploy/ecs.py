@@ -15,7 +15,11 @@ from typing import Any, Protocol
 
 import pytest
 from moto.core.responses import ActionResult
-from moto.ecs.exceptions import InvalidParameterException, ServiceNotFoundException
+from moto.ecs.exceptions import (
+    ClusterNotFoundException,
+    InvalidParameterException,
+    ServiceNotFoundException,
+)
 from moto.ecs.responses import EC2ContainerServiceResponse as Responses
 
 Record = dict[str, Any]
@@ -45,7 +49,7 @@ class Stuck(Steady):
     """Leaves every deployment in progress."""
 
     def deploy(self, service: Record, deployment: Record) -> None:
-        event(service, "(service) was unable to place a task.")
+        event(service, f"(service) was unable to place a task of {deployment['id']}.")
 
 
 class Crashing(Steady):
@@ -101,9 +105,8 @@ def complete(service: Record, deployment: Record, running: int) -> None:
 
 def record(service: Record, deployment: Record, status: str) -> None:
     """Remember how a deployment ended, as ListServiceDeployments tells it."""
-    revision = (
-        f"{service['serviceArn'].replace(':service/', ':service-revision/')}/{uuid.uuid4().int}"
-    )
+    base = service["serviceArn"].replace(":service/", ":service-revision/")
+    revision = f"{base}/{uuid.uuid4().int}"
     STATE.revisions[revision] = {
         "serviceRevisionArn": revision,
         "taskDefinition": deployment["taskDefinition"],
@@ -132,7 +135,7 @@ def crash(service: Record, deployment: Record, reason: str, exit_code: int) -> s
         "containers": [{"name": service["serviceName"], "exitCode": exit_code}],
     }
     deployment["failedTasks"] += 1
-    event(service, f"(service {service['serviceName']}) has stopped 1 task: {arn.split('/')[-1]}.")
+    event(service, f"(service {service['serviceName']}) has stopped a task: {arn[-32:]}.")
     return arn
 
 
@@ -184,8 +187,15 @@ def start(service: Record) -> Record:
     return answer
 
 
+def cluster_of(self: Responses, name: str) -> Any:
+    found, _ = self.ecs_backend.describe_clusters([name])
+    if not found:
+        raise ClusterNotFoundException
+    return found[0]
+
+
 def find(self: Responses) -> Record:
-    cluster = self.ecs_backend._get_cluster(self._get_param("cluster"))
+    cluster = cluster_of(self, self._get_param("cluster"))
     name = str(self._get_param("service")).split("/")[-1]
     service = STATE.services.get((cluster.name, name))
     if service is None or service["status"] == "INACTIVE":
@@ -195,7 +205,7 @@ def find(self: Responses) -> Record:
 
 def create_service(self: Responses) -> ActionResult:
     given = dict(self._get_params())
-    cluster = self.ecs_backend._get_cluster(given.pop("cluster"))
+    cluster = cluster_of(self, given.pop("cluster"))
     name = given["serviceName"]
     held = STATE.services.get((cluster.name, name))
     if held and held["status"] != "INACTIVE":
@@ -236,7 +246,7 @@ def update_service(self: Responses) -> ActionResult:
 
 
 def describe_services(self: Responses) -> ActionResult:
-    cluster = self.ecs_backend._get_cluster(self._get_param("cluster"))
+    cluster = cluster_of(self, self._get_param("cluster"))
     wanted = [str(name).split("/")[-1] for name in self._get_param("services")]
     with STATE.lock:
         found = [

@@ -39,7 +39,7 @@ class Front:
     def __init__(self) -> None:
         self.backend: int | None = None
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self.socket.getsockname()[1])
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:

@@ -42,11 +42,11 @@ MISTAKES = {
     'allowed_cidrs = ["10.1.2.3/8"]': 'allowed_cidrs = "10.1.2.3/8"; allowed: networks',
     "allowed_cidrs = []": r"allowed_cidrs = \[\]; allowed: networks",
     '[environment]\nPORT = "80"': "environment.PORT = .*; allowed: nothing: the deployment sets it",
-    '[environment]\nAPI_KEYS = "hunter2"': r"environment.API_KEYS = .*; allowed: only under \[secrets",
+    '[environment]\nAPI_KEYS = "hunter2"': r"environment.API_KEYS = .*; allowed: only under \[",
     "[environment]\nDETECTOR = [1]": r"environment.DETECTOR = \[1\]; allowed: .*as text",
     '[environment]\n"a-b" = "1"': "environment.a-b = .*; allowed: variables",
     '[secrets]\nAPI_KEYS = "hunter2"': "secrets.API_KEYS = .*; allowed: an SSM parameter such as",
-    '[secrets]\nA = "/a"\n[environment]\nA = "b"': "environment.A = .*; allowed: either here or under",
+    '[secrets]\nA = "/a"\n[environment]\nA = "b"': "environment.A = .*; allowed: either here or",
     "cpu = \nmemory = 3": "not readable as TOML: .*line 1",
     'environment = "DETECTOR=haar"': "environment = .*; allowed: variables of the service",
 }

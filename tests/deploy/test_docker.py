@@ -22,6 +22,7 @@ from botocore.handlers import BUILTIN_HANDLERS
 from docker.client import DockerClient, from_env
 from docker.errors import DockerException
 
+from deploy import image
 from deploy.__main__ import main
 from tests.client.stand_in import run as run_client
 from tests.conftest import ROOT, free_port
@@ -73,8 +74,7 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with account(clone) as cloud, fargate.registry(folder) as host:
         cloud.ecs.agent = agent
         commit = subprocess.run(
-            ["git", "log", "-1", "--format=%H", "--"]
-            + ["Dockerfile", ".dockerignore", "docker", "model", "service"],
+            ["git", "log", "-1", "--format=%H", "--", *image.SOURCES],
             capture_output=True,
             text=True,
             check=True,
@@ -83,8 +83,8 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Stage(cloud, engine, agent, commit.stdout[:12])
         agent.close()
         agent.front.close()
-    for image in engine.images.list():
-        for tag in image.tags:
+    for made in engine.images.list():
+        for tag in made.tags:
             if tag.startswith(("facemask-stand-in:", f"{host}/")):
                 engine.images.remove(tag)
 
@@ -92,6 +92,7 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def said(stage: Stage) -> str:
     """What the first `up` says, which builds the real image, pushes and runs it."""
+    assert stage.agent.running == {}
     words = io.StringIO()
     with redirect_stderr(words):
         assert main(["up", "--yes"]) == 0, words.getvalue()
@@ -101,7 +102,7 @@ def said(stage: Stage) -> str:
 @pytest.fixture(scope="module")
 def address(stage: Stage, said: str) -> str:
     """Where the service answers that `up` has brought about."""
-    del said
+    assert said
     return f"http://{stage.agent.front.address}"
 
 
@@ -140,17 +141,15 @@ def test_up_pushes_the_checkout_and_runs_it_by_digest(
 ) -> None:
     assert said.count("pushing layer") > 3
     assert fargate.PASSWORD not in said
-    image = stage.cloud.client("ecs").describe_task_definition(taskDefinition="facemask")[
-        "taskDefinition"
-    ]["containerDefinitions"][0]["image"]
+    found = stage.cloud.client("ecs").describe_task_definition(taskDefinition="facemask")
+    runs = found["taskDefinition"]["containerDefinitions"][0]["image"]
     pushed = stage.cloud.client("ecr").describe_images(repositoryName="facemask")["imageDetails"]
     assert [item["imageTags"] for item in pushed] == [[stage.good]]
-    assert image.endswith(f"@{pushed[0]['imageDigest']}")
+    assert runs.endswith(f"@{pushed[0]['imageDigest']}")
     assert requests.get(f"{address}/readyz", timeout=10).status_code == 200
 
 
 def test_curl_and_the_client_get_the_same_answers_as_from_localhost(
-    stage: Stage,
     address: str,
     command: Command,
     server_url: str,
@@ -165,8 +164,10 @@ def test_curl_and_the_client_get_the_same_answers_as_from_localhost(
     answers = []
     for where in (url, server_url):
         curl = subprocess.run(
-            ["curl", "--silent", "--fail", "--data-binary", f"@{tmp_path / 'face.jpg'}"]
-            + ["-H", "Content-Type: image/jpeg", f"{where}/predict"],
+            [
+                *("curl", "--silent", "--fail", "-H", "Content-Type: image/jpeg"),
+                *("--data-binary", f"@{tmp_path / 'face.jpg'}", f"{where}/predict"),
+            ],
             capture_output=True,
             check=True,
         )
@@ -272,8 +273,8 @@ def test_an_image_of_another_architecture_is_refused(
     assert "The image is of linux/amd64, the tasks are arm64" in done.err
 
 
-def test_an_uncommitted_change_is_refused(stage: Stage, address: str, command: Command) -> None:
-    del address
+@pytest.mark.usefixtures("address")
+def test_an_uncommitted_change_is_refused(command: Command) -> None:
     Path("service/app.py").write_text("changed\n")
     try:
         done = command("plan")

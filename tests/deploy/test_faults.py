@@ -1,6 +1,6 @@
 """Each single call of `up` and `down` fails once: a clear message, and the next run completes."""
 
-from time import monotonic, time as clock
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -15,10 +15,9 @@ from tests.deploy.conftest import CREDENTIALS, Cloud, Done
 
 Command = Callable[..., Done]
 # How the services say an error, by the protocol that they speak.
-QUERY = (
-    "<ErrorResponse><Error><Code>{code}</Code><Message>{words}</Message></Error></ErrorResponse>"
-)
-EC2 = "<Response><Errors><Error><Code>{code}</Code><Message>{words}</Message></Error></Errors></Response>"
+ERROR = "<Error><Code>{code}</Code><Message>{words}</Message></Error>"
+QUERY = f"<ErrorResponse>{ERROR}</ErrorResponse>"
+EC2 = f"<Response><Errors>{ERROR}</Errors></Response>"
 JSON = '{{"__type": "{code}", "message": "{words}"}}'
 BODIES = {"ec2": EC2, "iam": QUERY, "elastic-load-balancing-v2": QUERY, "sts": QUERY}
 
@@ -81,8 +80,8 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
 class NoSleep:
     """Time in which sleeping takes none."""
 
-    time = clock
-    monotonic = monotonic
+    time = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
     @staticmethod
     def sleep(_: float) -> None:
@@ -148,7 +147,8 @@ def test_each_call_may_fail_and_the_next_run_goes_on(
         assert command(*verb).changes == []
 
 
-def test_expired_credentials_are_said(cloud: Cloud, command: Command, fault: Fault) -> None:
+@pytest.mark.usefixtures("cloud")
+def test_expired_credentials_are_said(command: Command, fault: Fault) -> None:
     fault.arm("ExpiredTokenException", default=1)
     done = command(*UP)
     assert done.code == 1
@@ -191,8 +191,9 @@ def test_up_waits_until_a_new_role_is_known(
     assert with_image(cloud, command).code == 0
 
 
+@pytest.mark.usefixtures("cloud")
 def test_a_bad_profile_and_missing_credentials_are_said(
-    cloud: Cloud, command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     assert "nobody" in command("plan").err

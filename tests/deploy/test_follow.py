@@ -1,4 +1,4 @@
-"""Following a deployment, against botocore's Stubber, which checks each answer against ECS's model."""
+"""Following a deployment, against botocore's Stubber, which checks answers by ECS's model."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -181,7 +181,7 @@ def test_the_failure_is_told_where_the_tasks_may_not_be_read(aws: Aws, ecs: Stub
         "describe_services", described(deployment("new", 2, "PRIMARY", "FAILED")), ASKED
     )
     ecs.add_client_error("list_tasks", "AccessDeniedException", "no")
-    with pytest.raises(DeploymentFailed, match="did not become steady(.|\n)*AccessDenied"):
+    with pytest.raises(DeploymentFailed, match=r"did not become steady(.|\n)*AccessDenied"):
         wait(aws)
 
 

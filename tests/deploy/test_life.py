@@ -58,7 +58,8 @@ def test_a_second_up_only_reads(deployed: Cloud, command: Command) -> None:
     assert len(listed["taskDefinitionArns"]) == 1
 
 
-def test_a_new_image_changes_only_revision_and_service(deployed: Cloud, command: Command) -> None:
+@pytest.mark.usefixtures("deployed")
+def test_a_new_image_changes_only_revision_and_service(command: Command) -> None:
     done = command("up", "--yes", "--image", "v2")
     assert done.code == 0
     assert [line.split()[2:4] for line in done.changes] == [
@@ -76,7 +77,8 @@ def test_the_number_of_tasks_stays_the_autoscalers(deployed: Cloud, command: Com
     assert service["desiredCount"] == 3
 
 
-def test_scale_holds_until_the_next_up(deployed: Cloud, command: Command) -> None:
+@pytest.mark.usefixtures("deployed")
+def test_scale_holds_until_the_next_up(command: Command) -> None:
     done = command("scale", "2", "6")
     assert done.code == 0
     assert "1 to 4 -> 2 to 6" in done.out

@@ -417,6 +417,7 @@ def test_the_policy_holds_each_call_and_no_other(
         ("logs", "--previous"),
         ("doctor", "--secrets", "API_KEYS=/a/b", "--certificate-arn", certificate),
         ("down", "--yes"),
+        UP,
     ):
         command(*arguments)
     called.add("ecr:GetAuthorizationToken")  # with a Docker engine only, see test_docker.py
