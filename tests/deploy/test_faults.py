@@ -80,8 +80,8 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
 class NoSleep:
     """Time in which sleeping takes none."""
 
-    time = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)  # from here on the name is this class's own
 
     @staticmethod
     def sleep(_: float) -> None:
