@@ -193,7 +193,7 @@ def service(
                 NOT_YET_S + config.drain_seconds * 2,
                 note,
             ),
-            f"{title}, {config.min_tasks} to {config.max_tasks} tasks",
+            f"{title}, begins with {config.min_tasks}",
         )
         return str(primary(made["service"])["id"]) if made else None
     names.claim("service", names.name, found.get("tags", []))

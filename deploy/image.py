@@ -160,7 +160,7 @@ def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> str:
         TransferSpeedColumn(),
     )
     digest = ""
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         bars: dict[str, Any] = {}
         try:
             for event in client.api.push(

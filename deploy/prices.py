@@ -16,7 +16,7 @@ PUBLIC_ADDRESS_HOUR = 0.005
 LOG_GB = 0.50
 IMAGE_GB_MONTH = 0.10
 ALARM_METRIC_MONTH = 0.10
-IMAGE_GB = 0.25  # the service's image as ECR stores it, compressed
+IMAGE_GB = 0.3  # the service's image as ECR stores it, compressed
 SPOT_AT_BEST = 0.3  # of the price on demand
 
 
@@ -79,11 +79,11 @@ def month(config: Config, region: str, zones: int) -> list[str]:
     total = sum(cost for _, cost in fixed)
     lines = [f"    {cost:8.2f}  {name}" for name, cost in fixed]
     size = f"{config.cpu / 1024:g} vCPU and {config.memory / 1024:g} GB, {config.architecture}"
-    lines.append(f"    {low:8.2f}  {config.min_tasks} tasks of {size} ({task:.2f} each)")
+    lines.append(f"    {low:8.2f}  {config.min_tasks} x {size}, {task:.2f} each")
     known = "" if region in RATES else f"; {region} is not in the table, these are us-east-1's"
     lines.append(
-        f"  {low + total:.2f} US dollars a month with {config.min_tasks} tasks, "
-        f"{high + total:.2f} with {config.max_tasks}; list prices of {AS_OF}, without traffic"
+        f"  {low + total:.2f} US dollars a month at min_tasks = {config.min_tasks}, "
+        f"{high + total:.2f} at max_tasks = {config.max_tasks}; list prices of {AS_OF}, without traffic"
         f"{known}"
     )
     if config.spot:

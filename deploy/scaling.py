@@ -15,6 +15,7 @@ from deploy.names import Names, covers, upper
 
 NAMESPACE = "ecs"
 DIMENSION = "ecs:service:DesiredCount"
+UNITS = {"5xx": "% of the answers", "p99": "s", "unhealthy": "tasks"}
 
 
 def find_bounds(aws: Aws, names: Names) -> Any:
@@ -95,7 +96,7 @@ def alarms(aws: Aws, config: Config, names: Names, balancer: Balancer, changes: 
             **document,
         )
 
-        limit = f"above {document['Threshold']:g}"
+        limit = f"above {document['Threshold']:g} {UNITS[name.rpartition('-')[2]]}"
         if name not in held:
             changes.create("alarm", name, put, limit)
             continue
