@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.status import Status
 from rich.text import Text
 
 from deploy.errors import DeployError
@@ -28,10 +27,10 @@ def note(line: str, style: str = "") -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[Status]:
-    """Show that something takes its time; its text may be updated. Silent where no one watches."""
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that something takes its time, and give what changes its words; silent in a pipe."""
     with ERR.status(Text(what)) as status:
-        yield status
+        yield lambda words: status.update(Text(words))
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -49,8 +49,8 @@ def ours(names: Names, kind: str, name: str, tags: Any) -> bool:
 
 def gently(call: Any) -> Any:
     """Make a call again while AWS says that something still uses what is to be deleted."""
-    with waiting("until nothing uses it any more") as status:
-        return patiently(call, lambda error: code(error) in IN_USE, IN_USE_S, status.update)
+    with waiting("until nothing uses it any more") as update:
+        return patiently(call, lambda error: code(error) in IN_USE, IN_USE_S, update)
 
 
 def alarms(aws: Aws, config: Config, names: Names, changes: Changes) -> None:
@@ -94,9 +94,9 @@ def service(aws: Aws, names: Names, changes: Changes) -> None:
 def drained(aws: Aws, names: Names) -> None:
     """Wait until the deleted service has no tasks."""
     deadline = time.monotonic() + IN_USE_S
-    with waiting("until its tasks have stopped") as status:
+    with waiting("until its tasks have stopped") as update:
         while found := compute.find_service(aws, names):
-            status.update(f"until its {found['runningCount']} tasks have stopped")
+            update(f"until its {found['runningCount']} tasks have stopped")
             if time.monotonic() > deadline:
                 raise DeployError(
                     f"The tasks of {names.name} did not stop within {IN_USE_S} s. Run it again."

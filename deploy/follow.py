@@ -28,7 +28,7 @@ def follow(aws: Aws, names: Names, deployment_id: str, revision: str, timeout_s:
     deadline = time.monotonic() + timeout_s
     seen: set[str] = set()
     first = True
-    with waiting(f"deployment {deployment_id}") as status:
+    with waiting(f"deployment {deployment_id}") as update:
         while True:
             service = compute.find_service(aws, names)
             if service is None:
@@ -48,7 +48,7 @@ def follow(aws: Aws, names: Names, deployment_id: str, revision: str, timeout_s:
                 break
             if steady(ours):
                 return
-            status.update(progress(ours))
+            update(progress(ours))
             if time.monotonic() + POLL_S > deadline:
                 raise DeploymentTimedOut(
                     f"Not steady after {timeout_s:.0f} s: {progress(ours)}. ECS goes on; "

@@ -81,11 +81,11 @@ def month(config: Config, region: str, zones: int) -> list[str]:
     size = f"{config.cpu / 1024:g} vCPU and {config.memory / 1024:g} GB, {config.architecture}"
     lines.append(f"    {low:8.2f}  {config.min_tasks} x {size}, {task:.2f} each")
     known = "" if region in RATES else f"; {region} is not in the table, these are us-east-1's"
-    lines.append(
-        f"  {low + total:.2f} US dollars a month at min_tasks = {config.min_tasks}, "
-        f"{high + total:.2f} at max_tasks = {config.max_tasks}; list prices of {AS_OF}, without traffic"
-        f"{known}"
-    )
+    few, many = low + total, high + total
+    lines += [
+        f"  {few:.2f} US dollars a month at min_tasks, {many:.2f} at max_tasks = {config.max_tasks}",
+        f"  by list prices of {AS_OF}, without traffic{known}",
+    ]
     if config.spot:
         spare = (config.max_tasks - 1) * task * (1 - SPOT_AT_BEST)
         lines.append(f"  Fargate Spot: up to {spare:.2f} less with {config.max_tasks} tasks")
