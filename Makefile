@@ -14,6 +14,8 @@ SOURCE ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help compose serve test lint format train evaluate export bench detectors client image up down lock clean
+DEPLOY := $(addprefix deploy-,doctor plan push up status logs rollback scale run-local down iam-policy)
+.PHONY: $(DEPLOY)
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,10 +35,15 @@ $(VENV)/client.installed: client/requirements.txt | $(VENV)/bin/pip
 	@$(PIP) -r client/requirements.txt
 	@touch $@
 
+$(VENV)/deploy.installed: deploy/requirements.txt | $(VENV)/bin/pip
+	@echo "Installing what the deployment needs into $(VENV) ..."
+	@$(PIP) -r deploy/requirements.txt
+	@touch $@
+
 $(VENV)/all.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/pip
 	@echo "Installing everything into $(VENV) (about 3 GB, mostly TensorFlow) ..."
 	@$(PIP) -r requirements.txt -r requirements-dev.txt
-	@touch $@ $(VENV)/service.installed $(VENV)/client.installed
+	@touch $@ $(VENV)/service.installed $(VENV)/client.installed $(VENV)/deploy.installed
 
 serve: $(VENV)/service.installed ## Serve the page and /predict on port 8000 (HOST, PORT and the service's other variables)
 	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py
@@ -85,10 +92,15 @@ up: compose ## Build and start the container on PORT (8000), wait until it is re
 down: compose ## Stop and remove the container
 	docker compose down --remove-orphans
 
+deploy-up: ## Put this checkout on AWS ECS, settings in deploy.toml; deploy-plan, -status, -down ...: see README
+$(DEPLOY): deploy-%: $(VENV)/deploy.installed
+	@exec $(PY) -m deploy $* $(ARGS)
+
 lock: $(VENV)/all.installed ## Compile the hashed requirement sets from pyproject.toml
 	$(COMPILE) --group card -o requirements.txt
 	$(COMPILE) --group service -c requirements.txt -o docker/requirements.txt
 	$(COMPILE) --group client -c requirements.txt -o client/requirements.txt
+	$(COMPILE) --group deploy -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove the virtual environment and caches

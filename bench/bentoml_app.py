@@ -26,7 +26,7 @@ class Masks:
         self.pipeline = MaskPipeline.load()
         self.pipeline.warm()
 
-    @app.post("/predict")
+    @app.post("/predict")  # type: ignore[untyped-decorator]
     async def predict(self, request: Request) -> Response:
         """Analyse a picture."""
         analysis = self.pipeline.analyse(await request.body())

@@ -24,7 +24,7 @@ class Masks(litserve.LitAPI):  # type: ignore[misc]
 
     async def decode_request(self, request: Request) -> bytes:
         """Return the picture's bytes."""
-        return await request.body()
+        return bytes(await request.body())
 
     def predict(self, x: bytes) -> Analysis:
         """Analyse a picture."""

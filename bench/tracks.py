@@ -8,9 +8,10 @@ from itertools import count, pairwise
 from typing import Any
 
 from bench.films import Noise, Person, Shot, film
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.faces import Face
 from model.images import Box, Image
-from model.pipeline import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Judgement, MaskPipeline
+from model.pipeline import Judgement, MaskPipeline
 from model.tracking import Tracker, iou
 
 FPS = 10

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from model.choices import Label
 from model.classifier import ModelCard
-from model.pipeline import Judgement, Label
+from model.pipeline import Judgement
 
 LEAST_LOOKS = 3  # before a label is given
 NEWEST = 0.25  # the share of the newest look; the older ones decay by as much

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
 from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.faces import DetectorUnavailable, Face, FaceDetector
@@ -18,14 +18,8 @@ from model.images import Box, Image, crop, read
 from model.quality import sharpness
 from model.yunet import YuNet
 
-Label = Literal["mask", "no_mask", "uncertain"]
-DetectorName = Literal["yunet", "haar", "ssd"]
-ModelName = Literal["mobilenetv2-224", "fast"]
-
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
-DEFAULT_DETECTOR: DetectorName = "yunet"
-DEFAULT_MIN_CONFIDENCE = 0.45
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
 
 
@@ -134,7 +128,7 @@ class MaskPipeline:
         be used and DetectorUnavailable for a detector that is not installed.
         """
         self.installed(detector)
-        timings = {"decode": 0.0, "detect": 0.0, "classify": 0.0}
+        timings: dict[str, float] = {}
         with timed(timings, "decode"):
             frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
         with timed(timings, "detect"):
@@ -188,4 +182,5 @@ def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     """Add to a stage how many milliseconds the block took."""
     begin = time.perf_counter()
     yield
-    timings[stage] = round(timings[stage] + (time.perf_counter() - begin) * 1e3, 2)
+    spent = (time.perf_counter() - begin) * 1e3
+    timings[stage] = round(timings.get(stage, 0.0) + spent, 2)

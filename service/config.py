@@ -9,7 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.pipeline import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, DetectorName, ModelName
+from model.choices import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MIN_CONFIDENCE,
+    DEFAULT_MODEL,
+    DetectorName,
+    ModelName,
+)
 
 
 class ConfigError(ValueError):
@@ -38,7 +44,7 @@ class Config(BaseModel):
 
     HOST: str = Field("127.0.0.1", min_length=1)
     PORT: int = Field(8000, ge=1, le=65535)
-    MODEL: ModelName = "mobilenetv2-224"
+    MODEL: ModelName = DEFAULT_MODEL
     DETECTOR: DetectorName = DEFAULT_DETECTOR
     MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
     MAX_BODY_BYTES: int = Field(10_000_000, ge=1000)

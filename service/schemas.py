@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.choices import DetectorName, Label
 from model.classifier import ModelCard
-from model.pipeline import Analysis, DetectorName, Judgement, Label
+from model.pipeline import Analysis, Judgement
 from model.tracking import TrackedJudgement
 
 Share = float  # 0..1, rounded to four places

@@ -92,8 +92,10 @@ def serving(**environ: str) -> Iterator[str]:
             process.terminate()
             process.wait(timeout=30)
             log.seek(0)
-            print(log.read().decode())
+            said = log.read().decode()
+            print(said)
     assert process.returncode == 0, "the service did not stop cleanly"
+    assert "was sent SIG" not in said, "a worker crashed"
 
 
 def wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from model.choices import DEFAULT_MIN_CONFIDENCE
 from model.classic import Ssd
 from model.faces import DetectorUnavailable, FaceDetector
 from model.images import Image, decode
-from model.pipeline import DEFAULT_MIN_CONFIDENCE, DETECTORS
+from model.pipeline import DETECTORS
 from model.training import dataset
 from model.training.dataset import CLASSES, SAME_FACE, Corners, corners, overlap, short_side
 from model.training.rivals import UltraFace

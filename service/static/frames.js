@@ -2,15 +2,15 @@
 
 const VIDEO_LONG_SIDE = 640;
 const PICTURE_LONG_SIDE = 2560;
+// More often costs the service more and shows nobody more.
+const BETWEEN_FRAMES_MS = 1000 / 15;
+const CAMERAS_JITTER_MS = 10;
 // Not WebP: Chromium does not read its note of orientation, and the service does.
 const SENT_AS_THEY_ARE = ["image/jpeg", "image/png"];
 const LARGEST_SENT_AS_IT_IS = 8_000_000;
 
-const canvas = document.createElement("canvas");
-const context = canvas.getContext("2d", { alpha: false });
-
 /**
- * Encode what is shown as a JPEG, shrunk to the long side.
+ * Encode a picture as a JPEG, shrunk to the long side.
  * @param {CanvasImageSource} source
  * @param {number} width
  * @param {number} height
@@ -20,25 +20,36 @@ const context = canvas.getContext("2d", { alpha: false });
  */
 function jpeg(source, width, height, longSide, quality) {
   const scale = Math.min(1, longSide / Math.max(width, height));
-  canvas.width = Math.max(1, Math.round(width * scale));
-  canvas.height = Math.max(1, Math.round(height * scale));
-  context.drawImage(source, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve, reject) => {
-    const done = (blob) => (blob ? resolve(blob) : reject(new Error("The frame was not encoded.")));
-    canvas.toBlob(done, "image/jpeg", quality);
+  const size = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
+  // Its encoder does not wait for an idle page, as that of a canvas in the page does.
+  const canvas = new OffscreenCanvas(...size);
+  canvas.getContext("2d", { alpha: false }).drawImage(source, 0, 0, ...size);
+  return canvas.convertToBlob({ type: "image/jpeg", quality });
+}
+
+/** @param {HTMLVideoElement} video */
+function nextFrame(video) {
+  return new Promise((resolve) => {
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
+    else requestAnimationFrame(resolve);
   });
 }
 
 /**
- * The newest frame of a video, and never the same frame twice.
+ * The newest frame of a video, never the same one twice and not too soon after the last one.
  * @param {HTMLVideoElement} video
+ * @param {number} after when the last one was taken
+ * @returns {Promise<{image: ImageBitmap, body: Blob, at: number}>}
  */
-export async function newestFrame(video) {
-  await new Promise((resolve) => {
-    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
-    else requestAnimationFrame(resolve);
-  });
-  return jpeg(video, video.videoWidth, video.videoHeight, VIDEO_LONG_SIDE, 0.8);
+export async function newestFrame(video, after) {
+  let at;
+  do {
+    await nextFrame(video);
+    at = performance.now();
+  } while (at - after < BETWEEN_FRAMES_MS - CAMERAS_JITTER_MS);
+  const image = await createImageBitmap(video);
+  const body = await jpeg(image, image.width, image.height, VIDEO_LONG_SIDE, 0.8);
+  return { image, body, at };
 }
 
 /**

@@ -1,143 +1,17 @@
-/** The page: puts a picture or the camera on the stage, asks the service, shows the answers. */
+/** The page: what its buttons, switches and files do. */
 
+import * as alert from "./alert.js";
 import * as camera from "./camera.js";
-import { asShown, bytesOf, newestFrame } from "./frames.js";
-import { draw, place } from "./overlay.js";
-import * as results from "./results.js";
-import { pause, pauseMs, predict } from "./service.js";
-
-const STALE_AFTER_MS = 3000;
+import * as compliance from "./compliance.js";
+import { playFilm } from "./film.js";
+import { watch } from "./live.js";
+import { checkPicture } from "./picture.js";
+import { bind } from "./settings.js";
+import { begin, blur, end, say, showing, snapshot, video } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
-const video = byId("video");
-const picture = byId("picture");
-const overlay = byId("overlay");
 const deviceChoice = byId("device");
-
-// What is on the stage: aborting it ends its requests and, of the camera, its tracks.
-let session = new AbortController();
-/** @type {object | null} the answer that is drawn */
-let shown = null;
-let staleTimer = 0;
-
-/** @param {string} words @param {boolean} isProblem */
-function say(words, isProblem = false) {
-  const message = byId("message");
-  if (message.textContent !== words) message.textContent = words;
-  message.classList.toggle("problem", isProblem);
-}
-
-/**
- * End what is on the stage and put something else there.
- * @param {"nothing" | "picture" | "camera"} showing
- */
-function begin(showing) {
-  session.abort();
-  session = new AbortController();
-  forget();
-  results.clearSpeed();
-  say("");
-  stage.dataset.showing = showing;
-  stage.dataset.answers = 0;
-  video.hidden = showing !== "camera";
-  picture.hidden = showing !== "picture";
-  byId("invitation").hidden = showing !== "nothing";
-  byId("camera").textContent = showing === "camera" ? "Stop camera" : "Start camera";
-  if (showing !== "camera") {
-    // Between two cameras they stay, and with them the keyboard's focus.
-    byId("flip").hidden = true;
-    deviceChoice.hidden = true;
-  }
-  video.srcObject = null;
-  picture.removeAttribute("src");
-  if (showing === "nothing") stage.style.removeProperty("--ratio");
-  return session.signal;
-}
-
-function shape(width, height) {
-  if (width && height) stage.style.setProperty("--ratio", `${width} / ${height}`);
-}
-
-function redraw() {
-  const mirrored = video.classList.contains("mirrored") && !video.hidden;
-  const placed = shown ? place(shown, mirrored, overlay.clientWidth, overlay.clientHeight) : [];
-  draw(overlay, placed);
-  return placed;
-}
-
-function present(answer) {
-  shown = answer;
-  results.show(answer, redraw());
-  stage.dataset.answers = Number(stage.dataset.answers) + 1;
-}
-
-/** Take the boxes away: they are of something that is not there any more. */
-function forget() {
-  clearTimeout(staleTimer);
-  shown = null;
-  redraw();
-  results.clear();
-}
-
-/**
- * Ask until there is an answer, more and more seldom.
- * @param {() => Promise<Blob>} next makes the newest bytes, so that no try sends old ones
- * @param {(error: Error) => boolean} worthwhile
- * @param {AbortSignal} signal
- */
-async function ask(next, worthwhile, signal) {
-  for (let failures = 1; ; failures += 1) {
-    const body = await next();
-    signal.throwIfAborted();
-    const begun = performance.now();
-    try {
-      const answer = await predict(body, signal);
-      signal.throwIfAborted();
-      say("");
-      return { answer, roundTrip: performance.now() - begun };
-    } catch (error) {
-      if (signal.aborted || !worthwhile(error)) throw error;
-      say(`${error.message} Trying again…`, true);
-      await pause(pauseMs(failures, error.retryAfterMs), signal);
-      signal.throwIfAborted();
-    }
-  }
-}
-
-async function checkPicture(file) {
-  const signal = begin("picture");
-  const url = URL.createObjectURL(file);
-  picture.src = url;
-  try {
-    await picture.decode();
-    if (!picture.naturalWidth) throw new Error("It has no pixels.");
-  } catch {
-    if (signal.aborted) return;
-    begin("nothing");
-    say(`“${file.name}” is not a picture that this browser can read.`, true);
-    return;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
-  if (signal.aborted) return;
-  shape(picture.naturalWidth, picture.naturalHeight);
-  say("Looking…");
-  const { naturalWidth: width, naturalHeight: height } = picture;
-  const passing = (error) => error.passing;
-  try {
-    let { answer, roundTrip } = await ask(() => bytesOf(file, picture), passing, signal);
-    const sameWayUp = answer.image.width > answer.image.height === width > height;
-    if (!sameWayUp) {
-      // A note of orientation that only one of browser and service reads; what is seen counts.
-      ({ answer, roundTrip } = await ask(() => asShown(picture), passing, signal));
-    }
-    present(answer);
-    results.showRoundTrip(roundTrip);
-  } catch (error) {
-    if (!signal.aborted) say(error.message, true);
-  }
-}
 
 /** @param {Parameters<typeof camera.open>[0]} wish */
 async function startCamera(wish) {
@@ -146,58 +20,52 @@ async function startCamera(wish) {
     say(obstacle, true);
     return;
   }
+  if (alert.wanted.sound) alert.unlock();
   const signal = begin("camera");
   say("Waiting for the camera…");
-  let stream;
   try {
-    stream = await camera.open(wish);
-  } catch (error) {
-    if (!signal.aborted) stopCamera(camera.reason(error));
-    return;
-  }
-  const stop = () => stream.getTracks().forEach((track) => track.stop());
-  signal.addEventListener("abort", stop);
-  if (signal.aborted) {
-    stop();
-    return;
-  }
-  const [track] = stream.getVideoTracks();
-  track.addEventListener("ended", () => {
-    if (!signal.aborted) stopCamera("The camera was disconnected.");
-  });
-  video.classList.toggle("mirrored", camera.facingOf(track) === "user");
-  video.srcObject = stream;
-  try {
+    const stream = await camera.open(wish);
+    const stop = () => stream.getTracks().forEach((track) => track.stop());
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) {
+      stop();
+      return;
+    }
+    const [track] = stream.getVideoTracks();
+    track.addEventListener("ended", () => {
+      if (!signal.aborted) end("The camera was disconnected.");
+    });
+    video.classList.toggle("mirrored", camera.facingOf(track) === "user");
+    video.srcObject = stream;
     await video.play();
-    const cameras = await camera.list();
+    await offerCameras(track);
     if (signal.aborted) return;
-    offerCameras(cameras, track);
+    const offer = () => offerCameras(track);
+    navigator.mediaDevices.addEventListener("devicechange", offer, { signal });
+    keepScreenOn(signal);
     say("");
+    compliance.begin("camera");
     await watch(signal);
   } catch (error) {
-    if (!signal.aborted) stopCamera(camera.reason(error));
+    if (!signal.aborted) end(camera.reason(error));
   }
 }
 
-/** One frame in flight, and always the newest: the next one is taken when the answer is there. */
-async function watch(signal) {
-  const always = () => true;
-  while (!signal.aborted) {
-    const { answer, roundTrip } = await ask(() => newestFrame(video), always, signal);
-    present(answer);
-    results.countFrame(roundTrip);
-    clearTimeout(staleTimer);
-    staleTimer = setTimeout(forget, Math.max(STALE_AFTER_MS, 2 * roundTrip));
+/** A screen at a door has nobody who touches it. */
+async function keepScreenOn(signal) {
+  try {
+    const lock = await navigator.wakeLock.request("screen");
+    if (signal.aborted) lock.release();
+    else signal.addEventListener("abort", () => lock.release());
+  } catch {
+    // The browser cannot, or saves its battery.
   }
-}
-
-function stopCamera(problem = "") {
-  begin("nothing");
-  say(problem, Boolean(problem));
 }
 
 /** Offer the other cameras, now that the browser tells their names. */
-function offerCameras(cameras, track) {
+async function offerCameras(track) {
+  const cameras = await camera.list();
+  if (showing() !== "camera") return;
   const { deviceId, facingMode } = track.getSettings();
   deviceChoice.replaceChildren(
     ...cameras.map(({ label, deviceId: id }, i) => new Option(label || `Camera ${i + 1}`, id)),
@@ -209,25 +77,53 @@ function offerCameras(cameras, track) {
   byId("flip").dataset.facing = camera.facingOf(track) === "user" ? "environment" : "user";
 }
 
+/** @param {FileList} files */
+function openFirst([file]) {
+  if (!file) return;
+  if (file.type.startsWith("video/")) playFilm(file);
+  else checkPicture(file);
+}
+
+async function saveSnapshot() {
+  const url = URL.createObjectURL(await snapshot());
+  const link = document.createElement("a");
+  link.href = url;
+  const now = new Date().toLocaleString("sv"); // "2026-01-31 23:59:59", of the clock on the wall
+  link.download = `mask-check-${now.replaceAll(/[ :]/g, "-")}.jpg`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers read it later
+}
+
 byId("camera").addEventListener("click", () => {
-  if (stage.dataset.showing === "camera") stopCamera();
+  if (showing() === "camera") end();
   else startCamera({});
 });
 byId("flip").addEventListener("click", (event) => {
   startCamera({ facing: event.target.dataset.facing });
 });
 deviceChoice.addEventListener("change", () => startCamera({ deviceId: deviceChoice.value }));
+byId("close").addEventListener("click", () => {
+  end();
+  byId("choose").focus(); // the button that was focused is gone
+});
+byId("save").addEventListener("click", saveSnapshot);
+
+bind("blur", blur);
+bind("warn", (on) => {
+  alert.wanted.screen = on;
+  if (!on) alert.clear();
+});
+bind("sound", (on, byHand) => {
+  alert.wanted.sound = on;
+  if (on && byHand) alert.sound(); // how it will sound
+});
 
 byId("choose").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", (event) => {
-  const [file] = event.target.files;
-  if (file) checkPicture(file);
-  event.target.value = ""; // so that the same picture can be chosen again
+  openFirst(event.target.files);
+  event.target.value = ""; // so that the same file can be chosen again
 });
-document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file) checkPicture(file);
-});
+document.addEventListener("paste", (event) => openFirst(event.clipboardData.files));
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
   stage.classList.add("dropping");
@@ -238,20 +134,18 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   stage.classList.remove("dropping");
-  const [file] = event.dataTransfer.files;
-  if (file) checkPicture(file);
+  openFirst(event.dataTransfer.files);
 });
 
 // Nobody is filmed by a page that nobody sees.
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && stage.dataset.showing === "camera") {
-    stopCamera();
+  if (!document.hidden) return;
+  if (showing() === "camera") {
+    end();
     say("The camera was stopped while the page was out of sight.");
   }
+  if (showing() === "film") video.pause();
 });
 window.addEventListener("pagehide", () => {
-  if (stage.dataset.showing === "camera") stopCamera();
+  if (showing() === "camera") end();
 });
-
-video.addEventListener("resize", () => shape(video.videoWidth, video.videoHeight));
-new ResizeObserver(redraw).observe(overlay);

@@ -1,6 +1,8 @@
-/** Draws boxes and labels over what is on the stage. */
+/** Draws boxes and labels over a frame, and blurs the faces in it. */
 
-const NARROW_STAGE = 480;
+const NARROW = 480;
+const BLUR_GROWS = 0.2; // on each side, of the box: hair, ears and chin tell people apart too
+const BLUR_CELLS = 7; // what is left of a face across its box
 
 // The colours differ for colour-blind eyes too, and the line and the sign differ without any.
 const STYLES = {
@@ -16,18 +18,27 @@ export function caption(face) {
   return `${words} ${Math.min(99, Math.round(100 * face.probabilities[face.label]))} %`;
 }
 
+/** Of a stream the number stays with the person; else it is the place from the left. */
+export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
+
+/** Where a whole picture lies, centred, on a surface. */
+function fit(image, width, height) {
+  const scale = Math.min(width / image.width, height / image.height);
+  const left = (width - image.width * scale) / 2;
+  const top = (height - image.height * scale) / 2;
+  return { scale, left, top };
+}
+
 /**
- * Where the faces of an answer lie on a stage that shows the whole picture, centred. In CSS pixels
- * of the stage, from left to right.
+ * Where the faces of an answer lie on a surface that shows the whole picture. In the surface's
+ * pixels, from left to right.
  * @param {{image: {width: number, height: number}, faces: object[]}} answer
  * @param {boolean} mirrored
- * @param {number} stageWidth
- * @param {number} stageHeight
+ * @param {number} surfaceWidth
+ * @param {number} surfaceHeight
  */
-export function place({ image, faces }, mirrored, stageWidth, stageHeight) {
-  const scale = Math.min(stageWidth / image.width, stageHeight / image.height);
-  const left = (stageWidth - image.width * scale) / 2;
-  const top = (stageHeight - image.height * scale) / 2;
+export function place({ image, faces }, mirrored, surfaceWidth, surfaceHeight) {
+  const { scale, left, top } = fit(image, surfaceWidth, surfaceHeight);
   return faces
     .map((face) => {
       const { x, y, width, height } = face.box;
@@ -40,62 +51,114 @@ export function place({ image, faces }, mirrored, stageWidth, stageHeight) {
         height: height * scale,
       };
     })
-    .sort((a, b) => a.left - b.left);
+    .sort((a, b) => a.left - b.left)
+    .map((box, index) => ({ ...box, index }));
 }
 
 /**
- * @param {HTMLCanvasElement} canvas
+ * Draw the boxes and their labels.
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {ReturnType<typeof place>} placed
+ * @param {number} surfaceWidth
  */
-export function draw(canvas, placed) {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  const density = window.devicePixelRatio;
-  // Setting the size also clears the canvas.
-  canvas.width = Math.round(width * density);
-  canvas.height = Math.round(height * density);
-  const context = canvas.getContext("2d");
-  context.scale(density, density);
-  const fontSize = width < NARROW_STAGE ? 13 : 15;
+export function draw(context, placed, surfaceWidth) {
+  const large = Math.max(1, surfaceWidth / 1000); // a saved picture can be larger than any screen
+  const fontSize = (surfaceWidth < NARROW ? 13 : 15) * large;
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  for (const box of placed) drawBox(context, box);
+  for (const box of placed) drawBox(context, box, large);
   // After all boxes, so that no line crosses a label; the surest face's comes out on top.
+  for (const label of labels(context, placed, surfaceWidth, fontSize)) drawLabel(context, label);
+}
+
+/** What is written at the faces, and where: in few words where many would hide one another. */
+function labels(context, placed, surfaceWidth, fontSize) {
   const surestLast = (a, b) => a.face.detection_confidence - b.face.detection_confidence;
-  for (const box of placed.toSorted(surestLast)) drawLabel(context, box, width, fontSize);
-  canvas.dataset.boxes = placed.map(inPixels).join("; ");
+  const lay = (words) =>
+    placed.toSorted(surestLast).map((box) => {
+      const { sign, colour, ink } = STYLES[box.face.label];
+      const text = `${sign} ${words(box)}`;
+      const width = context.measureText(text).width + fontSize;
+      const height = Math.round(fontSize * 1.6);
+      const left = Math.max(0, Math.min(box.left - 2, surfaceWidth - width));
+      const top = Math.max(0, box.top - height - 4);
+      return { text, left, top, width, height, colour, ink, fontSize };
+    });
+  if (placed.length < 2) return lay(({ face }) => caption(face));
+  const long = lay((box) => `${numberOf(box)} ${caption(box.face)}`);
+  const hidden = long.some((a, i) => long.slice(i + 1).some((b) => overlap(a, b)));
+  return hidden ? lay(numberOf) : long;
 }
 
-/** What was drawn, for those who cannot see it: "left top width height". */
-function inPixels({ left, top, width, height }) {
-  return [left, top, width, height].map(Math.round).join(" ");
+/** Whether two rectangles have a point in common. */
+function overlap(a, b) {
+  const apart = a.left + a.width < b.left || b.left + b.width < a.left;
+  return !apart && a.top + a.height >= b.top && b.top + b.height >= a.top;
 }
 
-function drawBox(context, { face, left, top, width, height }) {
+function drawBox(context, { face, left, top, width, height }, large) {
   const { colour, ink, dash } = STYLES[face.label];
   context.beginPath();
-  context.roundRect(left, top, width, height, Math.min(8, width / 6));
+  context.roundRect(left, top, width, height, Math.min(8 * large, width / 6));
   context.setLineDash([]);
-  context.lineWidth = 5;
+  context.lineWidth = 5 * large;
   context.strokeStyle = ink; // a rim, so that the line stands out from any picture
   context.stroke();
-  context.setLineDash(dash);
-  context.lineWidth = 3;
+  context.setLineDash(dash.map((length) => length * large));
+  context.lineWidth = 3 * large;
   context.strokeStyle = colour;
   context.stroke();
 }
 
-function drawLabel(context, { face, left, top }, stageWidth, fontSize) {
-  const { sign, colour, ink } = STYLES[face.label];
-  const text = `${sign} ${caption(face)}`;
-  const padding = fontSize / 2;
-  const height = Math.round(fontSize * 1.6);
-  const width = context.measureText(text).width + 2 * padding;
-  const x = Math.max(0, Math.min(left - 2, stageWidth - width));
-  const y = Math.max(0, top - height - 4);
+function drawLabel(context, { text, left, top, width, height, colour, ink, fontSize }) {
   context.beginPath();
-  context.roundRect(x, y, width, height, 6);
+  context.roundRect(left, top, width, height, fontSize * 0.4);
   context.fillStyle = colour;
   context.fill();
   context.fillStyle = ink;
-  context.fillText(text, x + padding, y + height / 2 + 1);
+  context.fillText(text, left + fontSize / 2, top + height / 2 + 1);
+}
+
+/**
+ * Paint the frame that an answer is of, with some of its boxes blurred beyond recognition.
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
+ * @param {{answer: object, frame: CanvasImageSource}} shown
+ * @param {{x: number, y: number, width: number, height: number}[]} covered
+ * @param {boolean} mirrored
+ * @param {number} width
+ * @param {number} height
+ */
+export function paint(context, { answer: { image }, frame }, covered, mirrored, width, height) {
+  const { scale, left, top } = fit(image, width, height);
+  context.save();
+  if (mirrored) {
+    context.translate(width, 0);
+    context.scale(-1, 1);
+  }
+  context.translate(left, top);
+  context.scale(scale, scale); // from here on in the pixels that the service saw
+  context.drawImage(frame, 0, 0, image.width, image.height);
+  for (const box of covered) cover(context, frame, image, box);
+  context.restore();
+}
+
+/** Few cells of colour are all that is kept of a face: nothing can bring it back. */
+function cover(context, frame, image, box) {
+  const left = Math.max(0, box.x - box.width * BLUR_GROWS);
+  const top = Math.max(0, box.y - box.height * BLUR_GROWS);
+  const width = Math.min(image.width, box.x + box.width * (1 + BLUR_GROWS)) - left;
+  const height = Math.min(image.height, box.y + box.height * (1 + BLUR_GROWS)) - top;
+  const detail = (frame.naturalWidth ?? frame.width) / image.width;
+  const cells = new OffscreenCanvas(BLUR_CELLS, BLUR_CELLS);
+  const few = cells.getContext("2d");
+  few.imageSmoothingQuality = "high";
+  const cut = [left, top, width, height].map((length) => length * detail);
+  few.drawImage(frame, ...cut, 0, 0, BLUR_CELLS, BLUR_CELLS);
+  context.save();
+  context.beginPath();
+  context.roundRect(left, top, width, height, Math.min(width, height) * 0.35);
+  context.clip();
+  context.imageSmoothingQuality = "high";
+  context.drawImage(cells, left, top, width, height);
+  context.restore();
 }

@@ -1,6 +1,6 @@
 /** The answer in words and numbers, beside the picture. */
 
-import { caption } from "./overlay.js";
+import { caption, numberOf } from "./overlay.js";
 
 const ANNOUNCE_EVERY_MS = 1500;
 const SPEED_EVERY_MS = 500;
@@ -16,26 +16,29 @@ let speedShownAt = 0;
 
 /**
  * @param {object} answer
- * @param {{face: object}[]} placed its faces from left to right
+ * @param {ReturnType<typeof import("./overlay.js").place>} placed its faces from left to right
  */
 export function show(answer, placed) {
+  byId("counts").classList.remove("unknown");
   for (const row of byId("counts").children) {
     row.querySelector("dd").textContent = answer.summary[row.dataset.label];
   }
   const list = byId("faces");
   while (list.children.length > placed.length) list.lastElementChild.remove();
   while (list.children.length < placed.length) list.append(document.createElement("li"));
-  placed.forEach(({ face }, index) => {
-    const item = list.children[index];
-    item.dataset.label = face.label;
-    item.textContent = `Face ${index + 1}: ${caption(face)}`;
-  });
+  for (const box of placed) {
+    const item = list.children[box.index];
+    item.dataset.label = box.face.label;
+    const words = `Person ${numberOf(box)}: ${caption(box.face)}`;
+    if (item.textContent !== words) item.textContent = words;
+  }
   byId("none").hidden = placed.length > 0;
   announce(inWords(answer.summary));
 }
 
 /** Forget the answer: it is not of what the stage shows now. */
 export function clear() {
+  byId("counts").classList.add("unknown");
   for (const number of byId("counts").querySelectorAll("dd")) number.textContent = "–";
   byId("faces").replaceChildren();
   byId("none").hidden = true;
@@ -44,19 +47,28 @@ export function clear() {
 
 /** @param {number} roundTrip milliseconds from the request to its answer */
 export function showRoundTrip(roundTrip) {
-  byId("speed").textContent = `${Math.round(roundTrip)} ms round trip`;
+  byId("speed").textContent = inMs(roundTrip);
 }
 
-/** Count an answered frame of the camera, and show the speed now and then, to be legible. */
-export function countFrame(roundTrip) {
+const inMs = (roundTrip) => `${Math.round(roundTrip)} ms round trip`;
+
+/**
+ * Count an answered frame of a video, and show the speed now and then, to be legible.
+ * @param {number} roundTrip milliseconds
+ * @param {"stream" | "requests"} link how it was asked about
+ */
+export function countFrame(roundTrip, link) {
   const at = performance.now();
   answered = [...answered, { at, roundTrip }].slice(-SPEED_OVER_FRAMES);
   if (answered.length < 2 || at - speedShownAt < SPEED_EVERY_MS) return;
   speedShownAt = at;
   const perSecond = (1000 * (answered.length - 1)) / (at - answered[0].at);
   const mean = answered.reduce((sum, frame) => sum + frame.roundTrip, 0) / answered.length;
-  showRoundTrip(mean);
-  byId("speed").prepend(`${perSecond.toFixed(1)} frames/s · `);
+  byId("speed").textContent = [
+    `${perSecond.toFixed(1)} frames/s`,
+    inMs(mean),
+    link === "stream" ? "live" : "single requests",
+  ].join(" · ");
 }
 
 export function clearSpeed() {
@@ -73,7 +85,7 @@ function inWords({ mask, no_mask: without, uncertain }) {
     without && `${without} without`,
     uncertain && `${uncertain} uncertain`,
   ];
-  return `${total} ${total === 1 ? "face" : "faces"}: ${parts.filter(Boolean).join(", ")}.`;
+  return `${total} ${total === 1 ? "person" : "people"}: ${parts.filter(Boolean).join(", ")}.`;
 }
 
 /** Tell a screen reader, at most once per interval and only what is new. */

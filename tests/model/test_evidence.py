@@ -3,11 +3,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from model.choices import Label
 from model.classifier import WEIGHTS, ModelCard
 from model.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
 from model.faces import Face
 from model.images import Box
-from model.pipeline import Judgement, Label
+from model.pipeline import Judgement
 
 CARD = ModelCard.read(WEIGHTS / "mask_detector.json")
 FACE = Face(Box(0, 0, 60, 60), 0.9)

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from model.choices import ModelName
 from model.faces import DetectorUnavailable, Face
 from model.images import Box, Image
-from model.pipeline import MODELS, MaskPipeline, ModelName, label_of
+from model.pipeline import MODELS, MaskPipeline, label_of
 from model.training.overlay import COLOURS, draw_mask
 from model.yunet import YuNet
 from tests.conftest import encoded

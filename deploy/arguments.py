@@ -1,0 +1,174 @@
+"""The command line: verbs, and a flag for each setting of deploy.toml."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from deploy.config import Config, flag_value
+
+DESCRIPTION = "Run the mask service on AWS ECS Fargate, and take it away again."
+EXAMPLES = """examples:
+  python -m deploy doctor                what is missing, and how to get it
+  python -m deploy plan                  what `up` would do and what it costs; writes nothing
+  python -m deploy up                    build, push and run this checkout; again after each change
+  python -m deploy up --cpu 2048 --memory 4096 --max-tasks 10
+  python -m deploy status --json
+  python -m deploy logs --follow --since 10m
+  python -m deploy rollback              back to the revision that was steady before
+  python -m deploy down                  delete all of it
+
+Settings come from deploy.toml; a flag of the same name is laid over it (`VERB --help`). Nothing
+else is remembered: an interrupted command is simply run again.
+Exit code: 0 done, 1 not done (the message says why), 2 the deployment failed or was rolled back,
+3 it is neither steady nor failed in the time given.
+"""
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+TABLES = ("environment", "secrets")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line and exit with 1, as 2 means a failed deployment."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit."""
+        self.exit(1, f"{self.prog}: {message} (see --help)\n")
+
+
+def duration(text: str) -> float:
+    """Read seconds from a number with s, m, h or d after it, seconds if without."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 90s, 10m, 2h or 1d")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def whole(low: int, high: int) -> Any:
+    """Make the reader of a whole number between two others."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def settings() -> Parser:
+    """Make the part of the command line that every verb has."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="the settings (deploy.toml)",
+    )
+    parser.add_argument(
+        "--calls", action="store_true", help="list the calls to AWS with their counts at the end"
+    )
+    group = parser.add_argument_group("settings, over those of the file")
+    for key, field in Config.model_fields.items():
+        words = (field.description or "").replace("%", "%%")
+        flag = f"--{key.replace('_', '-')}"
+        if key in TABLES:
+            group.add_argument(flag, action="append", metavar="NAME=VALUE", help=words)
+        else:
+            group.add_argument(flag, metavar="VALUE", help=f"{words} ({default(field.default)})")
+    return parser
+
+
+def default(value: Any) -> str:
+    """Write a default as deploy.toml would."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    return "none" if value is None else str(value)
+
+
+def overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given as flags; raises ValueError for a bad NAME=VALUE."""
+    given: dict[str, Any] = {}
+    for key in Config.model_fields:
+        value = getattr(options, key)
+        if value is None:
+            continue
+        if key not in TABLES:
+            given[key] = flag_value(key, value)
+            continue
+        pairs = [pair.partition("=") for pair in value]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError(f"--{key} takes NAME=VALUE")
+        given[key] = {name: text for name, _, text in pairs}
+    return given
+
+
+def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Read the command line; returns the options and the settings among them."""
+    parser = Parser(
+        prog="python -m deploy",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    common = settings()
+
+    def verb(name: str, words: str) -> Parser:
+        made: Parser = verbs.add_parser(name, help=words, description=words, parents=[common])
+        return made
+
+    verb("doctor", "say what is missing before `up` can work, and how to get it")
+    plan = verb("plan", "say what `up` would change and what it costs; writes nothing")
+    push = verb("push", "build the image of this checkout and bring it into the registry")
+    up = verb("up", "bring everything about, and wait until it is steady")
+    status = verb("status", "say what runs, how healthy it is and what happened last")
+    logs = verb("logs", "show what the tasks wrote")
+    back = verb("rollback", "go back to a revision that was steady before")
+    scale = verb("scale", "set the bounds of the autoscaler until the next `up`; 0 0 stops it all")
+    local = verb("run-local", "run the registered task definition in local Docker until Ctrl-C")
+    down = verb("down", "delete everything that carries this deployment's tags")
+    verb("iam-policy", "print the least permissions to run all this")
+
+    for parser_ in (plan, up):
+        parser_.add_argument(
+            "--image",
+            metavar="TAG",
+            help="an image of the registry by tag or digest (this checkout's)",
+        )
+    push.add_argument("--image", metavar="LOCAL", help="a local image instead of building one")
+    for parser_ in (up, down):
+        parser_.add_argument("--yes", action="store_true", help="do not ask")
+    for parser_ in (up, back):
+        parser_.add_argument(
+            "--timeout",
+            type=duration,
+            default=900,
+            help="longest wait, such as 15m (%(default)s s)",
+        )
+        parser_.add_argument(
+            "--no-wait", action="store_true", help="do not wait until it is steady"
+        )
+    status.add_argument("--json", action="store_true", help="as JSON")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    logs.add_argument("--since", type=duration, default=600, help="how far back (10m)")
+    logs.add_argument(
+        "--previous", action="store_true", help="all of the task that stopped last instead"
+    )
+    back.add_argument("revision", nargs="?", type=whole(1, 10**9), metavar="REVISION")
+    scale.add_argument("min", type=whole(0, 5000), metavar="MIN")
+    scale.add_argument("max", type=whole(0, 5000), metavar="MAX")
+    local.add_argument("--revision", type=whole(1, 10**9), help="another than the newest")
+    local.add_argument("--port", type=whole(1, 65535), default=8000, help="here (%(default)s)")
+    down.add_argument("--keep-images", action="store_true", help="leave the image repository")
+
+    options = parser.parse_args(arguments)
+    try:
+        given = overrides(options)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.verb == "scale" and options.max < options.min:
+        parser.error(f"MAX {options.max} is below MIN {options.min}")
+    return options, given

@@ -1,0 +1,267 @@
+"""How many tasks so many cameras need, what they cost, and what the autoscaler does on a step.
+
+It calculates from the service's measured CPU time for a frame and the settings of the deployment;
+the autoscaler is simulated with the very policies that `up` makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from deploy.config import Config, load
+from deploy.documents import scaling_policies
+from deploy.errors import DeployError
+from deploy.prices import AS_OF, HOURS, RATES, fixed_month, rates_of, task_month
+
+CAMERAS = (10, 100, 1000)
+ZONES = 3
+BALANCER_GB_H = 1.0  # of one LCU, for targets that are IP addresses
+MINUTE_S = 60
+HIGH_MINUTES = 3  # above the target before target tracking adds tasks
+LOW_MINUTES = 15  # below it before target tracking takes some away
+LOW_SHARE = 0.9  # of the target that counts as below
+METRIC_DELAY_S = 60  # until CloudWatch has a minute's figure
+EXAMPLE = """example:
+  python -m deploy.capacity --cpu-ms-per-frame 28 --plot docs/autoscaler.png
+"""
+
+
+def per_vcpu(cpu_ms: float) -> float:
+    """Return the frames a second that one vCPU judges at its limit."""
+    return 1000 / cpu_ms
+
+
+def tasks_needed(config: Config, frames_s: float, cpu_ms: float, *, requests: bool) -> int:
+    """Return the tasks that run when the autoscaler has come to rest.
+
+    requests: each frame is a request, which both policies count; a stream is seen by CPU alone.
+    """
+    capacity = config.cpu / 1024 * per_vcpu(cpu_ms) * config.target_cpu_percent / 100
+    tasks = math.ceil(frames_s / capacity)
+    if requests:
+        tasks = max(tasks, math.ceil(frames_s * MINUTE_S / config.target_requests_per_minute))
+    return max(tasks, config.min_tasks)
+
+
+def balancer_month(region: str, frames_s: float, kb: float) -> float:
+    """Return what the load balancer's capacity units cost beyond the first, in US dollars.
+
+    They are counted by the bytes, which outweigh the connections of cameras.
+    """
+    units = frames_s * kb * 1e3 * 3600 / 1e9 / BALANCER_GB_H
+    return HOURS * rates_of(region).lcu * max(0.0, units - 1)
+
+
+@dataclass(frozen=True)
+class Load:
+    """A step of load: requests a second before and after, and the CPU that one takes."""
+
+    before: float
+    after: float
+    step_s: int
+    end_s: int
+    length_s: int
+    cpu_ms: float
+    start_s: int
+
+    def at(self, second: int) -> float:
+        """Return the requests offered in a second."""
+        return self.after if self.step_s <= second < self.end_s else self.before
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second of the simulation: requests offered and answered, tasks that answer."""
+
+    offered: float
+    answered: float
+    running: int
+    desired: int
+
+
+def simulate(config: Config, step: Load) -> Iterator[Second]:
+    """Let the autoscaler's two policies act on a step of load, second by second.
+
+    Each looks at whole minutes, a minute late. Three above the target add tasks in proportion, the
+    larger answer of the two winning; fifteen below 90 % of it take some away, if both agree. What
+    the tasks cannot answer is refused with a 503, and still counts as a request.
+    """
+    policies = list(scaling_policies(config, "").values())
+    targets = [policy["TargetValue"] for policy in policies]
+    out_s, in_s = policies[0]["ScaleOutCooldown"], policies[0]["ScaleInCooldown"]
+    capacity = config.cpu / 1024 * per_vcpu(step.cpu_ms)
+    desired = running = config.min_tasks
+    starting: list[tuple[int, int]] = []  # when they are ready, and how many
+    sums = [0.0, 0.0]
+    minutes: list[list[float]] = []
+    moved_s = -in_s
+    for second in range(step.length_s):
+        for ready in [item for item in starting if item[0] <= second]:
+            starting.remove(ready)
+            running += ready[1]
+        offered = step.at(second)
+        answered = min(offered, running * capacity)
+        sums[0] += 100 * answered / (running * capacity) / MINUTE_S
+        sums[1] += offered / running
+        if (second + 1) % MINUTE_S == 0:
+            minutes.append(sums)
+            sums = [0.0, 0.0]
+        known = minutes[: (second + 1 - METRIC_DELAY_S) // MINUTE_S]
+        wanted = decide(known, targets, running, desired)
+        wanted = min(max(wanted, config.min_tasks), config.max_tasks)
+        if wanted > desired and second - moved_s >= out_s:
+            starting.append((second + step.start_s, wanted - desired))
+            desired, moved_s = wanted, second
+        elif wanted < desired and second - moved_s >= in_s and not starting:
+            desired = running = wanted
+            moved_s = second
+        yield Second(offered, answered, running, desired)
+
+
+def decide(minutes: list[list[float]], targets: list[float], running: int, desired: int) -> int:
+    """Return the tasks that the policies want, given each minute's metrics."""
+    answers = []
+    for index, target in enumerate(targets):
+        values = [minute[index] for minute in minutes]
+        high, low = values[-HIGH_MINUTES:], values[-LOW_MINUTES:]
+        if len(high) == HIGH_MINUTES and min(high) > target:
+            answers.append(max(desired, math.ceil(running * high[-1] / target)))
+        elif len(low) == LOW_MINUTES and max(low) < LOW_SHARE * target:
+            answers.append(math.ceil(running * low[-1] / target))
+        else:
+            answers.append(desired)
+    return max(answers)
+
+
+def plot(seconds: list[Second], path: Path) -> None:
+    """Draw load, answers and tasks over minutes."""
+    mpl.use("agg")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    rates, tasks = figure.subplots(2, sharex=True)
+    minutes = [second / MINUTE_S for second in range(len(seconds))]
+    rates.plot(minutes, [s.offered for s in seconds], label="offered", color="#b00020")
+    rates.plot(minutes, [s.answered for s in seconds], label="answered", color="#006d77")
+    rates.set_ylabel("requests/s")
+    rates.legend()
+    tasks.step(minutes, [s.desired for s in seconds], label="wanted", color="#999999")
+    tasks.step(minutes, [s.running for s in seconds], label="ready", color="#006d77")
+    tasks.set_ylabel("tasks")
+    tasks.set_xlabel("minutes")
+    tasks.legend()
+    figure.savefig(path, dpi=110)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.capacity",
+        description="Say how many Fargate tasks cameras need and what they cost.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--cpu-ms-per-frame", type=positive, required=True, help="CPU of a POST /predict, measured")
+    add("--cpu-ms-per-stream-frame", type=positive, help="the same in a stream (as a request)")
+    add("--fps", type=positive, default=5, help="frames a second of a camera (%(default)g)")
+    add("--kb-per-frame", type=positive, default=43, help="size of a frame (%(default)g)")
+    add(
+        "--start-seconds", type=positive, default=75, help="until a new task is ready (%(default)g)"
+    )
+    add("--region", default="us-east-1", choices=sorted(RATES), help="prices of (%(default)s)")
+    add("--file", type=Path, default=Path("deploy.toml"), help="the settings (%(default)s)")
+    add("--plot", type=Path, help="draw what the autoscaler does on a step of load")
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> float:
+    """Read a number above zero."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def table(config: Config, options: argparse.Namespace) -> Iterator[str]:
+    """Write the table of the cameras as Markdown."""
+    modes = {
+        "frames": options.cpu_ms_per_frame,
+        "stream": options.cpu_ms_per_stream_frame or options.cpu_ms_per_frame,
+    }
+    yield "| cameras | mode | frames/s | tasks | tasks, $/month | load balancer and rest, $/month |"
+    yield "|---|---|---|---|---|---|"
+    fixed = sum(cost for _, cost in fixed_month(config, options.region, ZONES))
+    for cameras in CAMERAS:
+        for mode, cpu_ms in modes.items():
+            frames_s = cameras * options.fps
+            tasks = tasks_needed(config, frames_s, cpu_ms, requests=mode == "frames")
+            dollars = tasks * task_month(config, options.region)
+            rest = fixed + balancer_month(options.region, frames_s, options.kb_per_frame)
+            yield (
+                f"| {cameras:,} | {mode} | {frames_s:,.0f} | {tasks:,} "
+                f"| {dollars:,.0f} | {rest:,.0f} |"
+            )
+
+
+def step_of(config: Config, options: argparse.Namespace) -> Load:
+    """Make the step: from half of what one task shall do to eight times that, and back."""
+    one = config.target_requests_per_minute / MINUTE_S
+    return Load(
+        before=one / 2,
+        after=4 * one,
+        step_s=5 * MINUTE_S,
+        end_s=35 * MINUTE_S,
+        length_s=75 * MINUTE_S,
+        cpu_ms=options.cpu_ms_per_frame,
+        start_s=round(options.start_seconds),
+    )
+
+
+def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
+    """Say everything in lines of Markdown."""
+    rate = per_vcpu(options.cpu_ms_per_frame)
+    yield (
+        f"{rate:.1f} frames/s per vCPU at its limit ({options.cpu_ms_per_frame:g} ms of CPU each); "
+        f"{options.fps:g} frames/s per camera, {options.kb_per_frame:g} KB each; tasks of "
+        f"{config.cpu / 1024:g} vCPU and {config.memory / 1024:g} GB, {config.architecture}; "
+        f"{options.region}, list prices of {AS_OF}"
+    )
+    yield ""
+    yield from table(config, options)
+    step = step_of(config, options)
+    seconds = list(simulate(config, step))
+    lost = sum(s.offered - s.answered for s in seconds)
+    behind = [n for n, s in enumerate(seconds) if s.answered < s.offered]
+    after = f"for {(behind[-1] + 1 - step.step_s) / MINUTE_S:.1f} minutes" if behind else "never"
+    yield ""
+    yield (
+        f"A step from {step.before:g} to {step.after:g} requests/s: more than the tasks can answer "
+        f"{after}, {lost:,.0f} requests refused with 503 "
+        f"({100 * lost / sum(s.offered for s in seconds):.1f} % of all); "
+        f"{max(s.running for s in seconds)} tasks at most"
+    )
+    if options.plot:
+        plot(seconds, options.plot)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the report and return the exit code."""
+    options = parse(arguments)
+    try:
+        for line in report(load(options.file, {}), options):
+            print(line)
+    except (DeployError, OSError) as error:
+        print(f"python -m deploy.capacity: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+/** Switches that this browser remembers. */
+
+/**
+ * Bind a switch, set as it was left the last time.
+ * @param {string} id of its checkbox
+ * @param {(on: boolean, byHand: boolean) => void} apply called now and at every change
+ */
+export function bind(id, apply) {
+  const box = document.getElementById(id);
+  box.checked = (recall(id) ?? String(box.checked)) === "true";
+  box.addEventListener("change", () => {
+    keep(id, String(box.checked));
+    apply(box.checked, true);
+  });
+  apply(box.checked, false);
+}
+
+// A browser that keeps nothing, as some do in private windows, throws; the page works without.
+function recall(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function keep(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // It holds until the page is closed.
+  }
+}

@@ -1,0 +1,104 @@
+/** The stream of the service, seen from the page: frames go out by WebSocket, answers come back. */
+
+import { pauseMs } from "./service.js";
+
+const IN_FLIGHT = 2;
+const OPENS_WITHIN_MS = 10_000;
+const ANSWERS_WITHIN_MS = 5_000;
+
+/**
+ * A connection that lasts until the signal is aborted. It is opened when there is a frame to send,
+ * and after a loss again, more and more seldom: who sends nothing keeps no stream busy.
+ * @param {AbortSignal} signal
+ * @param {(answer: object, frame: object, roundTrip: number) => void} onAnswer
+ * @param {(detail: string) => void} onProblem a frame was refused; the stream lives on
+ */
+export function createStream(signal, onAnswer, onProblem) {
+  /** @type {WebSocket | null} */
+  let socket = null;
+  let sent = 0;
+  /** @type {{id: number, frame: {image: ImageBitmap, body: Blob}, at: number}[]} */
+  let inFlight = [];
+  let failures = 0;
+  let openAgainAt = 0;
+  let limit = 0;
+  let wake = () => {};
+
+  function open() {
+    const address = new URL("stream", document.baseURI);
+    address.protocol = address.protocol.replace("http", "ws");
+    socket = new WebSocket(address);
+    sent = 0;
+    expectWithin(OPENS_WITHIN_MS);
+    const mine = socket;
+    socket.onopen = () => clearTimeout(limit);
+    socket.onmessage = ({ data }) => mine === socket && receive(JSON.parse(data));
+    socket.onclose = () => mine === socket && lose();
+  }
+
+  function expectWithin(ms) {
+    clearTimeout(limit);
+    limit = setTimeout(lose, ms);
+  }
+
+  /** The service went away, has no room, or says nothing any more. */
+  function lose() {
+    clearTimeout(limit);
+    socket.close();
+    socket = null;
+    settle(Infinity);
+    failures += 1;
+    openAgainAt = performance.now() + pauseMs(failures, 0);
+  }
+
+  /** Give up the frames that will have no answer any more. */
+  function settle(upTo) {
+    for (const { id, frame } of inFlight) if (id <= upTo) frame.image.close();
+    inFlight = inFlight.filter(({ id }) => id > upTo);
+    wake();
+  }
+
+  function receive(message) {
+    failures = 0;
+    const answered = inFlight.find(({ id }) => id === message.frame_id);
+    inFlight = inFlight.filter((each) => each !== answered);
+    settle(message.frame_id ?? -1);
+    if (inFlight.length) expectWithin(ANSWERS_WITHIN_MS);
+    else clearTimeout(limit);
+    if (!message.faces) {
+      answered?.frame.image.close();
+      onProblem(message.detail);
+    } else if (answered) {
+      onAnswer(message, answered.frame, performance.now() - answered.at);
+    }
+  }
+
+  signal.addEventListener("abort", () => {
+    clearTimeout(limit);
+    const open = socket;
+    socket = null; // what it still says is of no interest
+    open?.close();
+    settle(Infinity);
+  });
+
+  return {
+    /** Wait until another frame may be sent, by this way or, where there is none, another. */
+    async room() {
+      while (inFlight.length >= IN_FLIGHT) await new Promise((resolve) => (wake = resolve));
+    },
+
+    /**
+     * Send a frame, which from now on belongs to the stream.
+     * @returns {boolean} false where there is no connection now: the frame stays the caller's
+     */
+    send(frame) {
+      if (!socket && performance.now() >= openAgainAt) open();
+      if (socket?.readyState !== WebSocket.OPEN) return false;
+      socket.send(frame.body);
+      inFlight.push({ id: sent, frame, at: performance.now() });
+      sent += 1;
+      if (inFlight.length === 1) expectWithin(ANSWERS_WITHIN_MS);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,54 @@
+"""What cameras need and what the autoscaler does, calculated."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.capacity import Load, main, simulate, tasks_needed
+from deploy.config import Config
+
+CONFIG = Config(max_tasks=20)
+
+
+def test_tasks_follow_frames_and_cpu() -> None:
+    # 100 frames/s of 30 ms are 3 vCPU, which are to be 60 % busy: 5 tasks.
+    assert tasks_needed(CONFIG, 100, 30, requests=False) == 5
+    # They are 6000 requests a minute, of which a task shall get 900.
+    assert tasks_needed(CONFIG, 100, 30, requests=True) == 7
+    larger = Config(cpu=2048, memory=4096, target_requests_per_minute=10_000)
+    assert tasks_needed(larger, 100, 30, requests=True) == 3
+    assert tasks_needed(Config(min_tasks=2), 1, 30, requests=True) == 2
+
+
+def test_the_autoscaler_catches_up_with_a_step_and_comes_back() -> None:
+    step = Load(before=7.5, after=60, step_s=300, end_s=2400, length_s=5400, cpu_ms=28, start_s=75)
+    seconds = list(simulate(CONFIG, step))
+    assert seconds[299].desired == 1
+    assert seconds[2399].answered == 60
+    assert seconds[2399].running == 4  # 3600 requests a minute, 900 a task
+    assert seconds[-1].running == 1
+    first = next(n for n, s in enumerate(seconds) if s.desired > 1)
+    assert first >= 300 + 3 * 60  # three minutes above the target
+    ready = next(n for n, s in enumerate(seconds) if s.running > 1)
+    assert ready == first + 75
+    last = max(n for n, s in enumerate(seconds) if s.running > 1)
+    assert last > 2400 + 15 * 60  # fifteen minutes below it
+
+
+def test_the_tasks_stay_within_their_bounds() -> None:
+    step = Load(before=1, after=1000, step_s=60, end_s=3000, length_s=3000, cpu_ms=28, start_s=75)
+    seconds = list(simulate(Config(min_tasks=2, max_tasks=5), step))
+    assert {s.running for s in seconds} == {2, 5}
+    assert seconds[-1].answered == pytest.approx(5 * 1000 / 28)
+
+
+def test_the_command_prints_a_table_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "plot.png"
+    file = str(tmp_path / "none.toml")
+    assert main(["--cpu-ms-per-frame", "28", "--plot", str(plot), "--file", file]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| stream |") == 3
+    assert "| 1,000 | frames | 5,000 | 334 |" in printed
+    assert plot.read_bytes().startswith(b"\x89PNG")

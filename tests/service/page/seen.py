@@ -1,0 +1,88 @@
+"""What a person sees on the page, and the files that are handed to it."""
+
+import io
+from collections.abc import Callable
+
+from PIL import Image
+from playwright.sync_api import Page
+
+from bench import films
+from bench.page import MEDIUM, Rectangle, on_stage, overlap
+
+DESKTOP = {"viewport": {"width": 1200, "height": 800}}
+PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 3, "is_mobile": True}
+WAIT_MS = 30_000
+ANSWERED = "#stage:not([data-answers='0'])"
+BY_STREAM = "#stage[data-link='stream']:not([data-answers='0'])"
+BY_REQUESTS = "#stage[data-link='requests']:not([data-answers='0'])"
+
+# Where a person sees the face in the portrait: left, top, width, height.
+FACE = (films.FACE.x, films.FACE.y, films.FACE.width, films.FACE.height)
+
+# Whether the canvas is painted in the middle of a box's four sides, and in its centre.
+PAINTED = """([left, top, width, height]) => {
+  const overlay = document.querySelector("#overlay");
+  const density = overlay.width / overlay.clientWidth;
+  const copy = new OffscreenCanvas(overlay.width, overlay.height)
+    .getContext("2d", { willReadFrequently: true });
+  copy.drawImage(overlay, 0, 0);
+  const painted = (x, y) => copy.getImageData(x * density, y * density, 1, 1).data[3] > 0;
+  const [x, y] = [left + width / 2, top + height / 2];
+  return [painted(left, y), painted(left + width, y), painted(x, top), painted(x, top + height),
+          painted(x, y)];
+}"""
+
+# Playwright does not see what a page sends as a Blob: the sizes, and how many have no answer yet.
+COUNTED_FRAMES = """
+  window.sent = [];
+  window.mostInFlight = 0;
+  let answered = 0;
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (!this.isCounted) {
+      this.isCounted = true;
+      const before = window.sent.length;
+      this.addEventListener("message", (event) => {
+        answered = before + JSON.parse(event.data).frame_id + 1;
+      });
+    }
+    window.sent.push(data.size);
+    window.mostInFlight = Math.max(window.mostInFlight, window.sent.length - answered);
+    return send.call(this, data);
+  };
+"""
+
+
+def encoded(picture: Image.Image, image_format: str, orientation: int = 1) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    picture.save(buffer, image_format, exif=exif)
+    return buffer.getvalue()
+
+
+def choose(page: Page, data: bytes, name: str = "portrait.jpg", mime: str = "image/jpeg") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
+
+
+def drawn_box(page: Page) -> Rectangle:
+    """Return the one box that is drawn."""
+    boxes = page.get_attribute("#overlay", "data-boxes") or ""
+    return tuple(float(v) for v in boxes.split())
+
+
+def assert_box_on_face(page: Page, medium: str, face: Rectangle, *, mirrored: bool = False) -> None:
+    """The one box is drawn where a person in front of the screen sees the still face."""
+    seen = on_stage(page.locator(medium).evaluate(MEDIUM), face, mirrored=mirrored)
+    drawn = drawn_box(page)
+    assert overlap(drawn, seen) > 0.5, (drawn, seen)
+    assert page.evaluate(PAINTED, drawn) == [True, True, True, True, False]
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what no selector tells; Playwright's own way needs eval, which the page forbids."""
+    for _ in range(WAIT_MS // 100):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("waited in vain")
