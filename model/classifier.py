@@ -7,16 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from onnxruntime import InferenceSession
 
 from model.images import Image
 from model.runtime import session
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 LABELS = ("mask", "no_mask")
 WEIGHTS = Path(__file__).parent / "weights"
