@@ -296,7 +296,7 @@ def plot(found: dict[str, Any], file: Path) -> None:
     memory = found.get("flood", {}).get("memory_mb", [])
     axes[2].plot([at / 60 for at, _ in memory], [mb for _, mb in memory])
     axes[2].set(title="A client that sends 60 frames/s", xlabel="minutes", ylabel="resident MB")
-    axes[2].set_ylim(bottom=0)
+    axes[2].set_ylim(0, 1.2 * max([mb for _, mb in memory], default=1))
     figure.savefig(file, dpi=110)
 
 
