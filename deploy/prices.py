@@ -83,7 +83,7 @@ def month(config: Config, region: str, zones: int) -> list[str]:
     known = "" if region in RATES else f"; {region} is not in the table, these are us-east-1's"
     few, many = low + total, high + total
     lines += [
-        f"  {few:.2f} US dollars a month at min_tasks, {many:.2f} at {config.max_tasks} tasks",
+        f"  {few:.2f} US dollars a month with the fewest tasks, {many:.2f} with {config.max_tasks}",
         f"  by list prices of {AS_OF}, without traffic{known}",
     ]
     if config.spot:
