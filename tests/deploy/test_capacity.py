@@ -7,7 +7,7 @@ import pytest
 from deploy.capacity import Load, main, simulate, tasks_needed
 from deploy.config import Config
 
-CONFIG = Config(max_tasks=20)
+CONFIG = Config(max_tasks=20, target_requests_per_minute=900)
 
 
 def test_tasks_follow_frames_and_cpu() -> None:
@@ -50,5 +50,5 @@ def test_the_command_prints_a_table_and_draws(
     assert main(["--cpu-ms-per-frame", "28", "--plot", str(plot), "--file", file]) == 0
     printed = capsys.readouterr().out
     assert printed.count("| stream |") == 3
-    assert "| 1,000 | frames | 5,000 | 334 |" in printed
+    assert "| 1,000 | frames | 5,000 | 234 |" in printed
     assert plot.read_bytes().startswith(b"\x89PNG")
