@@ -126,7 +126,10 @@ class Config(BaseModel):
         60, ge=10, le=90, description="CPU use that the autoscaler aims at, 10 to 90"
     )
     target_requests_per_minute: int = Field(
-        2400, ge=1, le=1_000_000, description="requests per task that the autoscaler aims at, from 1"
+        2400,
+        ge=1,
+        le=1_000_000,
+        description="requests per task that the autoscaler aims at, from 1",
     )
     drain_seconds: int = Field(
         20, ge=1, le=110, description="seconds that requests in work get at a stop, 1 to 110"
