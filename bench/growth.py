@@ -25,7 +25,7 @@ FACES = (1, 2, 5, 10, 20, 35, 50)
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (6000, 4000))
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 SLOTS, QUEUE = 2, 16
-WARM_UP = 2000
+WARM_UP = 1500  # requests of each picture
 STEP = 1000  # requests between two looks at the memory
 
 Points = list[dict[str, Any]]
@@ -70,7 +70,8 @@ def by_clients(server: Server, rounds: int) -> Points:
 def over_time(server: Server, requests: int) -> Points:
     """Return the resident memory of the largest process over so many requests, in MiB."""
     pictures = [frame(640, 480, faces) for faces in (1, 4, 0)]
-    post(server, pictures[1], WARM_UP, 4)
+    for picture in pictures:
+        post(server, picture, WARM_UP, 4)
     points = [{"requests": 0, "worker_mib": round(server.worker_mib(), 2)}]
     for done in track(range(STEP, requests + 1, STEP), "Memory"):
         post(server, pictures[(done // STEP) % 3], STEP, 4)
@@ -79,13 +80,14 @@ def over_time(server: Server, requests: int) -> Points:
 
 
 def overload(server: Server, rounds: int) -> dict[str, float]:
-    """Return p99 of what is accepted with the queue just full, and with four times the clients."""
+    """Return p99 of what is accepted with the queue just full, and at four times that rate."""
     picture, full = frame(640, 480, 1), SLOTS + QUEUE
     p99: dict[str, list[float]] = {"full": [], "overloaded": []}
     refused = 0
     for _ in track(range(rounds), "Overload"):
-        p99["full"].append(post(server, picture, 30 * full, full).p99_ms)
-        load = post(server, picture, 120 * full, 4 * full)
+        most = post(server, picture, 40 * full, full)
+        p99["full"].append(most.p99_ms)
+        load = post(server, picture, 160 * full, 4 * full, rate=4 * most.requests_s)
         p99["overloaded"].append(load.p99_ms)
         refused += load.statuses.get("503", 0)
     medians = {name: round(statistics.median(values), 1) for name, values in p99.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from typing import Any
 
 import cv2
 import litserve
-from fastapi import Request, Response
+from fastapi import Response
 
 from model.pipeline import Analysis, MaskPipeline
 from service.schemas import Prediction
@@ -22,9 +23,9 @@ class Masks(litserve.LitAPI):  # type: ignore[misc]
         self.pipeline = MaskPipeline.load()
         self.pipeline.warm()
 
-    async def decode_request(self, request: Request) -> bytes:
+    def decode_request(self, request: dict[str, str]) -> bytes:
         """Return the picture's bytes."""
-        return bytes(await request.body())
+        return b64decode(request["image"])
 
     def predict(self, x: bytes) -> Analysis:
         """Analyse a picture."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import tempfile
+from base64 import b64encode
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.servers import BenchError, Server, tool
+
+JSON_ONLY = {"litserve"}  # it hands its workers parsed JSON, no bodies
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,23 @@ class Load:
     statuses: dict[str, int]
 
 
-def post(server: Server, frame: bytes, requests: int, clients: int) -> Load:
-    """Post a frame so many times from so many clients, each on one connection, and measure."""
+def post(
+    server: Server, frame: bytes, requests: int, clients: int, rate: float | None = None
+) -> Load:
+    """Post a frame so many times from so many clients, each on one connection, and measure.
+
+    rate: of all clients together, in requests a second; as fast as they are answered if None.
+    """
     requests = -(-requests // clients) * clients  # hey sends whole rounds
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        file.write(frame)
+    body, kind = frame, "image/jpeg"
+    if server.name in JSON_ONLY:
+        body, kind = json.dumps({"image": b64encode(frame).decode()}).encode(), "application/json"
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
         file.flush()
         command = [tool("hey"), "-n", str(requests), "-c", str(clients), "-m", "POST", "-o", "csv"]
-        command += ["-t", "120", "-T", "image/jpeg", "-D", file.name, f"{server.url}/predict"]
+        command += [] if rate is None else ["-q", f"{rate / clients:.3f}"]
+        command += ["-t", "120", "-T", kind, "-D", file.name, f"{server.url}/predict"]
         before = server.cpu_s()
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         used = server.cpu_s() - before
