@@ -174,7 +174,7 @@ def test_curl_and_the_client_get_the_same_answers_as_from_localhost(
         lines = tmp_path / "verdicts.jsonl"
         done = run_client(
             *("--url", where, "--source", str(tmp_path / "face.jpg"), "--no-window"),
-            *("--jsonl", str(lines)),
+            *("--answers", str(lines)),
         )
         assert done.returncode == 0, done.stderr
         answers.append(
