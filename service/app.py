@@ -78,7 +78,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     @app.before_request
     def admit() -> None:
         g.key = None
-        # A browser asks beforehand, by OPTIONS, whether it may send a key; what is not there is 404.
+        # A browser asks beforehand, by OPTIONS, whether it may send a key.
         if request.endpoint not in {None, *OPEN} and request.method != "OPTIONS":
             g.key = keys.client(request)
         g.client = g.key or network_of(request.remote_addr)

@@ -25,7 +25,6 @@ from model.choices import (
     ModelName,
 )
 
-
 SECRET = {"API_KEYS"}  # where somebody may have put a key instead of its digest
 
 

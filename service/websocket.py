@@ -59,7 +59,7 @@ class WebSocket:
     counted as dropped. What it holds is bounded by three messages of max_size.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         request: Request,
         max_size: int,
