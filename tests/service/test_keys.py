@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -19,8 +17,6 @@ from websockets.typing import Origin, Subprotocol
 from service.config import Config, ConfigError
 from service.keys import Keys
 from tests.conftest import ROOT, serving
-from tests.service.page.conftest import Visit, browser_with, visit  # noqa: F401 (fixtures)
-from tests.service.page.seen import ANSWERED, choose
 
 KEY, OTHER = "a-key-of-the-tests", "another_key"
 SITE, NO_SITE = "https://shop.example", "https://elsewhere.example"
@@ -197,44 +193,3 @@ def test_the_stream_opens_to_the_same_sites(guarded: str) -> None:
 def test_what_is_no_origin_stops_the_start(origin: str) -> None:
     with pytest.raises(ConfigError, match="CORS_ORIGINS"):
         Config.from_environ({"CORS_ORIGINS": origin})
-
-
-def test_the_page_asks_for_the_key_and_remembers_it(
-    guarded: str,
-    visit: Visit,  # noqa: F811
-    portrait_jpeg: bytes,
-) -> None:
-    page = visit(url=guarded, failures_expected=True)
-    field = page.locator("#key")
-    expect(field).to_be_hidden()
-    choose(page, portrait_jpeg)
-    expect(field).to_be_visible()
-    field.fill("guess")
-    field.press("Enter")
-    expect(page.locator("#key-label")).to_contain_text("does not know")
-    field.fill(KEY)
-    field.press("Enter")
-    page.wait_for_selector(ANSWERED)
-    expect(field).to_be_hidden()
-    page.reload()
-    choose(page, portrait_jpeg)
-    page.wait_for_selector(ANSWERED)
-    expect(field).to_be_hidden()
-
-
-def test_the_pages_camera_streams_with_the_key(
-    guarded: str,
-    visit: Visit,  # noqa: F811
-    filmed: tuple[str, ...],
-) -> None:
-    page = visit(*filmed, url=guarded, failures_expected=True)
-    accepted: list[str] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", accepted.append))
-    page.click("#camera")
-    page.fill("#key", KEY)
-    page.press("#key", "Enter")
-    page.wait_for_selector(ANSWERED)
-    deadline = time.monotonic() + TIMEOUT_S
-    while not accepted and time.monotonic() < deadline:
-        page.wait_for_timeout(100)
-    assert accepted
