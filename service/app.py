@@ -55,10 +55,9 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)
-    if config.TRUSTED_PROXIES:
-        # Each adds the address that it was asked from; what is said further left may be a lie.
-        proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
-        app.wsgi_app = proxies  # type: ignore[method-assign]
+    # Each proxy adds the address that it was asked from; what is said further left may be a lie.
+    proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
+    app.wsgi_app = proxies  # type: ignore[method-assign]
     if config.CORS_ORIGINS:
         CORS(
             app,
