@@ -48,8 +48,11 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def split(text: str) -> list[str]:
-    """Return the parts of a list with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Return the parts of a list with commas; raises ValueError if there are none."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("the list is empty")
+    return parts
 
 
 def digest(text: str) -> str:
@@ -85,11 +88,11 @@ class Config(BaseModel):
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
     API_KEYS: Annotated[
         tuple[Annotated[str, AfterValidator(digest)], ...], BeforeValidator(split)
-    ] = Field((), min_length=1)
+    ] = ()
     API_KEYS_FILE: Path | None = None
     CORS_ORIGINS: Annotated[
         tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(split)
-    ] = Field((), min_length=1)
+    ] = ()
     TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
     RATE_LIMIT: float = Field(0, ge=0, allow_inf_nan=False)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
