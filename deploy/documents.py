@@ -28,6 +28,7 @@ def task_definition(
     image: repository and digest. Lists are sorted, as AWS gives them back in any order.
     """
     environment = {
+        "TRUSTED_PROXIES": "1",  # the load balancer
         **config.environment,
         "HOST": "0.0.0.0",
         "PORT": str(PORT),

@@ -7,12 +7,16 @@ import os
 import uuid
 from typing import IO
 
-from flask import Flask, Request, Response, g
+from flask import Flask, Request, Response, g, request
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from model.pipeline import MODELS, MaskPipeline
 from service import errors
 from service.config import Config, ConfigError
 from service.inference import InferencePool
+from service.keys import Keys
+from service.limits import RateLimit, network_of
 from service.stream import Streams, create_stream
 from service.views import create_views
 
@@ -26,6 +30,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+OPEN = {"static", "service.page", "service.healthz", "service.readyz"}  # to whoever has no key
 
 
 class MemoryRequest(Request):
@@ -48,9 +53,34 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
     app.logger.setLevel(config.LOG_LEVEL.upper())
 
+    keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
+    limit = RateLimit(config.RATE_LIMIT)
+    # Each proxy adds the address that it was asked from; what is said further left may be a lie.
+    proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
+    app.wsgi_app = proxies  # type: ignore[method-assign]
+    if config.CORS_ORIGINS:
+        CORS(
+            app,
+            resources=["/predict", "/model"],
+            origins=list(config.CORS_ORIGINS),
+            methods=["GET", "POST"],
+            allow_headers=["Accept", "Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+            max_age=600,
+            always_send=False,
+        )
+
     @app.before_request
     def identify() -> None:
         g.request_id = uuid.uuid4().hex
+
+    @app.before_request
+    def admit() -> None:
+        g.key = None
+        # A browser asks beforehand, by OPTIONS, whether it may send a key.
+        if request.endpoint not in {None, *OPEN} and request.method != "OPTIONS":
+            g.key = keys.client(request)
+        g.client = g.key or network_of(request.remote_addr)
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -59,9 +89,9 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         return response
 
     errors.register(app)
-    app.register_blueprint(create_views(config, pool))
+    app.register_blueprint(create_views(config, pool, limit))
     streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
-    app.register_blueprint(create_stream(config, pool, streams))
+    app.register_blueprint(create_stream(config, pool, streams, keys, limit))
     return app
 
 

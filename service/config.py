@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from model.choices import (
     DEFAULT_DETECTOR,
@@ -16,6 +24,8 @@ from model.choices import (
     DetectorName,
     ModelName,
 )
+
+SECRET = {"API_KEYS"}  # where somebody may have put a key instead of its digest
 
 
 class ConfigError(ValueError):
@@ -37,10 +47,32 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return count or 1
 
 
+def split(text: str) -> list[str]:
+    """Return the parts of a list with commas; raises ValueError if there are none."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("the list is empty")
+    return parts
+
+
+def digest(text: str) -> str:
+    """Return a SHA-256 digest in lower case; raises ValueError if it is none."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError("a SHA-256 digest has 64 hex digits; `python -m service.keys` makes one")
+    return text.lower()
+
+
+def origin(text: str) -> str:
+    """Return the origin of a web page in lower case, as browsers send it; raises ValueError."""
+    if not re.fullmatch(r"[a-zA-Z][\w+.-]*://[\w.-]+(:\d{1,5})?", text, re.ASCII):
+        raise ValueError("an origin is written https://example.org or https://example.org:8443")
+    return text.lower()
+
+
 class Config(BaseModel):
     """Every variable with its default; the README's table says the same in words."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     HOST: str = Field("127.0.0.1", min_length=1)
     PORT: int = Field(8000, ge=1, le=65535)
@@ -54,6 +86,15 @@ class Config(BaseModel):
     MAX_STREAMS: int = Field(16, ge=0, le=256)
     STREAM_IDLE_TIMEOUT: int = Field(60, ge=1)
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
+    API_KEYS: Annotated[
+        tuple[Annotated[str, AfterValidator(digest)], ...], BeforeValidator(split)
+    ] = ()
+    API_KEYS_FILE: Path | None = None
+    CORS_ORIGINS: Annotated[
+        tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(split)
+    ] = ()
+    TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
+    RATE_LIMIT: float = Field(0, ge=0, allow_inf_nan=False)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod
@@ -63,5 +104,8 @@ class Config(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            lines = [f"{e['loc'][0]}={e['input']!r}: {e['msg']}" for e in error.errors()]
+            lines = [
+                f"{e['loc'][0]}={'...' if e['loc'][0] in SECRET else repr(e['input'])}: {e['msg']}"
+                for e in error.errors()
+            ]
             raise ConfigError("Bad configuration. " + "; ".join(lines)) from error

@@ -33,7 +33,7 @@ def answer(error: Exception) -> Response:
     problem = problem_of(error)
     headers = {}
     if isinstance(error, HTTPException):
-        passed_on = {"Allow", "Retry-After", "Upgrade"}
+        passed_on = {"Allow", "Retry-After", "Upgrade", "WWW-Authenticate"}
         headers = {k: v for k, v in error.get_headers() if k in passed_on}
     if isinstance(error, (Overloaded, TooManyStreams)):
         headers["Retry-After"] = str(error.RETRY_AFTER_S)

@@ -17,6 +17,8 @@ from model.tracking import Tracker
 from service import errors
 from service.config import Config
 from service.inference import InferencePool, TooManyStreams
+from service.keys import Keys, key_protocol, refusal
+from service.limits import RateLimit
 from service.schemas import FrameProblem, StreamAnswer, StreamQuery
 from service.websocket import Message, WebSocket
 
@@ -53,7 +55,9 @@ class Streams:
         self.stopping.set()
 
 
-def create_stream(config: Config, pool: InferencePool, streams: Streams) -> Blueprint:
+def create_stream(
+    config: Config, pool: InferencePool, streams: Streams, keys: Keys, limit: RateLimit
+) -> Blueprint:
     """Make the blueprint of /stream."""
     blueprint = Blueprint("stream", __name__)
 
@@ -69,6 +73,10 @@ def create_stream(config: Config, pool: InferencePool, streams: Streams) -> Blue
         tracker = Tracker(detector, config.MIN_CONFIDENCE if confidence is None else confidence)
 
         def answer(message: Message) -> BaseModel:
+            if g.key is not None and not keys.know(g.key):
+                socket.close(CloseCode.POLICY_VIOLATION, "the API key does not count any more")
+                raise refusal("This API key does not count any more.")
+            limit.take(g.client)
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
             with pool.next_pipeline() as pipeline:
@@ -79,7 +87,9 @@ def create_stream(config: Config, pool: InferencePool, streams: Streams) -> Blue
 
         with streams.place():
             socket = WebSocket(
-                request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping
+                *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping),
+                origins=config.CORS_ORIGINS,
+                protocol=key_protocol(request),
             )
             try:
                 converse(socket, answer)

@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest, LengthRequired, UnsupportedMediaType
 from service.annotate import annotated_jpeg
 from service.config import Config
 from service.inference import InferencePool
+from service.limits import RateLimit
 from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Status
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
@@ -20,7 +21,7 @@ HOW_TO_SEND = (
 )
 
 
-def create_views(config: Config, pool: InferencePool) -> Blueprint:
+def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Blueprint:
     """Make the blueprint of a configured service."""
     views = Blueprint("service", __name__)
 
@@ -46,6 +47,7 @@ def create_views(config: Config, pool: InferencePool) -> Blueprint:
 
     @views.post("/predict")
     def predict() -> Response:
+        limit.take(g.client)
         query = PredictQuery.model_validate(request.args.to_dict())
         data = posted_image()
         confidence = query.min_confidence

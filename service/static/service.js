@@ -1,5 +1,7 @@
 /** The service, seen from the page: one picture is asked about, one answer or one error returns. */
 
+import { apiKey, askForKey } from "./key.js";
+
 const TIMEOUT_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
@@ -33,9 +35,13 @@ export async function predict(body, signal) {
     const response = await fetch("predict", {
       method: "POST",
       body,
-      headers: { Accept: "application/json" },
+      headers: { Accept: "application/json", ...(apiKey() && { "X-API-Key": apiKey() }) },
       signal: limit.signal,
     });
+    if (response.status === 401) {
+      await askForKey(signal);
+      throw new ServiceError("Using the new API key.", true);
+    }
     if (!response.ok) throw await refusal(response);
     return await response.json();
   } catch (error) {

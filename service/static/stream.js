@@ -1,5 +1,6 @@
 /** The stream of the service, seen from the page: frames go out by WebSocket, answers come back. */
 
+import { apiKey } from "./key.js";
 import { pauseMs } from "./service.js";
 
 const IN_FLIGHT = 2;
@@ -27,7 +28,13 @@ export function createStream(signal, onAnswer, onProblem) {
   function open() {
     const address = new URL("stream", document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
-    socket = new WebSocket(address);
+    try {
+      // A page can set no header of a WebSocket.
+      socket = new WebSocket(address, apiKey() ? [`key.${apiKey()}`] : []);
+    } catch {
+      openAgainAt = Infinity; // a key with signs that are not allowed here; requests take it
+      return;
+    }
     sent = 0;
     expectWithin(OPENS_WITHIN_MS);
     const mine = socket;

@@ -65,6 +65,7 @@ def test_the_task_may_do_as_little_as_it_may_locally(cloud: Cloud, up: Callable[
         "GRACEFUL_TIMEOUT": "30",
         "HOST": "0.0.0.0",
         "PORT": "8000",
+        "TRUSTED_PROXIES": "1",
     }
     assert found["secrets"] == [{"name": "API_KEYS", "valueFrom": "/mask/keys"}]
     elb = cloud.client("elbv2")

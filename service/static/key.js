@@ -1,0 +1,54 @@
+/** The API key, where the service wants one: asked for when it is, and kept until the tab is closed. */
+
+const form = document.getElementById("key-form");
+const field = document.getElementById("key");
+const NAME = "api-key";
+let key = recall();
+
+/** The key that was given, or "". */
+export const apiKey = () => key;
+
+/**
+ * Ask the person for a key, after the service refused a request without one or with a wrong one.
+ * @param {AbortSignal} signal ends the wait early
+ */
+export function askForKey(signal) {
+  document.getElementById("key-label").textContent = key
+    ? "The service does not know this API key:"
+    : "This service wants an API key:";
+  field.value = key;
+  form.hidden = false;
+  field.select();
+  return new Promise((resolve) => {
+    function done() {
+      form.hidden = true;
+      resolve();
+    }
+    function take(event) {
+      event.preventDefault();
+      key = field.value.trim();
+      keep();
+      done();
+    }
+    form.addEventListener("submit", take, { signal, once: true });
+    signal.addEventListener("abort", done, { once: true });
+    if (signal.aborted) done();
+  });
+}
+
+// A browser that keeps nothing throws; the page then asks again after it was loaded anew.
+function recall() {
+  try {
+    return sessionStorage.getItem(NAME) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keep() {
+  try {
+    sessionStorage.setItem(NAME, key);
+  } catch {
+    // It holds until the page is left.
+  }
+}
