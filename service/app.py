@@ -10,9 +10,11 @@ from typing import IO
 from flask import Flask, Request, Response, g
 
 from model.pipeline import MODELS, MaskPipeline
-from service import errors
+from service import errors, logs
 from service.config import Config, ConfigError
 from service.inference import InferencePool
+from service.metrics import Metrics, count_requests, create_metrics
+from service.openapi import create_openapi
 from service.stream import Streams, create_stream
 from service.views import create_views
 
@@ -46,7 +48,6 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app = Flask(__name__)
     app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
-    app.logger.setLevel(config.LOG_LEVEL.upper())
 
     @app.before_request
     def identify() -> None:
@@ -58,7 +59,13 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         response.headers["X-Request-ID"] = g.request_id
         return response
 
+    metrics = app.extensions["metrics"] = Metrics(pool)
+    # What is registered first runs last after a request: the line is logged when all is counted.
+    logs.log_requests(app)
+    count_requests(app, metrics)
     errors.register(app)
+    app.register_blueprint(create_metrics(config, metrics))
+    app.register_blueprint(create_openapi(config))
     app.register_blueprint(create_views(config, pool))
     streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
     app.register_blueprint(create_stream(config, pool, streams))

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from model.choices import (
     DEFAULT_DETECTOR,
@@ -44,6 +51,7 @@ class Config(BaseModel):
 
     HOST: str = Field("127.0.0.1", min_length=1)
     PORT: int = Field(8000, ge=1, le=65535)
+    METRICS_PORT: int = Field(0, ge=0, le=65535)
     MODEL: ModelName = DEFAULT_MODEL
     DETECTOR: DetectorName = DEFAULT_DETECTOR
     MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
@@ -55,6 +63,15 @@ class Config(BaseModel):
     STREAM_IDLE_TIMEOUT: int = Field(60, ge=1)
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+
+    @field_validator("METRICS_PORT")
+    @classmethod
+    def is_another_port(cls, port: int, info: ValidationInfo) -> int:
+        """Refuse PORT itself, on which /metrics is with 0."""
+        if port == info.data.get("PORT"):
+            raise ValueError("give another port than PORT, or 0 for the same")
+        return port
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:

@@ -37,6 +37,7 @@ def answer(error: Exception) -> Response:
         headers = {k: v for k, v in error.get_headers() if k in passed_on}
     if isinstance(error, (Overloaded, TooManyStreams)):
         headers["Retry-After"] = str(error.RETRY_AFTER_S)
+        current_app.extensions["metrics"].refused.labels(error.REASON).inc()
     body, status = problem.model_dump_json(), problem.status
     return Response(body, status, headers, mimetype="application/problem+json")
 
