@@ -65,7 +65,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     count_requests(app, metrics)
     errors.register(app)
     app.register_blueprint(create_metrics(config, metrics))
-    app.register_blueprint(create_openapi(config))
+    app.register_blueprint(create_openapi(config, pool))
     app.register_blueprint(create_views(config, pool))
     streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
     app.register_blueprint(create_stream(config, pool, streams))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.config import Config
+from service.inference import InferencePool
 from service.schemas import (
     FrameProblem,
     JsonImage,
@@ -91,13 +93,15 @@ def problems(*statuses: int) -> Json:
     return described
 
 
-def parameters(query: type[BaseModel]) -> list[Json]:
-    """Describe a query, whose parameters may all be left out."""
+def parameters(query: type[BaseModel], detectors: Sequence[str]) -> list[Json]:
+    """Describe a query, whose parameters may all be left out; detectors: those installed."""
     described = []
     for name, field in query.model_json_schema()["properties"].items():
         # None stands for a parameter that is not there; nothing in a query says it.
         (only,) = (kind for kind in field.get("anyOf", [field]) if kind != {"type": "null"})
         text = field["description"]
+        if name == "detector":
+            only["enum"] = list(detectors)
         keep = {"type", "enum", "minimum", "maximum", "default"}
         schema = {key: value for key, value in only.items() if key in keep}
         described.append(
@@ -111,7 +115,7 @@ def get(summary: str, responses: Json, **more: object) -> Json:
     return {"get": {"summary": summary, **more, "responses": responses | problems()}}
 
 
-def predict() -> Json:
+def predict(detectors: Sequence[str]) -> Json:
     """Describe POST /predict."""
     form = {"type": "object", "properties": {"image": PICTURE}, "required": ["image"]}
     bodies = {
@@ -125,7 +129,7 @@ def predict() -> Json:
             "summary": "Judge the faces of a picture",
             "description": "The answer is JSON, or the picture with its boxes drawn where "
             "annotate is true or the Accept header prefers image/jpeg.",
-            "parameters": parameters(PredictQuery),
+            "parameters": parameters(PredictQuery, detectors),
             "requestBody": {
                 "required": True,
                 "description": "A JPEG, PNG or WebP picture.",
@@ -137,7 +141,7 @@ def predict() -> Json:
     }
 
 
-def stream() -> Json:
+def stream(detectors: Sequence[str]) -> Json:
     """Describe WS /stream, for whose messages OpenAPI has no words of its own."""
     return get(
         "Judge a camera's frames over a WebSocket",
@@ -146,7 +150,7 @@ def stream() -> Json:
         "answered with a text message: StreamAnswer, or FrameProblem where it cannot be used. "
         "A frame that waits while a newer one comes is dropped and counted. Closed with 1001 the "
         "service stops, 1008 no frame for a while, 1009 a message too large.",
-        parameters=parameters(StreamQuery),
+        parameters=parameters(StreamQuery, detectors),
         **{"x-messages": {"oneOf": [reference(StreamAnswer), reference(FrameProblem)]}},
     )
 
@@ -160,18 +164,16 @@ def static() -> Json:
     return get("A file of the pages", responses, parameters=[name])
 
 
-def paths(config: Config) -> Json:
+def paths(config: Config, detectors: Sequence[str]) -> Json:
     """Describe every address."""
     page = {"text/html": {"type": "string"}}
     document = {"application/json": {"type": "object"}}
     metrics = {"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}}
-    status, model = (
-        {"application/json": reference(Status)},
-        {"application/json": reference(ModelBody)},
-    )
+    status = {"application/json": reference(Status)}
+    model = {"application/json": reference(ModelBody)}
     described = {
-        "/predict": predict(),
-        "/stream": stream(),
+        "/predict": predict(detectors),
+        "/stream": stream(detectors),
         "/model": get("Which model is it", {"200": answer("Its card.", model)}),
         "/healthz": get("Is the process alive", {"200": answer("It is.", status)}),
         "/readyz": get("Is the model loaded", {"200": answer("It is, and warmed.", status)}),
@@ -186,8 +188,8 @@ def paths(config: Config) -> Json:
     return described
 
 
-def document(config: Config) -> Json:
-    """Return the OpenAPI document of a configured service."""
+def document(config: Config, detectors: Sequence[str]) -> Json:
+    """Return the OpenAPI document of a configured service and its installed detectors."""
     _, schemas = models_json_schema(MODELS, ref_template="#/components/schemas/{model}")
     return {
         "openapi": "3.1.1",
@@ -199,15 +201,15 @@ def document(config: Config) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "paths": paths(config),
+        "paths": paths(config, detectors),
         "components": {"schemas": schemas["$defs"]},
     }
 
 
-def create_openapi(config: Config) -> Blueprint:
+def create_openapi(config: Config, pool: InferencePool) -> Blueprint:
     """Make the blueprint of /openapi.json and /docs."""
     blueprint = Blueprint("openapi", __name__)
-    body = json.dumps(document(config))
+    body = json.dumps(document(config, pool.detectors))
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:

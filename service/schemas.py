@@ -14,9 +14,7 @@ from model.tracking import TrackedJudgement
 # What has a default is in every answer all the same.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
-Detector = Annotated[
-    DetectorName | None, Field(description="Which face detector; ssd may be missing.")
-]
+Detector = Annotated[DetectorName | None, Field(description="Which face detector.")]
 MinConfidence = Annotated[
     float | None, Field(ge=0, le=1, description="The least confidence of a detected face.")
 ]
