@@ -11,6 +11,13 @@ from model.classifier import ModelCard
 from model.pipeline import Analysis, Judgement
 from model.tracking import TrackedJudgement
 
+# Padding may be left out; the last character has no bits to spare.
+BASE64 = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": "^(?:[A-Za-z0-9+/]{4})*"
+    "(?:[A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$",
+}
 # What has a default is in every answer all the same.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
@@ -44,7 +51,7 @@ class JsonImage(BaseModel):
 
     model_config = ConfigDict(val_json_bytes="base64")
 
-    image: Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+    image: Annotated[bytes, WithJsonSchema(BASE64)]
 
 
 class BoxBody(BaseModel):
