@@ -34,7 +34,8 @@ class Metrics:
     """The metrics of one application, in a registry of their own."""
 
     def __init__(self, pool: InferencePool) -> None:
-        disable_created_metrics()  # a series more for each, that nobody asks for
+        # A series more for each, that nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
