@@ -7,6 +7,7 @@ import os
 import uuid
 from typing import IO
 
+import gunicorn.util
 from flask import Flask, Request, Response, g
 
 from model.pipeline import MODELS, MaskPipeline
@@ -77,6 +78,7 @@ def from_environ() -> Flask:
 
     Raises ConfigError and ModelError, upon which gunicorn stops.
     """
+    gunicorn.util.write_error = errors.refuse
     config = Config.from_environ(os.environ)
     weights = MODELS[config.MODEL]
     pool = InferencePool(

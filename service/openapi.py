@@ -60,13 +60,17 @@ REASONS = {
     404: "There is no such file.",
     411: "The body has neither a length nor is it sent in chunks.",
     413: "The body has too many bytes, or the picture too many pixels.",
+    414: "The address with its query is too long.",
     415: "The Content-Type is not one of a picture.",
     416: "The file has no such range of bytes.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
+    431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
     503: "Too many frames are waiting, or too many streams are open.",
 }
+
+EVERYWHERE = (414, 431, 500)
 
 
 def reference(model: type[BaseModel]) -> Json:
@@ -84,9 +88,9 @@ def answer(description: str, content: dict[str, Json], headers: Json | None = No
 
 
 def problems(*statuses: int) -> Json:
-    """Describe responses that are problems; any address may fail with 500."""
+    """Describe responses that are problems; those of EVERYWHERE any address may give."""
     described = {}
-    for status in (*statuses, HTTPStatus.INTERNAL_SERVER_ERROR):
+    for status in sorted({*statuses, *EVERYWHERE}):
         headers = RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else None
         content = {"application/problem+json": reference(Problem)}
         described[str(int(status))] = answer(REASONS[status], content, headers)

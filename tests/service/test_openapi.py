@@ -5,11 +5,13 @@ import copy
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -203,6 +205,23 @@ def test_refusals_for_want_of_room_or_length_and_failures(
     ):
         assert response.status_code == status
         check_answer(document, method, path, response)
+
+
+def test_refusals_before_there_is_a_request(server_url: str, document: Document) -> None:
+    long = requests.get(f"{server_url}/healthz?{'x' * 5000}", timeout=30)
+    large = requests.get(f"{server_url}/healthz", headers={"X-Large": "x" * 9000}, timeout=30)
+    assert (long.status_code, large.status_code) == (414, 431)
+    for response in (long, large):
+        check_answer(document, "GET", "/healthz", response)
+        assert "xxx" not in response.text
+    address = urlsplit(server_url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as sender:
+        sender.sendall(b"no request\r\n\r\n")
+        answer = b"".join(iter(lambda: sender.recv(65536), b""))
+    head, body = answer.split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    check_schema(document, {"$ref": "#/components/schemas/Problem"}, json.loads(body))
 
 
 def test_messages_of_a_stream(server_url: str, document: Document, portrait_jpeg: bytes) -> None:
