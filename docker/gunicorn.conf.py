@@ -10,6 +10,7 @@ from types import FrameType
 from gunicorn.workers.base import Worker
 
 from service.config import Config, ConfigError
+from service.logs import settings
 
 try:
     service = Config.from_environ(os.environ)
@@ -22,7 +23,8 @@ if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
     libc.mallopt(M_ARENA_MAX, 1)
 
 wsgi_app = "service.app:from_environ()"
-bind = f"{service.HOST}:{service.PORT}"
+ports = (service.PORT, service.METRICS_PORT) if service.METRICS_PORT else (service.PORT,)
+bind = [f"{service.HOST}:{port}" for port in ports]
 # One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
 # connections cannot all land on one of several processes. The spare threads answer health checks.
 workers = 1
@@ -31,9 +33,7 @@ threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + service.MAX_STREAMS + 4
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder
-loglevel = service.LOG_LEVEL
-accesslog = "-"
-access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms'
+logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (its heartbeat)
 
 

@@ -7,16 +7,19 @@ import os
 import uuid
 from typing import IO
 
+import gunicorn.util
 from flask import Flask, Request, Response, g, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from model.pipeline import MODELS, MaskPipeline
-from service import errors
+from service import errors, logs
 from service.config import Config, ConfigError
 from service.inference import InferencePool
 from service.keys import Keys
 from service.limits import RateLimit, network_of
+from service.metrics import Metrics, count_requests, create_metrics
+from service.openapi import create_openapi
 from service.stream import Streams, create_stream
 from service.views import create_views
 
@@ -51,7 +54,6 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app = Flask(__name__)
     app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
-    app.logger.setLevel(config.LOG_LEVEL.upper())
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)
@@ -88,7 +90,13 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         response.headers["X-Request-ID"] = g.request_id
         return response
 
+    metrics = app.extensions["metrics"] = Metrics(pool)
+    # What is registered first runs last after a request: the line is logged when all is counted.
+    logs.log_requests(app)
+    count_requests(app, metrics)
     errors.register(app)
+    app.register_blueprint(create_metrics(config, metrics))
+    app.register_blueprint(create_openapi(config, pool))
     app.register_blueprint(create_views(config, pool, limit))
     streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
     app.register_blueprint(create_stream(config, pool, streams, keys, limit))
@@ -100,6 +108,7 @@ def from_environ() -> Flask:
 
     Raises ConfigError and ModelError, upon which gunicorn stops.
     """
+    gunicorn.util.write_error = errors.refuse
     config = Config.from_environ(os.environ)
     weights = MODELS[config.MODEL]
     pool = InferencePool(

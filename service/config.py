@@ -15,6 +15,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from model.choices import (
@@ -76,6 +78,7 @@ class Config(BaseModel):
 
     HOST: str = Field("127.0.0.1", min_length=1)
     PORT: int = Field(8000, ge=1, le=65535)
+    METRICS_PORT: int = Field(0, ge=0, le=65535)
     MODEL: ModelName = DEFAULT_MODEL
     DETECTOR: DetectorName = DEFAULT_DETECTOR
     MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
@@ -96,6 +99,15 @@ class Config(BaseModel):
     TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
     RATE_LIMIT: float = Field(0, ge=0, allow_inf_nan=False)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+
+    @field_validator("METRICS_PORT")
+    @classmethod
+    def is_another_port(cls, port: int, info: ValidationInfo) -> int:
+        """Refuse PORT itself, on which /metrics is with 0."""
+        if port == info.data.get("PORT"):
+            raise ValueError("give another port than PORT, or 0 for the same")
+        return port
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:

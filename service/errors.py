@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g
+from gunicorn.http.errors import ParseException
+from gunicorn.util import write_nonblock
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -37,8 +41,26 @@ def answer(error: Exception) -> Response:
         headers = {k: v for k, v in error.get_headers() if k in passed_on}
     if isinstance(error, (Overloaded, TooManyStreams)):
         headers["Retry-After"] = str(error.RETRY_AFTER_S)
+        current_app.extensions["metrics"].refused.labels(error.REASON).inc()
     body, status = problem.model_dump_json(), problem.status
     return Response(body, status, headers, mimetype="application/problem+json")
+
+
+def refuse(client: socket.socket, code: int, *_: str) -> None:
+    """Answer what gunicorn refuses before it is a request; stands for its util.write_error().
+
+    That would quote what the client sent, as HTML.
+    """
+    status, request_id = HTTPStatus(code), uuid.uuid4().hex
+    detail = f"{status.description or status.phrase}."
+    problem = Problem(title=status.phrase, status=status, detail=detail, request_id=request_id)
+    body = problem.model_dump_json()
+    head = (
+        f"HTTP/1.1 {code} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+        f"X-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\n\r\n"
+    )
+    write_nonblock(client, (head + body).encode())
 
 
 def problem_of(error: Exception) -> Problem:
@@ -48,6 +70,8 @@ def problem_of(error: Exception) -> Problem:
         detail = error.description or status.description
         if isinstance(error, RequestEntityTooLarge):
             detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
+    elif isinstance(error, ParseException):  # its message quotes what the client sent
+        status, detail = HTTPStatus.BAD_REQUEST, "The body is not as its headers say it is sent."
     elif type(error) in STATUS:
         status, detail = STATUS[type(error)], describe(error)
     else:

@@ -15,19 +15,26 @@ class Overloaded(RuntimeError):
     """Every slot is busy and the queue is full; to be tried again in a second."""
 
     RETRY_AFTER_S = 1
+    REASON = "queue"
 
 
 class TooManyStreams(RuntimeError):
     """As many streams are open as may be; to be tried again when one may have ended."""
 
     RETRY_AFTER_S = 5
+    REASON = "streams"
 
 
 class InferencePool:
-    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
+    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more.
+
+    busy, waiting: how many frames now are worked on, and wait for one of the slots.
+    """
 
     def __init__(self, load: Callable[[], MaskPipeline], slots: int, queue_size: int) -> None:
         cv2.setNumThreads(1)  # the slots are the parallelism
+        self.slots, self.busy, self.waiting = slots, 0, 0
+        self._counting = threading.Lock()
         self._admitted = threading.BoundedSemaphore(slots + queue_size)
         self._slots = threading.BoundedSemaphore(slots)
         self._pipeline = load()
@@ -49,5 +56,15 @@ class InferencePool:
     @contextmanager
     def next_pipeline(self) -> Iterator[MaskPipeline]:
         """Lend the next pipeline to a caller whose frames are bounded by other means."""
+        self._count(waiting=1)
         with self._slots:
-            yield self._pipeline
+            self._count(waiting=-1, busy=1)
+            try:
+                yield self._pipeline
+            finally:
+                self._count(busy=-1)
+
+    def _count(self, *, waiting: int = 0, busy: int = 0) -> None:
+        with self._counting:
+            self.waiting += waiting
+            self.busy += busy

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from model.choices import DetectorName, Label
 from model.classifier import ModelCard
 from model.pipeline import Analysis, Judgement
 from model.tracking import TrackedJudgement
 
-Share = float  # 0..1, rounded to four places
+# Padding may be left out; the last character has no bits to spare.
+BASE64 = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": "^(?:[A-Za-z0-9+/]{4})*"
+    "(?:[A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$",
+}
+# What has a default is in every answer all the same.
+ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
+Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
+Detector = Annotated[DetectorName | None, Field(description="Which face detector.")]
+MinConfidence = Annotated[
+    float | None, Field(ge=0, le=1, description="The least confidence of a detected face.")
+]
 
 
 class PredictQuery(BaseModel):
@@ -19,9 +32,9 @@ class PredictQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    detector: DetectorName | None = None
-    min_confidence: float | None = Field(None, ge=0, le=1)
-    annotate: bool = False
+    detector: Detector = None
+    min_confidence: MinConfidence = None
+    annotate: bool = Field(default=False, description="Answer with the picture and its boxes.")
 
 
 class StreamQuery(BaseModel):
@@ -29,8 +42,8 @@ class StreamQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    detector: DetectorName | None = None
-    min_confidence: float | None = Field(None, ge=0, le=1)
+    detector: Detector = None
+    min_confidence: MinConfidence = None
 
 
 class JsonImage(BaseModel):
@@ -38,7 +51,7 @@ class JsonImage(BaseModel):
 
     model_config = ConfigDict(val_json_bytes="base64")
 
-    image: bytes
+    image: Annotated[bytes, WithJsonSchema(BASE64)]
 
 
 class BoxBody(BaseModel):
@@ -81,6 +94,8 @@ class FaceBody(BaseModel):
 
 class Summary(BaseModel):
     """How many faces have which label."""
+
+    model_config = ALL_REQUIRED
 
     mask: int = 0
     no_mask: int = 0
@@ -192,6 +207,8 @@ class Status(BaseModel):
 
 class Problem(BaseModel):
     """An error (RFC 9457), sent as application/problem+json."""
+
+    model_config = ALL_REQUIRED
 
     type: str = "about:blank"
     title: str

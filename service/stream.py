@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +15,20 @@ from websockets.frames import CloseCode
 from model.faces import DetectorUnavailable
 from model.images import UndecodableImage
 from model.tracking import Tracker
-from service import errors
+from service import errors, logs
 from service.config import Config
 from service.inference import InferencePool, TooManyStreams
 from service.keys import Keys, key_protocol, refusal
 from service.limits import RateLimit
+from service.metrics import Metrics
 from service.schemas import FrameProblem, StreamAnswer, StreamQuery
 from service.websocket import Message, WebSocket
 
 
 class Upgraded(Response):
     """Stands for a response where the WebSocket was all there is to send."""
+
+    default_status = 101
 
     def __call__(self, *_: object) -> list[bytes]:
         """Make gunicorn close the connection without a response."""
@@ -79,35 +83,46 @@ def create_stream(
             limit.take(g.client)
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
+            begin = time.perf_counter()
             with pool.next_pipeline() as pipeline:
                 analysis = tracker.analyse(pipeline, message.content, config.MAX_PIXELS)
-            return StreamAnswer.of_frame(
+            body = StreamAnswer.of_frame(
                 g.request_id, pool.card, analysis, message.index, socket.dropped
             )
+            metrics.answered(analysis, time.perf_counter() - begin)
+            return body
 
+        metrics: Metrics = current_app.extensions["metrics"]
         with streams.place():
             socket = WebSocket(
                 *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping),
                 origins=config.CORS_ORIGINS,
                 protocol=key_protocol(request),
             )
+            opened = {"request_id": g.request_id, "remote": request.remote_addr}
+            logs.event("stream opened", **opened)
             try:
-                converse(socket, answer)
+                with metrics.open_streams.track_inprogress():
+                    converse(socket, answer, metrics)
             finally:
                 socket.close(CloseCode.INTERNAL_ERROR)
                 socket.join()
-                current_app.logger.info(
-                    "Stream of %s: %d frames, %d of them dropped",
-                    *(request.remote_addr, socket.received, socket.dropped),
-                )
+                counts = {"frames": socket.received, "dropped": socket.dropped}
+                logs.event("stream closed", **counts, **opened)
+                g.request_id = opened["request_id"]
         return Upgraded()
 
     return blueprint
 
 
-def converse(socket: WebSocket, answer: Callable[[Message], BaseModel]) -> None:
+def converse(socket: WebSocket, answer: Callable[[Message], BaseModel], metrics: Metrics) -> None:
     """Answer messages until the connection is closed; what is wrong with one ends nothing."""
+    last = -1
     while (message := socket.take()) is not None:
+        # The newest wins: those between the last and this one were dropped.
+        metrics.stream_frames.inc(message.index - last)
+        metrics.stream_dropped.inc(message.index - last - 1)
+        last = message.index
         g.request_id = uuid.uuid4().hex
         try:
             body = answer(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 
 from flask import Blueprint, Response, current_app, g, request
@@ -48,6 +49,7 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
     @views.post("/predict")
     def predict() -> Response:
         limit.take(g.client)
+        begin = time.perf_counter()
         query = PredictQuery.model_validate(request.args.to_dict())
         data = posted_image()
         confidence = query.min_confidence
@@ -62,8 +64,13 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
                 whole=annotate,
             )
         if annotate:
-            return Response(annotated_jpeg(analysis), mimetype="image/jpeg")
-        return json_of(Prediction.of(g.request_id, pool.card.name, pool.card.version, analysis))
+            response = Response(annotated_jpeg(analysis), mimetype="image/jpeg")
+        else:
+            card = pool.card
+            response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
+        g.faces = len(analysis.judgements)
+        current_app.extensions["metrics"].answered(analysis, time.perf_counter() - begin)
+        return response
 
     return views
 

@@ -1,0 +1,130 @@
+"""The log: one line per event on standard error, as text or as JSON.
+
+It never holds a picture, a box, the value of a query or a header, nor what of a broken request
+could be any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, g, request
+
+EVENTS = logging.getLogger("service.events")
+PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
+
+
+def event(name: str, **fields: object) -> None:
+    """Log that something happened, and what is known of it, at level info."""
+    EVENTS.info(name, extra={"fields": fields})
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what event() was told, in its order."""
+    return dict(getattr(record, "fields", {}))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry | fields_of(record), default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """The same for people: time (UTC), level, message and name=value, quoted where needed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")
+        pairs = [f"{name}={quoted(value)}" for name, value in fields_of(record).items()]
+        line = " ".join([at, record.levelname, record.getMessage(), *pairs])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def quoted(value: object) -> str:
+    """Return a value as text that cannot be taken for another field or line."""
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def is_discreet(record: logging.LogRecord) -> bool:
+    """Cut from gunicorn's lines what a client sent: it could be a picture's bytes or a query."""
+    if record.name == "gunicorn.error":
+        message = record.getMessage()
+        if message.startswith("Invalid request from ip="):
+            record.msg, record.args = message.split(": ")[0], ()
+        elif message.startswith(("Error handling request", "Ignored premature client")):
+            record.msg, record.args = re.split(r"[?.]", message)[0], ()
+    return True
+
+
+def settings(form: str, level: str) -> dict[str, Any]:
+    """Return the configuration for logging.config.dictConfig; form is text or json."""
+    formatter = JsonFormatter if form == "json" else TextFormatter
+    console = {"level": level.upper(), "handlers": ["console"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "filters": {"discreet": {"()": lambda: is_discreet}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["discreet"],
+            }
+        },
+        # The libraries' own chatter could hold what passes through them.
+        "root": {"level": "WARNING", "handlers": ["console"]},
+        "loggers": {
+            "service": console,
+            "gunicorn.error": console,
+            # Its lines hold the query; log_requests() writes those that are kept.
+            "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
+        },
+    }
+
+
+def log_requests(app: Flask) -> None:
+    """Log one line for every answer of an application."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def log(response: Response) -> Response:
+        event(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            ms=round((time.perf_counter() - g.began) * 1e3, 1),
+            bytes_in=request.content_length or 0,
+            bytes_out=response.content_length or 0,
+            **faces_found(),
+            request_id=g.request_id,
+            remote=request.remote_addr,
+        )
+        return response
+
+
+def faces_found() -> Mapping[str, int]:
+    """Return the number of faces in the answer, where there is one."""
+    return {"faces": g.faces} if "faces" in g else {}

@@ -1,0 +1,127 @@
+"""What Prometheus may know of the service, at /metrics.
+
+One process serves, so that its own registry is the whole truth; several would each show a part.
+Every label has few values that are known beforehand.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask, Response, request
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from werkzeug.exceptions import NotFound
+
+from model.pipeline import Analysis
+from service.config import Config
+from service.inference import InferencePool
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+STAGES = ("decode", "detect", "classify", "whole")
+LABELS = ("mask", "no_mask", "uncertain")
+REFUSALS = ("queue", "streams")
+
+
+class Metrics:
+    """The metrics of one application, in a registry of their own."""
+
+    def __init__(self, pool: InferencePool) -> None:
+        # A series more for each, that nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._seconds = Histogram(
+            "facemask_stage_seconds",
+            "Time that an answered frame spent in a stage; whole includes its wait for a slot.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._faces = Counter(
+            "facemask_faces", "Faces found in frames, by label.", ["label"], registry=registry
+        )
+        self.requests = Counter(
+            "facemask_requests",
+            "Answered requests, by the address as it is in the document, and by status.",
+            ["path", "status"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "facemask_refused",
+            "Requests refused as too many: frames for the queue, or streams.",
+            ["reason"],
+            registry=registry,
+        )
+        self.open_streams = Gauge("facemask_open_streams", "Streams now open.", registry=registry)
+        self.stream_frames = Counter(
+            "facemask_stream_frames", "Frames that streams sent.", registry=registry
+        )
+        self.stream_dropped = Counter(
+            "facemask_stream_frames_dropped",
+            "Those of them never answered, since a newer one came.",
+            registry=registry,
+        )
+        for name, meaning, value in (
+            ("busy_slots", "Slots in which a frame is worked on.", lambda: pool.busy),
+            ("slots", "Frames that may be worked on at once.", lambda: pool.slots),
+            ("queue_length", "Frames that wait for a slot.", lambda: pool.waiting),
+        ):
+            Gauge(f"facemask_{name}", meaning, registry=registry).set_function(value)
+        model = Gauge(
+            "facemask_model_info", "The loaded model.", ["name", "version"], registry=registry
+        )
+        model.labels(pool.card.name, pool.card.version).set(1)
+        # What has not happened yet is shown as 0, or a first event would not be seen as a rise.
+        for stage in STAGES:
+            self._seconds.labels(stage)
+        for label in LABELS:
+            self._faces.labels(label)
+        for reason in REFUSALS:
+            self.refused.labels(reason)
+
+    def answered(self, analysis: Analysis, seconds: float) -> None:
+        """Count an answered frame, its faces and its time; seconds is all that it took."""
+        for stage, spent in analysis.timings_ms.items():
+            self._seconds.labels(stage).observe(spent / 1e3)
+        self._seconds.labels("whole").observe(seconds)
+        for judgement in analysis.judgements:
+            self._faces.labels(judgement.label).inc()
+
+
+def create_metrics(config: Config, metrics: Metrics) -> Blueprint:
+    """Make the blueprint of /metrics."""
+    blueprint = Blueprint("metrics", __name__)
+
+    @blueprint.get("/metrics")
+    def exposition() -> Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(metrics.registry), content_type=content_type)
+
+    @blueprint.before_app_request
+    def keep_apart() -> None:
+        # Gunicorn tells on which of its sockets the request came in; a client cannot.
+        apart = request.environ["SERVER_PORT"] == str(config.METRICS_PORT)
+        if config.METRICS_PORT and apart != (request.path == "/metrics"):
+            raise NotFound
+
+    return blueprint
+
+
+def count_requests(app: Flask, metrics: Metrics) -> None:
+    """Count every answer of an application."""
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        rule = request.url_rule.rule if request.url_rule else "none"
+        metrics.requests.labels(rule, response.status_code).inc()
+        return response

@@ -1,0 +1,28 @@
+"""The page /docs, which shows the document by the service's own means."""
+
+import requests
+from playwright.sync_api import expect
+
+from tests.service.page.conftest import Visit
+
+
+def test_the_document_is_shown_whole_and_without_the_internet(
+    server_url: str, visit: Visit
+) -> None:
+    page = visit()  # which at its end knows of no foreign request
+    page.goto(f"{server_url}/docs")
+    document = requests.get(f"{server_url}/openapi.json", timeout=30).json()
+    for path, operations in document["paths"].items():
+        for method, described in operations.items():
+            section = page.locator(f'section[id="{method}-{path}"]')
+            expect(section).to_contain_text(described["summary"])
+            for status in described["responses"]:
+                expect(section).to_contain_text(status)
+            for parameter in described.get("parameters", []):
+                expect(section).to_contain_text(parameter["name"])
+    for name, schema in document["components"]["schemas"].items():
+        section = page.locator(f"section#{name}")
+        for field in schema["properties"]:
+            expect(section).to_contain_text(field)
+    page.get_by_role("link", name="Prediction", exact=True).first.click()
+    assert page.url.endswith("#Prediction")

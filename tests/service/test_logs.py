@@ -1,0 +1,121 @@
+"""The log of the real service: one line a request, and nothing of what clients send."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from websockets.sync.client import connect
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+
+JPEG = {"Content-Type": "image/jpeg"}
+SECRET = "c0ffee5ecret"
+
+
+@contextmanager
+def logging(lines: list[str], **environ: str) -> Iterator[str]:
+    """Run the service and return its address; at the end, lines holds all that it said."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
+            cwd=ROOT,
+            env=os.environ | {"PORT": str(port)} | environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            log.seek(0)
+            lines += log.read().decode().splitlines()
+
+
+def test_json_lines_tell_each_request_and_stream(portrait_jpeg: bytes) -> None:
+    lines: list[str] = []
+    with logging(lines, LOG_FORMAT="json") as url:
+        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
+        missing = requests.get(f"{url}/no?x=1", timeout=30)
+        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+            stream.send(portrait_jpeg)
+            stream.recv(30)
+    entries = [json.loads(line) for line in lines]  # gunicorn's own lines too
+    assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in entries)
+    requested = [entry for entry in entries if entry["message"] == "request"]
+    (predicted,) = (entry for entry in requested if entry["path"] == "/predict")
+    assert predicted["request_id"] == answer.headers["X-Request-ID"]
+    assert (predicted["method"], predicted["status"], predicted["faces"]) == ("POST", 200, 1)
+    assert predicted["bytes_in"] == len(portrait_jpeg)
+    assert predicted["bytes_out"] == len(answer.content)
+    assert predicted["remote"] == "127.0.0.1"
+    assert predicted["ms"] > 0
+    (lost,) = (entry for entry in requested if entry["path"] == "/no")
+    assert (lost["request_id"], lost["status"]) == (missing.headers["X-Request-ID"], 404)
+    (opened,) = (entry for entry in entries if entry["message"] == "stream opened")
+    (closed,) = (entry for entry in entries if entry["message"] == "stream closed")
+    (streamed,) = (entry for entry in requested if entry["path"] == "/stream")
+    assert opened["request_id"] == closed["request_id"] == streamed["request_id"]
+    assert (closed["frames"], closed["dropped"], streamed["status"]) == (1, 0, 101)
+
+
+def test_text_lines_cannot_be_forged() -> None:
+    lines: list[str] = []
+    with logging(lines) as url:
+        requests.get(f"{url}/a%0a2026-01-01 INFO request status=200", timeout=30)
+    (line,) = (line for line in lines if "path=" in line and "/a" in line)
+    assert 'path="/a\\n2026-01-01 INFO request status=200" status=404' in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_that_clients_send_is_logged_even_at_debug(portrait_jpeg: bytes, form: str) -> None:
+    lines: list[str] = []
+    secret = SECRET.encode()
+    with logging(lines, LOG_FORMAT=form, LOG_LEVEL="debug") as url:
+        address = urlsplit(url)
+        for query in (f"min_confidence={SECRET}", f"detector={SECRET}", f"{SECRET}=1"):
+            requests.post(f"{url}/predict?{query}", portrait_jpeg, headers=JPEG, timeout=30)
+        for kind in ("image/jpeg", "application/json", "multipart/form-data; boundary=x"):
+            headers = {"Content-Type": kind, "X-Note": SECRET, "User-Agent": SECRET}
+            requests.post(f"{url}/predict", secret, headers=headers, timeout=30)
+        requests.post(f"{url}/predict", portrait_jpeg + secret, headers=JPEG, timeout=30)
+        with connect(
+            f"{url.replace('http', 'ws', 1)}/stream?min_confidence=0.5", compression=None
+        ) as stream:
+            for frame in (secret, SECRET):
+                stream.send(frame)
+                stream.recv(30)
+        # Broken requests, which end before the application; bytes of a picture could be in them.
+        for raw in (
+            secret + b"\r\n\r\n",
+            b"GET /?" + secret + b" HTTP/9.9\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + secret + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA " + secret + b": 1\r\n\r\n",
+            b"GET /?" + secret * 1000 + b" HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nA: " + secret * 1000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nTransfer-Encoding: " + secret + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: " + secret + b"\r\n\r\n",
+            b"POST /predict HTTP/1.1\r\nContent-Type: image/jpeg\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + secret + b"\r\n",
+            secret,
+        ):
+            with socket.create_connection((address.hostname, address.port), timeout=30) as sender:
+                sender.sendall(raw)
+                sender.shutdown(socket.SHUT_WR)
+                while sender.recv(65536):
+                    pass
+    said = "\n".join(lines)
+    assert "/predict" in said
+    assert SECRET not in said
+    assert "Invalid request from ip=127.0.0.1" in said
