@@ -63,8 +63,10 @@ class YuNet:
     ZOOM = 1.5  # of the first look; 1.18 .935, 1.5 .937, 2 .940 but a third slower
     MOST_PIXELS = 1.3  # of the first look's, so that both cost at most about 2.5 times the first
 
-    def __init__(self, long_side: int = 640) -> None:
+    def __init__(self, long_side: int = 640, *, glance: bool = True) -> None:
+        """Load the network; without the glance landmarks are those of the larger look, finer."""
         self._long_side = long_side
+        self._glance = glance
         self._network = Network()
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
@@ -72,7 +74,7 @@ class YuNet:
         frame = max(image.shape[:2])
         least = min(min_confidence, self.DOUBTFUL)
         scale = min(self._long_side / frame, self.MAX_ENLARGEMENT)
-        if frame * scale > self.GLANCE:
+        if self._glance and frame * scale > self.GLANCE:
             faces = self._look(image, min(least, self.FAINT), self.GLANCE)
             if self._sure_of(faces, frame):
                 return [face for face in faces if face.confidence >= min_confidence]

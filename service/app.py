@@ -33,7 +33,15 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-OPEN = {"static", "service.page", "service.healthz", "service.readyz"}  # to whoever has no key
+# To whoever has no key.
+OPEN = {
+    "static",
+    "service.page",
+    "service.healthz",
+    "service.readyz",
+    "openapi.openapi",
+    "openapi.docs",
+}
 
 
 class MemoryRequest(Request):
@@ -54,6 +62,12 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app = Flask(__name__)
     app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
+
+    metrics = app.extensions["metrics"] = Metrics(pool)
+    # What is registered first runs first before a request, also one that is then refused, and last
+    # after it: the line is logged when all is counted.
+    logs.log_requests(app)
+    count_requests(app, metrics)
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)
@@ -90,10 +104,6 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         response.headers["X-Request-ID"] = g.request_id
         return response
 
-    metrics = app.extensions["metrics"] = Metrics(pool)
-    # What is registered first runs last after a request: the line is logged when all is counted.
-    logs.log_requests(app)
-    count_requests(app, metrics)
     errors.register(app)
     app.register_blueprint(create_metrics(config, metrics))
     app.register_blueprint(create_openapi(config, pool))

@@ -109,6 +109,11 @@ class Config(BaseModel):
             raise ValueError("give another port than PORT, or 0 for the same")
         return port
 
+    @property
+    def needs_keys(self) -> bool:
+        """Whether whoever asks must have an API key."""
+        return bool(self.API_KEYS or self.API_KEYS_FILE)
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:
         """Read the variables that are set and not empty; raises ConfigError naming the bad ones."""

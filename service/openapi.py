@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, current_app
@@ -47,6 +46,14 @@ RETRY_AFTER: Json = {
         "schema": {"type": "integer", "minimum": 1},
     }
 }
+AUTHENTICATE: Json = {
+    "WWW-Authenticate": {
+        "description": "How to send a key, apart from X-API-Key.",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
+HEADERS = {401: AUTHENTICATE, 429: RETRY_AFTER, 503: RETRY_AFTER}
 REQUEST_ID: Json = {
     "X-Request-ID": {
         "description": "Names the request in the log.",
@@ -56,6 +63,7 @@ REQUEST_ID: Json = {
 }
 REASONS = {
     400: "A parameter or the body's form is not as described.",
+    401: "The API key is missing or is none of those that count.",
     403: "A page of another site asks.",
     404: "There is no such file.",
     411: "The body has neither a length nor is it sent in chunks.",
@@ -65,12 +73,18 @@ REASONS = {
     416: "The file has no such range of bytes.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
+    429: "More frames a second than one client may send.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
     503: "Too many frames are waiting, or too many streams are open.",
 }
 
 EVERYWHERE = (414, 431, 500)
+GUARDED = ("/predict", "/stream", "/model", "/metrics")  # by keys, where there are any
+KEYS: Json = {
+    "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
 
 
 def reference(model: type[BaseModel]) -> Json:
@@ -91,7 +105,7 @@ def problems(*statuses: int) -> Json:
     """Describe responses that are problems; those of EVERYWHERE any address may give."""
     described = {}
     for status in sorted({*statuses, *EVERYWHERE}):
-        headers = RETRY_AFTER if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        headers = HEADERS.get(status)
         content = {"application/problem+json": reference(Problem)}
         described[str(int(status))] = answer(REASONS[status], content, headers)
     return described
@@ -189,6 +203,13 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
     }
     if config.METRICS_PORT:
         del described["/metrics"]  # it is not at this address
+    if config.needs_keys:
+        for path in described.keys() & set(GUARDED):
+            for operation in described[path].values():
+                operation["security"] = [{name: []} for name in KEYS]
+                operation["responses"] |= problems(401)
+    if config.RATE_LIMIT:
+        described["/predict"]["post"]["responses"] |= problems(429)
     return described
 
 
@@ -206,7 +227,8 @@ def document(config: Config, detectors: Sequence[str]) -> Json:
         },
         "servers": [{"url": "/"}],
         "paths": paths(config, detectors),
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas["$defs"]}
+        | ({"securitySchemes": KEYS} if config.needs_keys else {}),
     }
 
 

@@ -51,7 +51,7 @@ def portraits(folder: Path, split: str) -> Iterator[Portrait]:
 def loose(folder: Path) -> Iterator[Portrait]:
     """Read a folder's pictures, whose faces are all unmasked."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
-    detector = YuNet()
+    detector = YuNet(glance=False)
     for number, file in enumerate(track(files, "Drawing masks")):
         image = opened(file)
         faces = [] if image is None else detector.detect(image, TRAIN_DETECTION_CONFIDENCE)
@@ -67,7 +67,7 @@ def labelled(samples: Sequence[Sample], chosen: Sequence[Sample]) -> Iterator[Po
     for sample in samples:
         if sample.annotated is not None:
             neighbours.setdefault(sample.path, []).append(sample.annotated)
-    detector = YuNet()
+    detector = YuNet(glance=False)
     for number, sample in enumerate(track(chosen, "Drawing masks")):
         file = Path(sample.path)
         image = opened(file)

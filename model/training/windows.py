@@ -36,7 +36,7 @@ class Window:
 def cut_windows(samples: Sequence[Sample]) -> list[Window]:
     """Cut a window for each sample, in the samples' order; needs about 150 KB of memory a face."""
     windows: dict[int, Window] = {}
-    detector = YuNet()
+    detector = YuNet(glance=False)
     by_path: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         by_path.setdefault(sample.path, []).append(index)

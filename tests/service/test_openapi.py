@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import hashlib
 import json
 import os
 import re
@@ -251,3 +252,27 @@ def test_the_document_keeps_its_word_when_attacked(server_url: str, tmp_path: Pa
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     assert "Tested: 9" in run.stdout  # all but the document itself
+
+
+def test_keys_and_a_rate_are_in_the_document_where_they_are_set(
+    pool: InferencePool, portrait_jpeg: bytes
+) -> None:
+    digest = hashlib.sha256(b"a key").hexdigest()
+    client = create_app(
+        Config.from_environ({"API_KEYS": digest, "RATE_LIMIT": "1"}), pool
+    ).test_client()
+    document = client.get("/openapi.json").json
+    assert document is not None
+    validate(document)
+    with client.get("/docs") as page:
+        assert page.status_code == 200
+    for path in ("/model", "/metrics", "/stream"):
+        check_answer(document, "GET", path, client.get(path))
+        assert client.get(path).status_code == 401
+    statuses = []
+    for key in ("another", "a key", "a key", "a key"):
+        headers = JPEG | {"X-API-Key": key}
+        answered = client.post("/predict", data=portrait_jpeg, headers=headers)
+        check_answer(document, "POST", "/predict", answered)
+        statuses.append(answered.status_code)
+    assert statuses == [401, 200, 200, 429]
