@@ -20,7 +20,7 @@ except ConfigError as error:
 # The GNU C library would give each thread a heap of its own, and each keeps what frames have freed.
 M_ARENA_MAX = -8
 if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-    libc.mallopt(M_ARENA_MAX, 1)
+    libc.mallopt(M_ARENA_MAX, 2)
 
 wsgi_app = "service.app:from_environ()"
 ports = (service.PORT, service.METRICS_PORT) if service.METRICS_PORT else (service.PORT,)
