@@ -98,11 +98,18 @@ def running(name: str, **environ: str) -> Iterator[Server]:
             start_s = time.monotonic() - began
             yield Server(name, url, psutil.Process(process.pid), start_s)
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, and what some leave running of their processes."""
+    everything = [psutil.Process(process.pid)] if process.poll() is None else []
+    everything += [child for one in everything for child in one.children(recursive=True)]
+    process.terminate()
+    _, left = psutil.wait_procs(everything, timeout=10)
+    for one in left:
+        one.kill()
+    process.wait()
 
 
 def ready(url: str) -> bool:
