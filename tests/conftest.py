@@ -73,8 +73,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(**environ: str) -> Iterator[str]:
-    """Run the service as `make serve` does and return its address once it is ready."""
+def serving(lines: list[str] | None = None, **environ: str) -> Iterator[str]:
+    """Run the service as `make serve` does and return its address once it is ready.
+
+    At the end, lines holds all that it said.
+    """
     port = environ.get("PORT") or free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
@@ -94,6 +97,8 @@ def serving(**environ: str) -> Iterator[str]:
             log.seek(0)
             said = log.read().decode()
             print(said)
+            if lines is not None:
+                lines += said.splitlines()
     assert process.returncode == 0, "the service did not stop cleanly"
     assert "was sent SIG" not in said, "a worker crashed"
 

@@ -72,7 +72,7 @@ def test_behind_a_proxy_each_client_has_its_own_limit(capsys: pytest.CaptureFixt
         assert statuses(url, "203.0.113.9, 203.0.113.1") == [429]  # the proxy wrote the last
         same, other = ["2001:db8:0:1::1", "2001:db8:0:1::2"], "2001:db8:0:2::1"
         assert statuses(url, *same, other) == [422, 429, 422]
-    assert "203.0.113.2" in capsys.readouterr().out
+    assert "remote=203.0.113.2" in capsys.readouterr().out
 
 
 def test_the_limit_is_a_keys_where_there_are_keys() -> None:

@@ -1,51 +1,22 @@
 """The log of the real service: one line a request, and nothing of what clients send."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from websockets.sync.client import connect
 
-from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.conftest import serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 SECRET = "c0ffee5ecret"
 
 
-@contextmanager
-def logging(lines: list[str], **environ: str) -> Iterator[str]:
-    """Run the service and return its address; at the end, lines holds all that it said."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
-            cwd=ROOT,
-            env=os.environ | {"PORT": str(port)} | environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            wait_until_ready(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-            log.seek(0)
-            lines += log.read().decode().splitlines()
-
-
 def test_json_lines_tell_each_request_and_stream(portrait_jpeg: bytes) -> None:
     lines: list[str] = []
-    with logging(lines, LOG_FORMAT="json") as url:
+    with serving(lines, LOG_FORMAT="json") as url:
         answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
         missing = requests.get(f"{url}/no?x=1", timeout=30)
         with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
@@ -72,7 +43,7 @@ def test_json_lines_tell_each_request_and_stream(portrait_jpeg: bytes) -> None:
 
 def test_text_lines_cannot_be_forged() -> None:
     lines: list[str] = []
-    with logging(lines) as url:
+    with serving(lines) as url:
         requests.get(f"{url}/a%0a2026-01-01 INFO request status=200", timeout=30)
     (line,) = (line for line in lines if "path=" in line and "/a" in line)
     assert 'path="/a\\n2026-01-01 INFO request status=200" status=404' in line
@@ -82,7 +53,7 @@ def test_text_lines_cannot_be_forged() -> None:
 def test_nothing_that_clients_send_is_logged_even_at_debug(portrait_jpeg: bytes, form: str) -> None:
     lines: list[str] = []
     secret = SECRET.encode()
-    with logging(lines, LOG_FORMAT=form, LOG_LEVEL="debug") as url:
+    with serving(lines, LOG_FORMAT=form, LOG_LEVEL="debug") as url:
         address = urlsplit(url)
         for query in (f"min_confidence={SECRET}", f"detector={SECRET}", f"{SECRET}=1"):
             requests.post(f"{url}/predict?{query}", portrait_jpeg, headers=JPEG, timeout=30)
