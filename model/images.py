@@ -71,6 +71,12 @@ class Box:
         """The longer side in pixels."""
         return max(self.width, self.height)
 
+    def touches(self, other: Box) -> bool:
+        """Tell whether the two have pixels in common."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return across > 0 and down > 0
+
 
 @dataclass(frozen=True)
 class Frame:
