@@ -140,9 +140,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         small(), segment(0xC4, bytes([0] + [255] * 16) + bytes(255 * 16))
     ),
     "JPEG of 10 MB of colour profile": lambda: full(
-        lambda n: behind_start(
-            small(), segment(0xE2, b"ICC_PROFILE\0\1\xff" + bytes(65_000)) * n
-        )
+        lambda n: behind_start(small(), segment(0xE2, b"ICC_PROFILE\0\1\xff" + bytes(65_000)) * n)
     ),
     "arithmetic JPEG": lambda: small().replace(b"\xff\xc0", b"\xff\xc9"),
     "lossless JPEG": lambda: small().replace(b"\xff\xc0", b"\xff\xc3"),
@@ -155,29 +153,35 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG with a crowded directory of pictures": lambda: behind_start(
         small(), segment(0xE2, b"MPF\0" + crowded_directory(5_000, 64_000))
     ),
-    "PNG of 60,000 x 60,000": lambda: b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)),
-    "PNG of 50,000,000 x 1": lambda: b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000_000, 1, 1, 0, 0, 0, 0))
-    + chunk(b"IDAT", zeros(50_000_000 // 8 + 1))
-    + chunk(b"IEND", b""),
-    "PNG of 1 x 50,000,000": lambda: b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 50_000_000, 1, 0, 0, 0, 0))
-    + chunk(b"IDAT", zeros(100_000_000))
-    + chunk(b"IEND", b""),
-    "PNG of 7,000 x 7,000 at 64 bits": lambda: b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", 7_000, 7_000, 16, 6, 0, 0, 0))
-    + chunk(b"IDAT", zeros(7_000 * 7_000 * 8 + 7_000))
-    + chunk(b"IEND", b""),
+    "PNG of 60,000 x 60,000": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0))
+    ),
+    "PNG of 50,000,000 x 1": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000_000, 1, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zeros(50_000_000 // 8 + 1))
+        + chunk(b"IEND", b"")
+    ),
+    "PNG of 1 x 50,000,000": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 50_000_000, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zeros(100_000_000))
+        + chunk(b"IEND", b"")
+    ),
+    "PNG of 7,000 x 7,000 at 64 bits": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 7_000, 7_000, 16, 6, 0, 0, 0))
+        + chunk(b"IDAT", zeros(7_000 * 7_000 * 8 + 7_000))
+        + chunk(b"IEND", b"")
+    ),
     "PNG with a profile of 4 GB": lambda: with_chunks(
         chunk(b"iCCP", b"x\0\0" + zeros(1 << 30) * 4)
     ),
     "PNG with endless texts": lambda: full(
         lambda n: with_chunks(chunk(b"zTXt", b"x\0\0" + zeros(1_000_000)) * n)
     ),
-    "PNG with endless empty texts": lambda: full(
-        lambda n: with_chunks(chunk(b"tEXt", b"x\0") * n)
-    ),
+    "PNG with endless empty texts": lambda: full(lambda n: with_chunks(chunk(b"tEXt", b"x\0") * n)),
     "PNG with a crowded directory of 9 MB": lambda: with_chunks(
         chunk(b"eXIf", crowded_directory(20_000, 9_000_000))
     ),

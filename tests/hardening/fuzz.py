@@ -17,6 +17,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException, HTTPResponse
+from io import BufferedReader
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from rich.progress import Progress
 from websockets.client import ClientProtocol
 from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from service.schemas import FrameProblem, Prediction, Problem, StreamAnswer
@@ -106,7 +108,9 @@ def check(answer: Answer, data: Input) -> None:
 def check_prediction(answer: Prediction) -> None:
     """Raise Fault unless boxes are inside the picture, and all sums are right."""
     labels = Counter(face.label for face in answer.faces)
-    if answer.summary.model_dump() != {name: labels[name] for name in ("mask", "no_mask", "uncertain")}:
+    if answer.summary.model_dump() != {
+        name: labels[name] for name in ("mask", "no_mask", "uncertain")
+    }:
         raise Fault("the summary counts other labels")
     for face in answer.faces:
         box, shares = face.box, face.probabilities
@@ -187,9 +191,9 @@ class Client:
             response = HTTPResponse(Borrowed(file), method=data.method)  # type: ignore[arg-type]
             response.begin()
             if response.status == 101:
-                self._converse(data.after, file.peek(1) if False else b"")
+                self._converse(data.after, file)
                 break
-            if response.status != 100 and not self._take(response, data):
+            if not self._take(response, data) or data.after:
                 break
         self.close()
 
@@ -206,22 +210,19 @@ class Client:
         check(answer, data)
         return not response.will_close
 
-    def _converse(self, sent: bytes, early: bytes) -> None:
+    def _converse(self, sent: bytes, file: BufferedReader) -> None:
         """Send frames, an end to the last one, and read messages until the server closes."""
         assert self._connection is not None
         protocol = ClientProtocol(parse_uri(self._url.replace("http", "ws", 1)), max_size=None)
-        protocol.state = protocol.state.OPEN
+        protocol.state = State.OPEN
         protocol.parser = protocol.parse()
         next(protocol.parser)
-        connection = self._connection
-        end = threading.Thread(target=push, args=(connection, sent))
+        end = threading.Thread(target=push, args=(self._connection, sent))
         end.start()
         code = None
-        data = early
         try:
-            while data or (data := connection.recv(65536)):
+            while data := file.read1(65536):
                 protocol.receive_data(data)
-                data = b""
                 for event in protocol.events_received():
                     if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                         self._found.messages[check_message(bytes(event.data))] += 1
@@ -239,7 +240,7 @@ class Client:
 class Borrowed:
     """Lends HTTPResponse a file that outlives it, since more may follow."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self._file = file
 
     def makefile(self, _: str) -> Borrowed:
@@ -267,7 +268,10 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
     lines: list[str] = []
     numbers = itertools.count(first)
     lock, stop = threading.Lock(), threading.Event()
-    with serving(lines, LOG_LEVEL="warning") as url, Progress(disable=not sys.stderr.isatty()) as bar:
+    with (
+        serving(lines, LOG_LEVEL="warning") as url,
+        Progress(disable=not sys.stderr.isatty()) as bar,
+    ):
         worker = worker_of(url)
         task = bar.add_task("Inputs", total=inputs)
 
@@ -310,7 +314,9 @@ def keep(folder: Path, seed: int, number: int, data: Input, complaint: str) -> N
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{seed}-{number}"
     (folder / f"{name}.bin").write_bytes(data.data + data.after)
-    (folder / f"{name}.txt").write_text(f"{complaint}\nAgain: --seed {seed} --first {number} --inputs 1\n")
+    (folder / f"{name}.txt").write_text(
+        f"{complaint}\nAgain: --seed {seed} --first {number} --inputs 1\n"
+    )
 
 
 def rows(found: Found) -> list[Row]:

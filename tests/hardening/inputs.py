@@ -26,13 +26,26 @@ HEADERS = (
     *("Accept", "Accept", "Content-Type", "Content-Encoding", "Range", "If-None-Match", "Origin"),
     *("If-Modified-Since", "Authorization", "X-API-Key", "X-Forwarded-For", "Host", "Cookie"),
     *("User-Agent", "Transfer-Encoding", "Expect", "Connection", "Upgrade", "Forwarded", "TE"),
-    *("Access-Control-Request-Method", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Accept-Language"),
+    *(
+        "Access-Control-Request-Method",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Accept-Language",
+    ),
 )
 HEADER_VALUES = (
     *("", "*/*", "image/jpeg", "image/jpeg;q=nan", "application/json;q=2", "text/*;q=-1", ",;,="),
-    *("bytes=0-", "bytes=5-1", "bytes=-99999999999", "bytes=0-0,2-3", "gzip", "chunked", "identity"),
+    *(
+        "bytes=0-",
+        "bytes=5-1",
+        "bytes=-99999999999",
+        "bytes=0-0,2-3",
+        "gzip",
+        "chunked",
+        "identity",
+    ),
     *("multipart/form-data", 'multipart/form-data; boundary="', "image/jpeg; charset=x" * 9),
-    *("Bearer ", "Bearer \xff\xfe", "Basic Og==", "Digest =", "a" * 5000, "\xe9\xff", "W/\"x\""),
+    *("Bearer ", "Bearer \xff\xfe", "Basic Og==", "Digest =", "a" * 5000, "\xe9\xff", 'W/"x"'),
     *("100-continue", "close", "keep-alive, Upgrade", "websocket", "13", "::1", "1.2.3.4, x"),
     *("Thu, 99 Foo 9999 99:99:99 GMT", "null", "http://x\x00", "a\tb", "[::", "x:99999"),
 )
@@ -59,7 +72,7 @@ class Input:
 
 def make(seed: int, number: int) -> Input:
     """Return an input."""
-    rng = random.Random(f"{seed} {number}")  # noqa: S311 (not for secrets)
+    rng = random.Random(f"{seed} {number}")
     kinds = (pictured, form, text, query, headers, raw, stream)
     (kind,) = rng.choices(kinds, (45, 12, 10, 8, 8, 7, 10))
     return kind(rng)
@@ -191,7 +204,9 @@ def stream(rng: random.Random) -> Input:
             data = rng.randbytes(rng.choice((0, 1, 125, 126, 3000)))
             sent.append(frame(rng, rng.choice(OPCODES), data, last=rng.random() < 0.7))
         elif what == "control":
-            reason = rng.choice((b"", b"\xff\xfe", b"\x03", b"\x03\xe8\xff\xfe", b"\x00\x00", b"x" * 130))
+            reason = rng.choice(
+                (b"", b"\xff\xfe", b"\x03", b"\x03\xe8\xff\xfe", b"\x00\x00", b"x" * 130)
+            )
             sent.append(frame(rng, rng.choice((8, 9, 10)), reason))
         elif what == "length":
             length = rng.choice((2**63 - 1, 2**64 - 1, 2**32, 10_000_001, 0))
