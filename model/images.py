@@ -198,13 +198,16 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
     x0, x1 = max(left, 0), min(left + side, width)
     y0, y1 = max(top, 0), min(top + side, height)
     square = image[y0:y1, x0:x1]
-    edges = [y0 - top, top + side - y1, x0 - left, left + side - x1]
+    edges = (y0 - top, top + side - y1, x0 - left, left + side - x1)
+    share = min(1.0, LARGEST_SQUARE * size / side)
     # Of a very large face the square could, with its edges, be larger than the image.
-    if (share := LARGEST_SQUARE * size / side) < 1:
+    if share < 1:
         within = (max(1, round((x1 - x0) * share)), max(1, round((y1 - y0) * share)))
         square = np.asarray(cv2.resize(square, within, interpolation=cv2.INTER_AREA), np.uint8)
-        edges = [round(edge * share) for edge in edges]
     if any(edges):
-        square = np.asarray(cv2.copyMakeBorder(square, *edges, cv2.BORDER_REPLICATE), np.uint8)
+        above, below, before, behind = (round(edge * share) for edge in edges)
+        square = np.asarray(
+            cv2.copyMakeBorder(square, above, below, before, behind, cv2.BORDER_REPLICATE), np.uint8
+        )
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)

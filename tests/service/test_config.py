@@ -8,7 +8,20 @@ from service.config import Config, ConfigError
 
 # As os.environ gives it: what is no UTF-8 comes as surrogates.
 TEXT = st.text(st.characters(exclude_characters="\0"), min_size=1) | st.sampled_from(
-    ["nan", "inf", "-inf", "1e999", "1e-320", "9" * 5000, "\udc80", "1_0", "0x10", ",", " ", "../.."]
+    [
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "1e-320",
+        "9" * 5000,
+        "\udc80",
+        "1_0",
+        "0x10",
+        ",",
+        " ",
+        "../..",
+    ]
 )
 
 

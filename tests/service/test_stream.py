@@ -107,7 +107,8 @@ def test_a_message_of_endless_empty_pieces_fills_no_memory(portrait_jpeg: bytes)
 
         def resident() -> int:
             text = requests.get(f"{url}/metrics", timeout=30).text
-            return int(float(re.findall(r"^process_resident_memory_bytes (.+)", text, re.M)[0]))
+            (found,) = re.findall(r"^process_resident_memory_bytes (.+)", text, re.MULTILINE)
+            return int(float(found))
 
         connection.send(portrait_jpeg)
         assert answer(connection)["faces"]
