@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader
 from pathlib import Path
@@ -364,7 +364,7 @@ def main() -> None:
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         details = args.output.with_suffix(".details.json")
-        details.write_text(json.dumps(asdict(found), indent=1) + "\n")
+        details.write_text(json.dumps(vars(found), indent=1) + "\n")
     sys.exit(finish(rows(found), args.output))
 
 

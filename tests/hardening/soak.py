@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -346,7 +346,9 @@ def report(soaked: Soaked, output: Path | None) -> int:
     found: Sequence[Row] = rows(soaked)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.with_suffix(".details.json").write_text(json.dumps(asdict(soaked)) + "\n")
+        output.with_suffix(".details.json").write_text(
+            json.dumps(vars(soaked), default=vars) + "\n"
+        )
         plot(soaked, output.with_suffix(".png"))
     return finish(found, output)
 
