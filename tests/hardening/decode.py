@@ -19,7 +19,7 @@ from model.pipeline import MaskPipeline
 from tests.hardening.bombs import BOMBS
 from tests.hardening.rows import Row, finish
 
-MOST_MB = 600  # of memory over that of a warmed pipeline; two slots then fit into one GB
+MOST_MB = 600  # of memory over that of a warmed pipeline, for each slot
 TIMEOUT_S = 120
 MOST_S = 10.0  # of CPU time, on a core of today
 
