@@ -13,7 +13,7 @@ URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export bench detectors client image up down lock clean
+.PHONY: help compose serve test lint format train evaluate export bench fuzz soak detectors client image up down lock clean
 DEPLOY := $(addprefix deploy-,doctor plan push up status logs rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
 
@@ -72,6 +72,13 @@ evaluate: $(VENV)/all.installed ## Judge the served model on the validation part
 
 bench: $(VENV)/all.installed ## Measure the service against the tutorials' way; OUT=FILE for the JSON (needs hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
+
+fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt pictures, requests and streams to the service; some 10 minutes
+	@$(PY) -m tests.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
+	@$(PY) -m tests.hardening.decode --output runs/hardening/decode.json
+
+soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
+	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
 	@$(PY) -m model.fetch

@@ -24,6 +24,7 @@ class Haar:
     """The frontal-face cascade of Viola and Jones (2001) that OpenCV carries."""
 
     MIN_FACE = 24  # the size of the cascade's window
+    LONGEST_SIDE = 2560  # beyond it the picture is searched shrunk, as it would take many seconds
 
     def __init__(self) -> None:
         path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
@@ -36,9 +37,13 @@ class Haar:
         The cascade gives no probability: the confidence is the logistic function of the last
         stage's margin, good for ordering and thresholds within this detector only.
         """
-        if min(image.shape[:2]) < self.MIN_FACE:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        share = min(1.0, self.LONGEST_SIDE / max(grey.shape))
+        if min(grey.shape) * share < self.MIN_FACE:
             return []
-        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        if share < 1:
+            grey = cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        grey = cv2.equalizeHist(grey)
         with self._lock:
             boxes, _, margins = self._cascade.detectMultiScale3(
                 grey, scaleFactor=1.1, minNeighbors=5, outputRejectLevels=True
@@ -47,7 +52,8 @@ class Haar:
         for (x, y, w, h), margin in zip(boxes, np.ravel(margins), strict=True):
             confidence = float(1 / (1 + np.exp(-margin)))
             if confidence >= min_confidence:
-                faces.append(Face(Box.within(image, x, y, x + w, y + h), confidence))
+                corners = (corner / share for corner in (x, y, x + w, y + h))
+                faces.append(Face(Box.within(image, *corners), confidence))
         return ordered(faces)
 
 

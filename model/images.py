@@ -18,10 +18,14 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image as PillowImage
 
+from model.headers import JPEG_START, TooCostly, bare_jpeg, orientation
+
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-EXIF_ORIENTATION = 0x0112
+LONGEST_SIDE = 65_535  # of a JPEG; decoders keep a pointer for each row of a PNG
+LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
+BAND = 256  # rows that are copied at a time
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
 # quarters of a turn to the left that the others need, after the mirror.
 SIDEWAYS = {5, 6, 7, 8}
@@ -106,22 +110,33 @@ def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = Non
     if not data:
         raise UndecodableImage("The picture is empty (0 bytes).")
     try:
+        exif = b""
+        if data.startswith(JPEG_START):
+            data, exif = bare_jpeg(data)
         picture = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+    except TooCostly as error:
+        raise UndecodableImage(f"This is no ordinary JPEG: {error}.") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
         raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
     width, height = picture.size
+    if max(width, height) > LONGEST_SIDE:
+        raise ImageTooLarge(
+            f"The picture has {width} x {height} pixels; "
+            f"at most {LONGEST_SIDE} are taken along a side. Send a smaller one."
+        )
     if width * height > max_pixels:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
     try:
-        orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
-        image = jpeg_pixels(data, picture, least_side)
-        image = upright(pixels(picture) if image is None else image, orientation)
+        image = native_pixels(data, picture, least_side)
+        image = pixels(picture) if image is None else image
+        turn = orientation(exif or picture.info.get("exif", b""))
+        image = upright(image, turn)
     except Exception as error:  # as above: on damaged data nearly anything
         raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
-    return Frame(image, (height, width) if orientation in SIDEWAYS else (width, height))
+    return Frame(image, (height, width) if turn in SIDEWAYS else (width, height))
 
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
@@ -129,11 +144,18 @@ def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
     return read(data, max_pixels).image
 
 
-def jpeg_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None) -> Image | None:
-    """Decode a JPEG by libjpeg-turbo alone, in half of Pillow's time; None where it will not.
+def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None) -> Image | None:
+    """Decode a JPEG or WebP in a fraction of Pillow's time or memory; None where it must do it.
 
-    It is stricter than Pillow, which reads what many cameras send with a few bytes too many.
+    libjpeg-turbo alone is stricter than Pillow, which reads what many cameras send with a few bytes
+    too many.
     """
+    if picture.format == "WEBP":
+        mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+        if decoded is None:
+            raise ValueError("its pixels cannot be read")
+        return np.asarray(decoded, np.uint8)
     if picture.format != "JPEG" or picture.mode not in {"RGB", "L"}:
         return None
     share = (least_side or max(picture.size)) / max(picture.size)
@@ -147,10 +169,15 @@ def jpeg_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None)
 
 
 def pixels(picture: PillowImage.Image) -> Image:
-    """Decode any picture by Pillow."""
-    if picture.mode.startswith("I"):  # 16 bits of grey, which convert() would clip at 255
-        picture = PillowImage.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    return np.asarray(picture.convert("RGB"))
+    """Decode any picture by Pillow; band by band, for its own pixels take four bytes each."""
+    picture.load()
+    image = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, BAND):
+        band = picture.crop((0, top, picture.width, min(top + BAND, picture.height)))
+        if band.mode.startswith("I"):  # 16 bits of grey, which convert() would clip at 255
+            band = PillowImage.fromarray((np.asarray(band) >> 8).astype(np.uint8))
+        image[top : top + BAND] = np.asarray(band.convert("RGB"))
+    return image
 
 
 def upright(image: Image, orientation: int) -> Image:
@@ -177,8 +204,16 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
     x0, x1 = max(left, 0), min(left + side, width)
     y0, y1 = max(top, 0), min(top + side, height)
     square = image[y0:y1, x0:x1]
-    if square.shape[:2] != (side, side):
-        edges = (y0 - top, top + side - y1, x0 - left, left + side - x1)
-        square = np.asarray(cv2.copyMakeBorder(square, *edges, cv2.BORDER_REPLICATE), np.uint8)
+    edges = (y0 - top, top + side - y1, x0 - left, left + side - x1)
+    share = min(1.0, LARGEST_SQUARE * size / side)
+    # Of a very large face the square could, with its edges, be larger than the image.
+    if share < 1:
+        within = (max(1, round((x1 - x0) * share)), max(1, round((y1 - y0) * share)))
+        square = np.asarray(cv2.resize(square, within, interpolation=cv2.INTER_AREA), np.uint8)
+    if any(edges):
+        above, below, before, behind = (round(edge * share) for edge in edges)
+        square = np.asarray(
+            cv2.copyMakeBorder(square, above, below, before, behind, cv2.BORDER_REPLICATE), np.uint8
+        )
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)

@@ -29,6 +29,8 @@ from model.choices import (
 
 SECRET = {"API_KEYS"}  # where somebody may have put a key instead of its digest
 
+SLOWEST = 0.001  # frames per second
+
 
 class ConfigError(ValueError):
     """A variable has a bad value; the message names it."""
@@ -71,6 +73,13 @@ def origin(text: str) -> str:
     return text.lower()
 
 
+def rate(value: float) -> float:
+    """Return a rate that can be counted with; raises ValueError for one that is next to none."""
+    if 0 < value < SLOWEST:
+        raise ValueError(f"give 0 for no limit, or at least {SLOWEST:g}")
+    return value
+
+
 class Config(BaseModel):
     """Every variable with its default; the README's table says the same in words."""
 
@@ -97,7 +106,7 @@ class Config(BaseModel):
         tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(split)
     ] = ()
     TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
-    RATE_LIMIT: float = Field(0, ge=0, allow_inf_nan=False)
+    RATE_LIMIT: Annotated[float, AfterValidator(rate)] = Field(0, ge=0, allow_inf_nan=False)
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
     LOG_FORMAT: Literal["text", "json"] = "text"
 

@@ -100,7 +100,7 @@ class WebSocket:
         self._arrived = threading.Condition()
         self._newest: Message | None = None
         self._heard = 0.0
-        self._parts: list[bytes] = []
+        self._content = bytearray()
         self._text = False
         self._closed = False
         self._socket.settimeout(SEND_S)
@@ -189,11 +189,10 @@ class WebSocket:
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
-        self._parts.append(bytes(frame.data))
+        self._content += frame.data  # not a list: a message may have any number of empty pieces
         if not frame.fin:
             return
-        content = b"".join(self._parts)
-        self._parts = []
+        content, self._content = bytes(self._content), bytearray()
         text = content.decode(errors="replace") if self._text else content
         self._heard = time.monotonic()
         with self._arrived:

@@ -61,6 +61,19 @@ def test_tiny_and_thin_pictures_are_searched_too(
     assert detector.detect(np.zeros((*size, 3), np.uint8), 0.5) == []
 
 
+def test_large_and_long_pictures_are_searched_too(
+    detector: FaceDetector, portrait: Image, portrait_box: Box
+) -> None:
+    """Of a long one OpenCV's cascade wants 10 GB, of a large one half a minute."""
+    for size in ((65_000, 100), (30_000, 1_000)):
+        found = detector.detect(np.zeros((size[1], size[0], 3), np.uint8), 0)
+        assert all(face.box.short_side > 0 for face in found)
+    large = cv2.resize(portrait, (4096, 4096))
+    face = detector.detect(np.asarray(large, np.uint8), 0.5)[0]
+    expected = Box(*(8 * value for value in vars(portrait_box).values()))
+    assert overlap(face.box, expected) > 0.6
+
+
 def test_strips_on_which_the_network_overflows_are_searched_too(portrait: Image) -> None:
     for strip in (portrait[14:21, 164:269], portrait[62:76, 25:331], portrait[259:302, 14:345]):
         assert all(inside(face, strip) for face in YuNet().detect(strip, 0.5))

@@ -87,7 +87,6 @@ def test_exif_orientation_turns_the_picture_upright(
     assert difference(image, np.asarray(upright)) < 3
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_is_no_reason_to_refuse(portrait: Image) -> None:
     exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff\1"
     data = saved(PillowImage.fromarray(portrait), "JPEG", exif=exif)
@@ -107,6 +106,44 @@ def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
     assert decode(portrait_jpeg, max_pixels=512 * 512).shape == (512, 512, 3)
     with pytest.raises(ImageTooLarge):
         decode(portrait_jpeg, max_pixels=512 * 512 - 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(70_000, 2), (2, 70_000)])
+def test_a_side_too_long_is_refused(width: int, height: int) -> None:
+    with pytest.raises(ImageTooLarge, match="65535 are taken along a side"):
+        decode(bare_png(width, height))
+
+
+def test_exif_is_read_in_silence_and_of_the_first_directory(
+    portrait: Image, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Pillow, which reads all of it, warns of each entry: 5,000 lines in the log of a service."""
+    entries = [struct.pack(">HHII", 0x8000 + n, 7, 60_000, 8) for n in range(4_000)]
+    entries.insert(0, struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0))
+    head = b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", len(entries))
+    exif = b"Exif\0\0" + head + b"".join(entries) + bytes(4)
+    wide = PillowImage.fromarray(portrait[:300])
+    for file_format in ("JPEG", "PNG", "WEBP"):
+        assert decode(saved(wide, file_format, exif=exif)).shape == (512, 300, 3)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("length", range(0, 60, 3))
+def test_exif_cut_anywhere_is_no_reason_to_refuse(portrait: Image, length: int) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    cut = exif.tobytes()[:length].ljust(7, b"\0")
+    data = saved(PillowImage.fromarray(portrait), "JPEG", exif=b"Exif\0\0" + cut)
+    assert decode(data).shape == portrait.shape
+
+
+def test_a_photo_with_a_second_one_behind_it_is_read(portrait: Image) -> None:
+    """As phones write them: MPO, with a depth map or a film at the end."""
+    first = PillowImage.fromarray(portrait)
+    two = saved(first, "MPO", save_all=True, append_images=[first.convert("L")])
+    assert b"MPF" in two
+    film = np.random.default_rng(0).integers(0, 256, 2_000_000, np.uint8).tobytes()
+    assert difference(decode(two + film), portrait) < 5
 
 
 @pytest.mark.parametrize("kept", [0, 1, 10, 300, 0.5, 0.9])
@@ -139,6 +176,16 @@ def test_a_crop_at_the_edge_repeats_the_edge() -> None:
     face = crop(image, Box(0, 40, 20, 20), margin=0.5, size=40)
     assert (face[:, :10] == (200, 10, 30)).all()
     assert (face[:, 12:] == 0).all()
+
+
+def test_a_crop_of_a_very_large_face_is_the_same_at_any_size() -> None:
+    small = np.random.default_rng(0).integers(0, 256, (6, 40, 3), np.uint8)
+    large = np.repeat(np.repeat(small, 100, axis=0), 100, axis=1)
+    for x, width in ((0, 40), (3, 30)):
+        expected = crop(small, Box(x, 0, width, 6), 0.1, 20)
+        face = crop(large, Box(100 * x, 0, 100 * width, 600), 0.1, 20)
+        assert face.shape == (20, 20, 3)
+        assert difference(face, expected) < 12
 
 
 def test_an_empty_box_is_refused() -> None:

@@ -26,7 +26,7 @@ from model.pipeline import Analysis, MaskPipeline
 from service.app import create_app
 from service.config import Config
 from service.inference import InferencePool
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, encoded, serving
 
 Document = dict[str, Any]
 JPEG = {"Content-Type": "image/jpeg"}
@@ -234,24 +234,37 @@ def test_messages_of_a_stream(server_url: str, document: Document, portrait_jpeg
             check_schema(document, messages, json.loads(stream.recv(30)))
 
 
-def test_the_document_keeps_its_word_when_attacked(server_url: str, tmp_path: Path) -> None:
-    """Schemathesis sends what the document allows and what it forbids, with all its checks."""
+def attack(url: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Let schemathesis send what the document allows and what it forbids, with all its checks."""
     config = ROOT / "tests/service/schemathesis.toml"
-    options = ["--max-examples=10", "--seed=1", "--phases=coverage,fuzzing", "--no-shrink"]
-    run = subprocess.run(
+    common = ["--max-examples=10", "--seed=1", "--phases=coverage,fuzzing", "--no-shrink"]
+    return subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}", "run"),
-            *(f"{server_url}/openapi.json", "--warnings=off", "--no-color", *options),
+            *(f"{url}/openapi.json", "--checks=all", "--warnings=off", "--no-color"),
+            *(*common, *options),
         ],
-        cwd=tmp_path,  # it leaves files where it runs
+        cwd=folder,  # it leaves files where it runs
         env=os.environ | {"PYTHONWARNINGS": ""},
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
+
+
+def test_the_document_keeps_its_word_when_attacked(server_url: str, tmp_path: Path) -> None:
+    run = attack(server_url, tmp_path)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     assert "Tested: 9" in run.stdout  # all but the document itself
+
+
+def test_it_keeps_its_word_too_where_keys_are_asked_for(tmp_path: Path) -> None:
+    """Schemathesis then also asks without a key and with a wrong one."""
+    with serving(API_KEYS=hashlib.sha256(b"a key").hexdigest()) as url:
+        run = attack(url, tmp_path, "--header=X-API-Key: a key")
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    assert "Tested: 9" in run.stdout
 
 
 def test_keys_and_a_rate_are_in_the_document_where_they_are_set(

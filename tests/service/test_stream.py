@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -98,6 +99,25 @@ def test_a_message_in_pieces_is_one_frame(server_url: str, portrait_jpeg: bytes)
     with stream(server_url) as connection:
         connection.send(portrait_jpeg[n : n + 9000] for n in range(0, len(portrait_jpeg), 9000))
         assert len(answer(connection)["faces"]) == 1
+
+
+def test_a_message_of_endless_empty_pieces_fills_no_memory(portrait_jpeg: bytes) -> None:
+    """The limit of bytes counts none of them."""
+    with serving() as url, stream(url) as connection:
+
+        def resident() -> int:
+            text = requests.get(f"{url}/metrics", timeout=30).text
+            (found,) = re.findall(r"^process_resident_memory_bytes (.+)", text, re.MULTILINE)
+            return int(float(found))
+
+        connection.send(portrait_jpeg)
+        assert answer(connection)["faces"]
+        before = resident()
+        pieces = b"\x00\x80" + bytes(4)  # no end, no bytes, the mask 0
+        connection.socket.sendall(b"\x02\x80" + bytes(4) + pieces * 1_000_000)
+        connection.socket.sendall(b"\x80\x80" + bytes(4))
+        assert "empty" in answer(connection)["detail"]
+        assert resident() - before < 5_000_000
 
 
 @pytest.mark.parametrize(

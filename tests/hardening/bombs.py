@@ -1,0 +1,197 @@
+"""Pictures made to cost far more than they weigh, each a few bytes that a hand put together."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image as PillowImage
+
+LARGEST = 10_000_000  # bytes of a body, as the service takes them by default
+
+
+def small(file_format: str = "JPEG", **options: object) -> bytes:
+    """Return a picture of 32 x 32 pixels."""
+    buffer = io.BytesIO()
+    grey = np.arange(32 * 32, dtype=np.uint32).reshape(32, 32).astype(np.uint8)
+    PillowImage.fromarray(grey).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def plain(file_format: str, width: int, height: int, **options: object) -> bytes:
+    """Return a picture of one colour."""
+    buffer = io.BytesIO()
+    PillowImage.new("RGB", (width, height), (77, 77, 77)).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    """Return a segment of a JPEG; data holds at most 65533 bytes."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def behind_start(jpeg: bytes, segments: bytes) -> bytes:
+    """Put segments behind the two bytes that begin a JPEG."""
+    return jpeg[:2] + segments + jpeg[2:]
+
+
+def frame_header(marker: int, width: int, height: int, bits: int = 8, components: int = 1) -> bytes:
+    """Return the segment that holds a JPEG's size."""
+    each = b"".join(bytes([n + 1, 0x11, 0]) for n in range(components))
+    return segment(marker, struct.pack(">BHHB", bits, height, width, components) + each)
+
+
+def resized(jpeg: bytes, width: int, height: int) -> bytes:
+    """Write another size into a JPEG's header."""
+    at = next(n for n in range(len(jpeg)) if jpeg[n] == 0xFF and jpeg[n + 1] in {0xC0, 0xC2})
+    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+def many_scans(width: int, height: int, scans: int) -> bytes:
+    """Return a progressive grey JPEG, each scan of which says of all blocks that they are zero."""
+    quantisation = segment(0xDB, bytes([0]) + bytes([1]) * 64)
+    # One code of one bit: DC difference 0; and for AC the end of a band of 16384 blocks and more.
+    dc = segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0]))
+    ac = segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0]))
+    blocks = -(-width // 8) * -(-height // 8)
+    bands = -(-blocks // 16384)
+    first = segment(0xDA, bytes([1, 1, 0x00, 0, 0, 0])) + bytes(-(-blocks // 8))
+    bits = "0" + "0" * 14  # the code, and how many blocks more
+    packed = (bits * bands).ljust(-(-len(bits) * bands // 8) * 8, "1")
+    data = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\0")
+    again = segment(0xDA, bytes([1, 1, 0x00, 1, 63, 0])) + data
+    header = frame_header(0xC2, width, height)
+    return b"\xff\xd8" + quantisation + dc + ac + header + first + again * scans + b"\xff\xd9"
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def with_chunks(*chunks: bytes) -> bytes:
+    """Put chunks behind the header of a PNG."""
+    png = small("PNG")
+    return png[:33] + b"".join(chunks) + png[33:]
+
+
+def wide_webp(width: int, height: int) -> bytes:
+    """Return a WebP of 32 x 32 pixels that claims a larger canvas."""
+    inner = small("WEBP")[12:]
+    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + sides + inner
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def crowded_directory(entries: int, value: int) -> bytes:
+    """Return EXIF data with so many entries, each of which claims the same bytes for its value."""
+    head = b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", entries)
+    each = (struct.pack(">HHII", 0x8000 + n, 7, value, 8) for n in range(entries))
+    directory = head + b"".join(each) + bytes(4)
+    return directory.ljust(value + 8, b"\0")
+
+
+def circular_directory() -> bytes:
+    """Return EXIF data whose directory is followed by itself, and holds itself."""
+    entries = struct.pack(">HHII", 0x8769, 4, 1, 8) + struct.pack(">HHII", 0x0112, 3, 1, 6 << 16)
+    return b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", 2) + entries + struct.pack(">I", 8)
+
+
+def exif_jpeg(exif: bytes) -> bytes:
+    """Return a JPEG with EXIF data in as many segments as it needs."""
+    pieces = (exif[n : n + 65_000] for n in range(0, len(exif), 65_000))
+    return behind_start(small(), b"".join(segment(0xE1, b"Exif\0\0" + each) for each in pieces))
+
+
+def zeros(length: int) -> bytes:
+    """Return so many packed zeros."""
+    return zlib.compress(bytes(length), 9)
+
+
+def full(build: Callable[[int], bytes]) -> bytes:
+    """Repeat what build makes of a number until the body is as large as may be."""
+    once = len(build(1)) - len(build(0))
+    return build((LARGEST - len(build(0))) // once)
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "JPEG of 60,000 x 60,000": lambda: resized(small(), 60_000, 60_000),
+    "JPEG of 7,000 x 7,000 without pixels": lambda: resized(small(), 7_000, 7_000),
+    "progressive JPEG of 7,000 x 7,000 without pixels": lambda: resized(
+        small(progressive=True), 7_000, 7_000
+    ),
+    "JPEG of 65,500 x 1": lambda: resized(small(), 65_500, 1),
+    "JPEG of 1 x 65,500": lambda: resized(small(), 1, 65_500),
+    "JPEG of 0 x 0": lambda: resized(small(), 0, 0),
+    "JPEG of endless scans": lambda: full(lambda n: many_scans(7_000, 7_000, n)),
+    "JPEG of endless scans of few pixels": lambda: full(lambda n: many_scans(512, 512, n)),
+    "JPEG of as many scans as are read": lambda: many_scans(7_000, 7_000, 63),
+    "JPEG of 10 MB of comments": lambda: full(
+        lambda n: behind_start(small(), segment(0xFE, bytes(65_533)) * n)
+    ),
+    "JPEG of endless empty comments": lambda: full(
+        lambda n: behind_start(small(), segment(0xFE, b"") * n)
+    ),
+    "JPEG of endless Huffman tables": lambda: full(
+        lambda n: behind_start(small(), segment(0xC4, bytes([0, 1] + [0] * 15 + [0]) * 3000) * n)
+    ),
+    "JPEG whose Huffman table has too many codes": lambda: behind_start(
+        small(), segment(0xC4, bytes([0] + [255] * 16) + bytes(255 * 16))
+    ),
+    "JPEG of 10 MB of colour profile": lambda: full(
+        lambda n: behind_start(small(), segment(0xE2, b"ICC_PROFILE\0\1\xff" + bytes(65_000)) * n)
+    ),
+    "arithmetic JPEG": lambda: small().replace(b"\xff\xc0", b"\xff\xc9"),
+    "lossless JPEG": lambda: small().replace(b"\xff\xc0", b"\xff\xc3"),
+    "JPEG of 12 bits": lambda: small().replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"),
+    "JPEG with a crowded directory": lambda: exif_jpeg(crowded_directory(5_000, 64_000)),
+    "JPEG with a crowded directory of 9 MB": lambda: exif_jpeg(
+        crowded_directory(20_000, 9_000_000)
+    ),
+    "JPEG with a circular directory": lambda: exif_jpeg(circular_directory()),
+    "JPEG with a crowded directory of pictures": lambda: behind_start(
+        small(), segment(0xE2, b"MPF\0" + crowded_directory(5_000, 64_000))
+    ),
+    "PNG of 60,000 x 60,000": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0))
+    ),
+    "PNG of 50,000,000 x 1": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000_000, 1, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zeros(50_000_000 // 8 + 1))
+        + chunk(b"IEND", b"")
+    ),
+    "PNG of 1 x 50,000,000": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 50_000_000, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zeros(100_000_000))
+        + chunk(b"IEND", b"")
+    ),
+    "PNG of 7,000 x 7,000 at 64 bits": lambda: (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 7_000, 7_000, 16, 6, 0, 0, 0))
+        + chunk(b"IDAT", zeros(7_000 * 7_000 * 8 + 7_000))
+        + chunk(b"IEND", b"")
+    ),
+    "PNG with a profile of 4 GB": lambda: with_chunks(
+        chunk(b"iCCP", b"x\0\0" + zeros(1 << 30) * 4)
+    ),
+    "PNG with endless texts": lambda: full(
+        lambda n: with_chunks(chunk(b"zTXt", b"x\0\0" + zeros(1_000_000)) * n)
+    ),
+    "PNG with endless empty texts": lambda: full(lambda n: with_chunks(chunk(b"tEXt", b"x\0") * n)),
+    "PNG with a crowded directory of 9 MB": lambda: with_chunks(
+        chunk(b"eXIf", crowded_directory(20_000, 9_000_000))
+    ),
+    "PNG whose pixels never end": lambda: with_chunks(
+        chunk(b"IDAT", zeros(1 << 30)), chunk(b"IDAT", zeros(1 << 30))
+    ),
+    "PNG of endless chunks of pixels": lambda: full(lambda n: with_chunks(chunk(b"IDAT", b"") * n)),
+    "WebP of 2 kB and 7,000 x 7,000": lambda: plain("WEBP", 7_000, 7_000, lossless=True),
+    "PNG of 65,500 x 763": lambda: plain("PNG", 65_500, 763),
+    "WebP of 16,383 x 16,383": lambda: wide_webp(16_383, 16_383),
+    "WebP of 7,000 x 7,000": lambda: wide_webp(7_000, 7_000),
+    "WebP of 16,000,000 x 200": lambda: wide_webp(16_000_000, 200),
+}

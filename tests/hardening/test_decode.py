@@ -1,0 +1,17 @@
+"""No picture, however it was made, costs more than a picture may."""
+
+from tests.hardening.bombs import BOMBS
+from tests.hardening.decode import MOST_MB, run
+
+
+def test_costly_pictures_are_refused_or_read_within_bounds() -> None:
+    costs = {each.name: each for each in run(apart=False)}
+    assert costs.keys() == BOMBS.keys()
+    for each in costs.values():
+        assert each.foreseen, each
+        assert each.peak_mb <= MOST_MB, each
+    for name in ("JPEG of endless scans", "JPEG of endless empty comments"):
+        assert "no ordinary JPEG" in costs[name].answer
+    for name in ("JPEG of 60,000 x 60,000", "PNG of 1 x 50,000,000"):
+        assert costs[name].answer.startswith("The picture has")
+    assert costs["JPEG of as many scans as are read"].answer == "0 faces"

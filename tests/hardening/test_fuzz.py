@@ -1,0 +1,15 @@
+"""Spoilt input of every kind neither ends a worker nor gets an answer that is not described."""
+
+from pathlib import Path
+
+from tests.hardening.fuzz import run
+
+
+def test_spoilt_input_is_answered_or_refused(tmp_path: Path) -> None:
+    found = run(inputs=1500, folder=tmp_path)
+    assert found.inputs == 1500
+    assert not found.faults
+    assert not found.hangs
+    assert found.crashes == 0
+    assert found.unforeseen == 0
+    assert {"200", "400", "404", "415", "422"} <= found.statuses.keys()

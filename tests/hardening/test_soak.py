@@ -1,0 +1,14 @@
+"""The worker holds after 2,000 requests, good and bad, what it held before."""
+
+from tests.hardening.soak import run
+
+
+def test_nothing_grows_over_2000_requests() -> None:
+    soaked = run(requests_=2000, seconds=300, look_s=1)
+    assert not soaked.failures
+    assert soaked.requests == 2000
+    assert soaked.before is not None
+    assert soaked.after is not None
+    assert soaked.after.descriptors <= soaked.before.descriptors
+    assert soaked.after.threads <= soaked.before.threads
+    assert soaked.growth_mb() < 60  # heaps still find their size; a leaked frame a request is 800
