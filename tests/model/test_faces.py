@@ -64,7 +64,7 @@ def test_tiny_and_thin_pictures_are_searched_too(
 def test_large_and_long_pictures_are_searched_too(
     detector: FaceDetector, portrait: Image, portrait_box: Box
 ) -> None:
-    """Of a long one OpenCV's cascade wants 10 GB, of a large one half a minute."""
+    """A long one unshrunk wants 10 GB."""
     for size in ((65_000, 100), (30_000, 1_000)):
         found = detector.detect(np.zeros((size[1], size[0], 3), np.uint8), 0)
         assert all(face.box.short_side > 0 for face in found)
