@@ -20,6 +20,8 @@ from PIL import Image as PillowImage
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
+MOST_SCANS = 100  # of a JPEG; encoders make a dozen, and each costs a pass over all pixels
+START_OF_SCAN = b"\xff\xda"
 FORMATS = ("JPEG", "PNG", "WEBP")
 EXIF_ORIENTATION = 0x0112
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
@@ -109,6 +111,8 @@ def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = Non
             f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
+    if picture.format not in {"PNG", "WEBP"} and data.count(START_OF_SCAN) > MOST_SCANS:
+        raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
     try:
         orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
         image = jpeg_pixels(data, picture, least_side)
