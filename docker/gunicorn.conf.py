@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from gunicorn.workers.base import Worker
 
 from service.config import Config, ConfigError
 from service.logs import settings
+from service.worker import PatientWorker
 
 try:
     service = Config.from_environ(os.environ)
@@ -28,8 +30,15 @@ bind = [f"{service.HOST}:{port}" for port in ports]
 # One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
 # connections cannot all land on one of several processes. The spare threads answer health checks.
 workers = 1
-worker_class = "gthread"
+worker_class = PatientWorker
 threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + service.MAX_STREAMS + 4
+# Connections, of which each needs a file descriptor; beyond them the oldest that is idle or slow
+# makes room.
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
+worker_connections = max(threads + 16, min(1000, files - 100))
+sendfile = False  # it would wait for a client that reads slowly
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder

@@ -13,10 +13,10 @@ import numpy as np
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
 from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
-from model.faces import DetectorUnavailable, Face, FaceDetector
+from model.faces import DetectorUnavailable, Face, FaceDetector, largest
 from model.images import Box, Image, crop, read
 from model.quality import sharpness
-from model.yunet import YuNet
+from model.yunet import MOST_FACES, YuNet
 
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
@@ -41,7 +41,8 @@ class Analysis:
     """What was found in one frame.
 
     image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
-    pixels the faces are. timings_ms: of the stages.
+    pixels the faces are. timings_ms: of the stages. left_out: how many more faces were found than
+    were to be judged.
     """
 
     image: Image
@@ -49,6 +50,7 @@ class Analysis:
     detector: str
     judgements: list[Judgement]
     timings_ms: dict[str, float]
+    left_out: int = 0
 
 
 def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
@@ -112,27 +114,30 @@ class MaskPipeline:
             detector.detect(blank, DEFAULT_MIN_CONFIDENCE)
         self.judge(blank, [Face(Box(0, 0, 100, 100), 1.0)])
 
-    def analyse(
+    def analyse(  # noqa: PLR0913
         self,
         data: bytes,
         detector: str = DEFAULT_DETECTOR,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         max_pixels: int = 50_000_000,
+        max_faces: int = MOST_FACES,
         *,
         whole: bool = False,
     ) -> Analysis:
         """Find and judge the faces of an encoded picture.
 
         A picture of many megapixels is searched shrunk, and read in full only for faces that are
-        small in it, or if the whole image is wanted. Raises ImageError for a picture that cannot
-        be used and DetectorUnavailable for a detector that is not installed.
+        small in it, or if the whole image is wanted. Of more than max_faces the largest are judged.
+        Raises ImageError for a picture that cannot be used and DetectorUnavailable for a detector
+        that is not installed.
         """
         self.installed(detector)
         timings: dict[str, float] = {}
         with timed(timings, "decode"):
             frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
         with timed(timings, "detect"):
-            faces = self.find(frame.image, detector, min_confidence)
+            found = self.find(frame.image, detector, min_confidence)
+            faces = largest(found, max_faces)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
             with timed(timings, "decode"):
@@ -142,7 +147,8 @@ class MaskPipeline:
             judgements = self.judge(frame.image, faces)
         if frame.scale > 1:
             judgements = [replace(j, face=j.face.scaled(scale, frame.size)) for j in judgements]
-        return Analysis(frame.image, frame.size, detector, judgements, timings)
+        left_out = len(found) - len(faces)
+        return Analysis(frame.image, frame.size, detector, judgements, timings, left_out)
 
     def installed(self, detector: str) -> FaceDetector:
         """Return a detector by its name; raises DetectorUnavailable where there is none."""

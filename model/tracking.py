@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from model.evidence import Evidence
-from model.faces import Face
+from model.faces import Face, largest
 from model.flow import Flow
 from model.images import Box, Image, read
 from model.motion import Motion
 from model.pipeline import Analysis, Judgement, MaskPipeline, timed
+from model.yunet import MOST_FACES
 
 DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
 LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much
@@ -67,10 +68,14 @@ class Tracker:
         detector: str,
         min_confidence: float,
         clock: Callable[[], float] = time.monotonic,
+        max_faces: int = MOST_FACES,
     ) -> None:
+        """Follow at most max_faces at a time, the largest ones that come."""
         self._clock = clock
         self._detector = detector
         self._min_confidence = min_confidence
+        self._max_faces = max_faces
+        self._left_out = 0  # when the detector last ran
         self._flow = Flow()
         self._motion = Motion()
         self._tracks: list[Track] = []
@@ -106,7 +111,7 @@ class Tracker:
             for track in self._tracks
             if track.visible
         ]
-        return Analysis(image, frame.size, self._detector, judgements, timings)
+        return Analysis(image, frame.size, self._detector, judgements, timings, self._left_out)
 
     def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         """Bring the tracks' boxes to this frame."""
@@ -137,7 +142,9 @@ class Tracker:
 
     def _detect(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         self._detected = (self._frame, now)
-        faces = pipeline.find(image, self._detector, min(FAINT, self._min_confidence))
+        found = pipeline.find(image, self._detector, min(FAINT, self._min_confidence))
+        faces = largest(found, self._max_faces)
+        self._left_out = self._confident(found) - self._confident(faces)
         pairs, rest = matched(self._tracks, faces)
         for track, face in pairs:
             if not track.visible:
@@ -150,12 +157,24 @@ class Tracker:
         self._tracks = [
             track for track in self._tracks if track.visible or not all(self._gone(track, now))
         ]
+        places = self._max_faces - sum(track.visible for track in self._tracks)
         for face in rest:
             if face.confidence >= self._min_confidence:
+                places -= 1
+                if places < 0:
+                    self._left_out += 1
+                    continue
                 seen = (self._frame, now)
                 evidence = Evidence(pipeline.card)
                 self._tracks.append(Track(self._next_id, face, evidence, now, seen))
                 self._next_id += 1
+        # Of those out of sight the last that went.
+        self._tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
+        del self._tracks[self._max_faces :]
+        self._tracks.sort(key=lambda track: track.id)
+
+    def _confident(self, faces: Iterable[Face]) -> int:
+        return sum(face.confidence >= self._min_confidence for face in faces)
 
     def _gone(self, track: Track, now: float) -> tuple[bool, bool]:
         return self._frame - track.seen[0] > KEEP_FRAMES, now - track.seen[1] > KEEP_S

@@ -10,8 +10,10 @@ from typing import IO
 import gunicorn.util
 from flask import Flask, Request, Response, g, request
 from flask_cors import CORS
+from gunicorn.errors import AppImportError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from model.classifier import ModelError
 from model.pipeline import MODELS, MaskPipeline
 from service import errors, logs
 from service.config import Config, ConfigError
@@ -63,6 +65,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
 
+    app.extensions["pool"] = pool
     metrics = app.extensions["metrics"] = Metrics(pool)
     # What is registered first runs first before a request, also one that is then refused, and last
     # after it: the line is logged when all is counted.
@@ -113,13 +116,8 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     return app
 
 
-def from_environ() -> Flask:
-    """Make the application as the environment says; what gunicorn calls in each worker.
-
-    Raises ConfigError and ModelError, upon which gunicorn stops.
-    """
-    gunicorn.util.write_error = errors.refuse
-    config = Config.from_environ(os.environ)
+def load(config: Config) -> InferencePool:
+    """Load what the configuration asks for; raises ConfigError and ModelError."""
     weights = MODELS[config.MODEL]
     pool = InferencePool(
         lambda: MaskPipeline.load(weights), config.INFERENCE_SLOTS, config.QUEUE_SIZE
@@ -127,4 +125,17 @@ def from_environ() -> Flask:
     if config.DETECTOR not in pool.detectors:
         installed = ", ".join(pool.detectors)
         raise ConfigError(f"DETECTOR={config.DETECTOR!r} is not installed; there are: {installed}.")
-    return create_app(config, pool)
+    return pool
+
+
+def from_environ() -> Flask:
+    """Make the application as the environment says; what gunicorn calls in each worker.
+
+    Raises AppImportError, upon which gunicorn shows the message and stops.
+    """
+    gunicorn.util.write_error = errors.refuse
+    try:
+        config = Config.from_environ(os.environ)
+        return create_app(config, load(config))
+    except (ConfigError, ModelError) as error:
+        raise AppImportError(str(error)) from error

@@ -15,9 +15,14 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from service.config import ConfigError
+from service.limits import RateLimit, network_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PROTOCOL = "key."  # in front of the key where it comes as the subprotocol of a WebSocket
+# Wrong keys that an address may try a minute, also all at once, and how many pairs of an address
+# and its good key are remembered.
+WRONG_A_MINUTE = 10
+REMEMBERED = 10_000
 HOW_TO_SEND = "Send it in the header 'X-API-Key', or as 'Authorization: Bearer'."
 
 
@@ -31,20 +36,37 @@ class Keys:
         self._file = file
         self._state: tuple[int, ...] | None = None
         self._lock = threading.Lock()
+        self._wrong = RateLimit(
+            WRONG_A_MINUTE / 60, 60, f"More than {WRONG_A_MINUTE} wrong API keys a minute."
+        )
+        self._welcome: dict[tuple[str, str], None] = {}  # in the order of their first use
         self.needed = bool(self._fixed) or file is not None
         if complaint := self._refresh():
             raise ConfigError(complaint)
 
     def client(self, request: Request) -> str | None:
-        """Return the digest of a request's key, None where none is needed; raises Unauthorized."""
+        """Return the digest of a request's key, None where none is needed.
+
+        From an address that tried too many wrong keys none is looked at but those that were good
+        from there before, so that nobody who works behind it is locked out. Raises Unauthorized
+        and TooManyRequests.
+        """
         if not self.needed:
             return None
         key = sent_key(request)
         if key is None:
             raise refusal(f"This service wants an API key. {HOW_TO_SEND}")
         digest = digest_of(key)
+        network = network_of(request.remote_addr)
+        if (network, digest) not in self._welcome:
+            self._wrong.check(network)
         if not self.know(digest):
+            self._wrong.take(network)
             raise refusal("This API key is not known, or not any more.")
+        with self._lock:
+            self._welcome[network, digest] = None
+            if len(self._welcome) > REMEMBERED:
+                del self._welcome[next(iter(self._welcome))]
         return digest
 
     def know(self, digest: str) -> bool:

@@ -1,4 +1,4 @@
-"""How many frames a client may have answered per second."""
+"""How many frames, or wrong keys, a client may send in a time."""
 
 from __future__ import annotations
 
@@ -20,32 +20,47 @@ class RateLimit:
     jumps locks anybody out, and no flood of addresses fills the memory.
     """
 
-    def __init__(self, per_second: float) -> None:
-        """Allow so many frames per second and client; 0 allows all."""
-        self._per_second = per_second
+    def __init__(
+        self,
+        per_second: float,
+        burst_s: float = BURST_S,
+        complaint: str = "More than {:g} frames per second.",
+    ) -> None:
+        """Allow so many events per second and client; 0 allows all."""
+        self._complaint = complaint.format(per_second)
         self._interval = 1 / per_second if per_second else 0.0
-        self._burst = max(BURST_S, self._interval)  # one frame always fits
+        self._burst = max(burst_s, self._interval)  # one always fits
         self._paid_until: dict[str, float] = {}  # in the order of the clients' last frames
         self._lock = threading.Lock()
 
     def take(self, client: str) -> None:
-        """Count a frame of a client; raises TooManyRequests, which says when to come again."""
-        if not self._per_second:
+        """Count an event of a client; raises TooManyRequests, which says when to come again."""
+        if not self._interval:
             return
         with self._lock:
             now = time.monotonic()
-            paid_until = max(self._paid_until.get(client, now), now) + self._interval
-            wait = paid_until - now - self._burst
+            wait = self._wait(client, now)
             if wait <= 0:
-                self._paid_until.pop(client, None)
+                paid_until = max(self._paid_until.pop(client, now), now) + self._interval
                 self._paid_until[client] = paid_until
                 self._forget(now)
                 return
+        raise self._refusal(wait)
+
+    def check(self, client: str) -> None:
+        """Raise TooManyRequests if take() would; counts nothing."""
+        with self._lock:
+            wait = self._wait(client, time.monotonic())
+        if wait > 0:
+            raise self._refusal(wait)
+
+    def _wait(self, client: str, now: float) -> float:
+        paid_until = max(self._paid_until.get(client, now), now) + self._interval
+        return paid_until - now - self._burst
+
+    def _refusal(self, wait: float) -> TooManyRequests:
         seconds = math.ceil(wait)
-        raise TooManyRequests(
-            f"More than {self._per_second:g} frames per second. Try again in {seconds} s.",
-            retry_after=seconds,
-        )
+        return TooManyRequests(f"{self._complaint} Try again in {seconds} s.", retry_after=seconds)
 
     def _forget(self, now: float) -> None:
         for client, paid_until in list(itertools.islice(self._paid_until.items(), 2)):

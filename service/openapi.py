@@ -66,6 +66,7 @@ REASONS = {
     401: "The API key is missing or is none of those that count.",
     403: "A page of another site asks.",
     404: "There is no such file.",
+    408: "The request did not come in within the time for it.",
     411: "The body has neither a length nor is it sent in chunks.",
     413: "The body has too many bytes, or the picture too many pixels.",
     414: "The address with its query is too long.",
@@ -73,13 +74,13 @@ REASONS = {
     416: "The file has no such range of bytes.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
-    429: "More frames a second than one client may send.",
+    429: "More frames a second, or wrong keys a minute, than one client may send.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
     503: "Too many frames are waiting, or too many streams are open.",
 }
 
-EVERYWHERE = (414, 431, 500)
+EVERYWHERE = (408, 414, 431, 500)
 GUARDED = ("/predict", "/stream", "/model", "/metrics")  # by keys, where there are any
 KEYS: Json = {
     "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -207,7 +208,7 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
         for path in described.keys() & set(GUARDED):
             for operation in described[path].values():
                 operation["security"] = [{name: []} for name in KEYS]
-                operation["responses"] |= problems(401)
+                operation["responses"] |= problems(401, 429)
     if config.RATE_LIMIT:
         described["/predict"]["post"]["responses"] |= problems(429)
     return described

@@ -132,6 +132,9 @@ class Prediction(BaseModel):
     model: ModelName
     image: ImageSize
     faces: list[FaceBody]
+    faces_left_out: Annotated[
+        int, Field(ge=0, description="Found too, but more than are judged; the smallest.")
+    ]
     summary: Summary
     timings_ms: Timings
 
@@ -145,6 +148,7 @@ class Prediction(BaseModel):
             model=ModelName(name=name, version=version, detector=analysis.detector),
             image=ImageSize(width=width, height=height),
             faces=[FaceBody.of(i, judgement) for i, judgement in enumerate(analysis.judgements)],
+            faces_left_out=analysis.left_out,
             summary=Summary(**{label: labels.count(label) for label in set(labels)}),
             timings_ms=Timings(**analysis.timings_ms),
         )

@@ -74,7 +74,11 @@ def create_stream(
             installed = ", ".join(pool.detectors)
             raise DetectorUnavailable(f"Detector '{detector}' is not installed; use {installed}.")
         confidence = query.min_confidence
-        tracker = Tracker(detector, config.MIN_CONFIDENCE if confidence is None else confidence)
+        tracker = Tracker(
+            detector,
+            config.MIN_CONFIDENCE if confidence is None else confidence,
+            max_faces=config.MAX_FACES,
+        )
 
         def answer(message: Message) -> BaseModel:
             if g.key is not None and not keys.know(g.key):

@@ -61,6 +61,7 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
                 detector=query.detector or config.DETECTOR,
                 min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
                 max_pixels=config.MAX_PIXELS,
+                max_faces=config.MAX_FACES,
                 whole=annotate,
             )
         if annotate:

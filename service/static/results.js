@@ -33,6 +33,8 @@ export function show(answer, placed) {
     if (item.textContent !== words) item.textContent = words;
   }
   byId("none").hidden = placed.length > 0;
+  byId("left-out").hidden = !(answer.faces_left_out > 0);
+  byId("left-out").textContent = `${answer.faces_left_out} more, smaller, were not judged.`;
   announce(inWords(answer.summary));
 }
 
@@ -42,6 +44,7 @@ export function clear() {
   for (const number of byId("counts").querySelectorAll("dd")) number.textContent = "–";
   byId("faces").replaceChildren();
   byId("none").hidden = true;
+  byId("left-out").hidden = true;
   announce("");
 }
 

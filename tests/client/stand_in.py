@@ -237,6 +237,7 @@ class Service:
             "image": {"width": width, "height": height},
             "faces": self.faces,
             "summary": {"mask": 1, "no_mask": 0, "uncertain": 0},
+            "faces_left_out": 0,
             "timings_ms": {"decode": 1.0, "detect": 1.0, "classify": 1.0},
         }
         return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
