@@ -10,6 +10,7 @@ from types import FrameType
 from gunicorn.workers.base import Worker
 
 from service.config import Config, ConfigError
+from service.drain import DrainingWorker
 from service.logs import settings
 
 try:
@@ -28,7 +29,7 @@ bind = [f"{service.HOST}:{port}" for port in ports]
 # One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
 # connections cannot all land on one of several processes. The spare threads answer health checks.
 workers = 1
-worker_class = "gthread"
+worker_class = DrainingWorker
 threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + service.MAX_STREAMS + 4
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
