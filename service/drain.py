@@ -46,7 +46,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             refuse_newcomers(listener)
         waiting = selectors.DefaultSelector()
         for listener in self.sockets:
-            listener.setblocking(False)
+            listener.settimeout(0)
             waiting.register(listener, selectors.EVENT_READ)
         end = time.monotonic() + HANDSHAKE_S
         # After that time nobody new can be in the queue.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import http.client
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -64,7 +63,7 @@ def is_closed(connection: http.client.HTTPConnection) -> bool:
     """Tell whether the server has closed a kept connection, as every pool looks before it asks."""
     if connection.sock is None:
         return False
-    connection.sock.setblocking(False)
+    connection.sock.settimeout(0)
     try:
         return not connection.sock.recv(1)
     except BlockingIOError:

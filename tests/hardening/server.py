@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -30,7 +31,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.said = ""
         self._wait = wait
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the exit)
         self.process = subprocess.Popen(
             [*prefix, *COMMAND],
             cwd=ROOT,
@@ -39,7 +40,7 @@ class Server:
             stderr=subprocess.STDOUT,
         )
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         try:
             if self._wait:
                 wait_until_ready(self.url, self.process)
