@@ -13,7 +13,8 @@ URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export bench fuzz soak detectors client image up down lock clean
+.PHONY: help compose serve test lint format train evaluate export bench fuzz soak chaos detectors client image up down replicas replicas-down lock clean
+REPLICAS := docker compose -f docker-compose.yml -f docker/proxy/compose.yml
 DEPLOY := $(addprefix deploy-,doctor plan push up status logs rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
 
@@ -98,6 +99,15 @@ up: compose ## Build and start the container on PORT (8000), wait until it is re
 
 down: compose ## Stop and remove the container
 	docker compose down --remove-orphans
+
+replicas: compose ## Two containers behind HAProxy on PORT; again: replaces them one by one, and no request fails
+	$(REPLICAS) build mask twin
+	$(REPLICAS) up --no-deps --detach --wait mask
+	$(REPLICAS) up --no-deps --detach --wait twin
+	$(REPLICAS) up --no-deps --detach --wait proxy
+
+replicas-down: compose ## Stop and remove these three
+	$(REPLICAS) down --remove-orphans
 
 deploy-up: ## Put this checkout on AWS ECS, settings in deploy.toml; deploy-plan, -status, -down ...: see README
 $(DEPLOY): deploy-%: $(VENV)/deploy.installed

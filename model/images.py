@@ -22,8 +22,6 @@ from model.headers import JPEG_START, TooCostly, bare_jpeg, orientation
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
-MOST_SCANS = 100  # of a JPEG; encoders make a dozen, and each costs a pass over all pixels
-START_OF_SCAN = b"\xff\xda"
 FORMATS = ("JPEG", "PNG", "WEBP")
 LONGEST_SIDE = 65_535  # of a JPEG; decoders keep a pointer for each row of a PNG
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
@@ -131,8 +129,6 @@ def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = Non
             f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
-    if picture.format not in {"PNG", "WEBP"} and data.count(START_OF_SCAN) > MOST_SCANS:
-        raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
     try:
         image = native_pixels(data, picture, least_side)
         image = pixels(picture) if image is None else image

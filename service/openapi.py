@@ -77,7 +77,7 @@ REASONS = {
     429: "More frames a second, or wrong keys a minute, than one client may send.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
-    503: "Too many frames are waiting, or too many streams are open.",
+    503: "Too many frames are waiting, too many streams are open, or the service stops.",
 }
 
 EVERYWHERE = (408, 414, 431, 500)
@@ -195,7 +195,10 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
         "/stream": stream(detectors),
         "/model": get("Which model is it", {"200": answer("Its card.", model)}),
         "/healthz": get("Is the process alive", {"200": answer("It is.", status)}),
-        "/readyz": get("Is the model loaded", {"200": answer("It is, and warmed.", status)}),
+        "/readyz": get(
+            "Is the model loaded",
+            {"200": answer("It is, and warmed.", status)} | problems(503),
+        ),
         "/metrics": get("Metrics for Prometheus", {"200": answer("All of them.", metrics)}),
         "/openapi.json": get("This document", {"200": answer("OpenAPI 3.1.", document)}),
         "/docs": get("This document, to read", {"200": answer("The page.", page)}),

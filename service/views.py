@@ -7,7 +7,12 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel
-from werkzeug.exceptions import BadRequest, LengthRequired, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    LengthRequired,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 
 from service.annotate import annotated_jpeg
 from service.config import Config
@@ -16,6 +21,7 @@ from service.limits import RateLimit
 from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Status
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
+RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
 HOW_TO_SEND = (
     "Send the picture's bytes with 'Content-Type: image/jpeg' (or image/png, image/webp), "
     'multipart/form-data with the file in the field \'image\', or JSON {"image": "<base64>"}.'
@@ -37,6 +43,8 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
     @views.get("/readyz")
     def readyz() -> Response:
         # The pool is made, loaded and warmed, before there is an app that could answer.
+        if current_app.extensions["streams"].stopping.is_set():
+            raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
         return json_of(Status(status="ready"))
 
     @views.get("/model")

@@ -25,11 +25,11 @@ import gunicorn.util
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
-from gunicorn.workers.gthread import ThreadWorker
 
 from service import logs
 from service.arrival import HEAD_BYTES, HeadTooLarge, Inbox
 from service.config import Config
+from service.drain import DrainingWorker
 
 RECEIVE_BYTES = 262_144
 KEEP_BODIES = 8  # so many bodies of the largest size may be held for those who are slow
@@ -98,7 +98,7 @@ class Connection:
         """Do nothing: there is no TLS, and the parser is there."""
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+class PatientWorker(DrainingWorker):
     """The worker; all but handle_request() runs in the thread of the main loop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

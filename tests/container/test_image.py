@@ -1,41 +1,18 @@
 """The image is built, started by compose, asked and stopped, with the real Docker."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from tests.conftest import ROOT, free_port
-
-BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
-
-
-def docker(*arguments: str, check: bool = True, **environ: str) -> str:
-    process = subprocess.run(
-        ["docker", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"BASE_IMAGE": BASE_IMAGE, "DOCKER_BUILDKIT": "1"} | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout if process.returncode == 0 else ""
+from tests.conftest import free_port
+from tests.container.engine import docker, lacking
 
 
 @pytest.fixture(scope="module", autouse=True)
 def engine() -> None:
-    if shutil.which("docker") is None or not docker("info", check=False):
-        pytest.skip("needs a running Docker engine")
-    if not docker("compose", "version", check=False):
-        pytest.skip("needs docker compose v2")
-    present = docker("image", "inspect", BASE_IMAGE, check=False)
-    if not present and not docker("pull", BASE_IMAGE, check=False):
-        pytest.skip(f"the base image {BASE_IMAGE} cannot be pulled here; set BASE_IMAGE to another")
+    if reason := lacking():
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")

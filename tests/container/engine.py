@@ -1,0 +1,41 @@
+"""The real Docker, for the tests and trials that need it."""
+
+import os
+import shutil
+import subprocess
+
+from tests.conftest import ROOT
+
+BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
+
+
+def docker(*arguments: str, check: bool = True, **environ: str) -> str:
+    """Run the docker command and return what it printed, nothing where it failed."""
+    process = subprocess.run(
+        ["docker", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"BASE_IMAGE": BASE_IMAGE, "DOCKER_BUILDKIT": "1"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout if process.returncode == 0 else ""
+
+
+def lacking() -> str:
+    """Say what is missing to build and run the image; nothing where all is there."""
+    if shutil.which("docker") is None or not docker("info", check=False):
+        return "needs a running Docker engine"
+    if not docker("compose", "version", check=False):
+        return "needs docker compose v2"
+    present = docker("image", "inspect", BASE_IMAGE, check=False)
+    if not present and not docker("pull", BASE_IMAGE, check=False):
+        return f"the base image {BASE_IMAGE} cannot be pulled here; set BASE_IMAGE to another"
+    return ""
+
+
+def build(image: str) -> None:
+    """Build the service's image."""
+    docker("build", "--quiet", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--tag", image, ".")
