@@ -68,7 +68,10 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
 
 
 class MaskPipeline:
-    """Composes detectors and the classifier; an instance serves many threads at a time."""
+    """Composes detectors and the classifier; an instance serves many threads at a time.
+
+    missing: why a detector that there could be is not there, by its name.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class MaskPipeline:
     ) -> None:
         self._detectors = detectors
         self._classifier = classifier
-        self._missing = missing or {}
+        self.missing = missing or {}
 
     @classmethod
     def load(cls, weights: Path = WEIGHTS) -> MaskPipeline:
@@ -149,7 +152,7 @@ class MaskPipeline:
         if detector not in self._detectors:
             installed = ", ".join(self._detectors)
             reason = f"There is no detector '{detector}'; installed are {installed}."
-            raise DetectorUnavailable(self._missing.get(detector, reason))
+            raise DetectorUnavailable(self.missing.get(detector, reason))
         return self._detectors[detector]
 
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:

@@ -119,12 +119,13 @@ def from_environ() -> Flask:
     Raises ConfigError and ModelError, upon which gunicorn stops.
     """
     gunicorn.util.write_error = errors.refuse
+    logs.log_failures()
     config = Config.from_environ(os.environ)
     weights = MODELS[config.MODEL]
     pool = InferencePool(
         lambda: MaskPipeline.load(weights), config.INFERENCE_SLOTS, config.QUEUE_SIZE
     )
-    if config.DETECTOR not in pool.detectors:
+    if reason := pool.missing.get(config.DETECTOR):
         installed = ", ".join(pool.detectors)
-        raise ConfigError(f"DETECTOR={config.DETECTOR!r} is not installed; there are: {installed}.")
+        raise ConfigError(f"DETECTOR={config.DETECTOR!r}: {reason} There are: {installed}.")
     return create_app(config, pool)
