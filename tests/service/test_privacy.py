@@ -175,8 +175,8 @@ def test_nor_where_the_pipeline_fails(
     tmp_path: Path, grainy: Image, form: str, server_url: str
 ) -> None:
     lines: list[str] = []
-    headers = {"Content-Type": "image/jpeg"}
-    picture = encoded(grainy)
+    headers = {"Content-Type": "image/png"}
+    picture = encoded(grainy, ".png")  # so that the pixels are those that are searched for
     whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=60)
     app = "tests.service.faulty:from_environ()"
     with traced(tmp_path, lines, app=app, LOG_FORMAT=form) as url:
@@ -186,14 +186,14 @@ def test_nor_where_the_pipeline_fails(
             stream.send(picture)
             assert json.loads(stream.recv(60))["status"] == 500
     said = "\n".join(lines)
+    boxes = [face["box"] for face in whole.json()["faces"]]
+    assert_discreet(said, grainy, boxes)
+    assert_discreet(answer.text, grainy, boxes)
     # Where it failed, and what kind of failure it was, is told.
     assert "builtins.KeyError" in said
     assert "then builtins.ValueError" in said
     assert "faulty.py" in said
     assert answer.json()["request_id"] in said
-    boxes = [face["box"] for face in whole.json()["faces"]]
-    assert_discreet(said, grainy, boxes)
-    assert_discreet(answer.text, grainy, boxes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's rules for core dumps are Linux's")
