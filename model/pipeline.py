@@ -37,18 +37,35 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the work on a frame: when it began, in ns since 1970, and how long it took."""
+
+    name: str
+    began_ns: int
+    ms: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What was found in one frame.
 
     image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
-    pixels the faces are. timings_ms: of the stages.
+    pixels the faces are. stages: decode, detect and classify as they came, a second decode too.
     """
 
     image: Image
     size: tuple[int, int]
     detector: str
     judgements: list[Judgement]
-    timings_ms: dict[str, float]
+    stages: list[Stage]
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """How long each stage took."""
+        timings: dict[str, float] = {}
+        for stage in self.stages:
+            timings[stage.name] = round(timings.get(stage.name, 0.0) + stage.ms, 2)
+        return timings
 
 
 def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
@@ -131,21 +148,21 @@ class MaskPipeline:
         be used and DetectorUnavailable for a detector that is not installed.
         """
         self.installed(detector)
-        timings: dict[str, float] = {}
-        with timed(timings, "decode"):
+        stages: list[Stage] = []
+        with timed(stages, "decode"):
             frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
-        with timed(timings, "detect"):
+        with timed(stages, "detect"):
             faces = self.find(frame.image, detector, min_confidence)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
-            with timed(timings, "decode"):
+            with timed(stages, "decode"):
                 frame = read(data, max_pixels)
             faces = [face.scaled(scale, frame.size) for face in faces]
-        with timed(timings, "classify"):
+        with timed(stages, "classify"):
             judgements = self.judge(frame.image, faces)
         if frame.scale > 1:
             judgements = [replace(j, face=j.face.scaled(scale, frame.size)) for j in judgements]
-        return Analysis(frame.image, frame.size, detector, judgements, timings)
+        return Analysis(frame.image, frame.size, detector, judgements, stages)
 
     def installed(self, detector: str) -> FaceDetector:
         """Return a detector by its name; raises DetectorUnavailable where there is none."""
@@ -181,9 +198,8 @@ class MaskPipeline:
 
 
 @contextmanager
-def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Add to a stage how many milliseconds the block took."""
-    begin = time.perf_counter()
+def timed(stages: list[Stage], name: str) -> Iterator[None]:
+    """Add the block to the stages."""
+    began_ns, begin = time.time_ns(), time.perf_counter()
     yield
-    spent = (time.perf_counter() - begin) * 1e3
-    timings[stage] = round(timings.get(stage, 0.0) + spent, 2)
+    stages.append(Stage(name, began_ns, (time.perf_counter() - begin) * 1e3))

@@ -19,7 +19,7 @@ from service.inference import InferencePool
 from service.keys import Keys
 from service.limits import RateLimit, network_of
 from service.metrics import Metrics, count_requests, create_metrics
-from service.openapi import create_openapi
+from service.openapi import VERSION, create_openapi
 from service.stream import Streams, create_stream
 from service.views import create_views
 
@@ -68,6 +68,11 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     # after it: the line is logged when all is counted.
     logs.log_requests(app)
     count_requests(app, metrics)
+    if config.OTEL_EXPORTER_OTLP_ENDPOINT:
+        from service.tracing import Traces  # noqa: PLC0415 (who asks for none does not pay for it)
+
+        traces = app.extensions["traces"] = Traces(VERSION)
+        traces.trace_requests(app)
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)

@@ -13,7 +13,7 @@ from service import app
 def fail(image: Image, box: Box) -> NoReturn:
     pixels = image[box.y : box.y + box.height, box.x : box.x + box.width].tobytes()
     try:
-        raise KeyError(pixels, base64.b64encode(pixels))
+        raise KeyError(pixels, base64.b64encode(pixels))  # noqa: TRY301
     except KeyError as error:
         error.add_note(f"{box}")
         raise ValueError(f"{box} {pixels!r} {pixels.hex()}") from error

@@ -29,7 +29,9 @@ from websockets.sync.client import connect
 from model.images import Image
 from tests.conftest import GUNICORN, ROOT, encoded, serving
 
-CALLS = "?open,openat,?openat2,?creat,memfd_create,?mknod,mknodat,?rename,renameat,renameat2,connect"
+CALLS = (
+    "?open,openat,?openat2,?creat,memfd_create,?mknod,mknodat,?rename,renameat,renameat2,connect"
+)
 STRACE = ("strace", "-D", "-f", "-qq", "-e", f"trace={CALLS}", "-s", "200", "-o")
 CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
 # Gunicorn's heartbeat, in whichever folder is for such files; unlinked at once, and always empty.
@@ -206,7 +208,7 @@ def test_nor_where_the_worker_crashes(grainy: Image) -> None:
     if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
         pytest.skip("may not allow core dumps here")
     with (
-        pytest.raises(AssertionError, match="a worker crashed"),
+        pytest.raises(AssertionError, match="a worker crashed"),  # noqa: PT012
         serving(lines, allowing, LOG_LEVEL="debug") as url,
     ):
         answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
