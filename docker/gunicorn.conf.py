@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from service.config import Config, ConfigError
@@ -61,3 +62,9 @@ def worker_int(worker: Worker) -> None:
     """Let Ctrl-C end them too, if it comes after the start."""
     if worker.wsgi is not None:
         worker.wsgi.extensions["streams"].end()
+
+
+def worker_exit(_: Arbiter, worker: Worker) -> None:
+    """Send the last spans, when all requests are answered."""
+    if worker.wsgi is not None and (traces := worker.wsgi.extensions.get("traces")):
+        traces.end()

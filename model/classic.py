@@ -11,6 +11,8 @@ import numpy as np
 from model.faces import DetectorUnavailable, Face, ordered, verified
 from model.images import Box, Image
 
+HAAR_FILE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
+HAAR_SHA256 = "0f7d4527844eb514d4a4948e822da90fbb16a34a0bbbbc6adc6498747a5aafb0"
 SSD_FOLDER = Path(__file__).parent / "weights" / "detectors"
 SSD_SHA256 = {
     "deploy.prototxt": "f62621cac923d6f37bd669298c428bb7ee72233b5f8c3389bb893e35ebbcf795",
@@ -26,9 +28,11 @@ class Haar:
     MIN_FACE = 24  # the size of the cascade's window
     LONGEST_SIDE = 2560  # beyond it the picture is searched shrunk, as it would take many seconds
 
-    def __init__(self) -> None:
-        path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
-        self._cascade = cv2.CascadeClassifier(str(path))
+    def __init__(self, file: Path = HAAR_FILE) -> None:
+        text = verified(file, HAAR_SHA256).decode()
+        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+        self._cascade = cv2.CascadeClassifier()
+        self._cascade.read(storage.getFirstTopLevelNode())
         self._lock = threading.Lock()
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:

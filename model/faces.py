@@ -47,8 +47,11 @@ class FaceDetector(Protocol):
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a weights file; raises DetectorUnavailable if its SHA-256 is another."""
-    data = path.read_bytes()
+    """Read a weights file; raises DetectorUnavailable if its SHA-256 is another or it is not there."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DetectorUnavailable(f"{path.name} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise DetectorUnavailable(f"{path.name} has sha256 {found}, expected {sha256}.")

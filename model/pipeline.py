@@ -37,20 +37,37 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the work on a frame: when it began, in ns since 1970, and how long it took."""
+
+    name: str
+    began_ns: int
+    ms: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What was found in one frame.
 
     image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
-    pixels the faces are. timings_ms: of the stages. left_out: how many more faces were found than
-    were to be judged.
+    pixels the faces are. stages: decode, detect and classify as they came, a second decode too.
+    left_out: how many more faces were found than were to be judged.
     """
 
     image: Image
     size: tuple[int, int]
     detector: str
     judgements: list[Judgement]
-    timings_ms: dict[str, float]
+    stages: list[Stage]
     left_out: int = 0
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """How long each stage took."""
+        timings: dict[str, float] = {}
+        for stage in self.stages:
+            timings[stage.name] = round(timings.get(stage.name, 0.0) + stage.ms, 2)
+        return timings
 
 
 def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
@@ -70,7 +87,10 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
 
 
 class MaskPipeline:
-    """Composes detectors and the classifier; an instance serves many threads at a time."""
+    """Composes detectors and the classifier; an instance serves many threads at a time.
+
+    missing: why a detector that there could be is not there, by its name.
+    """
 
     def __init__(
         self,
@@ -80,7 +100,7 @@ class MaskPipeline:
     ) -> None:
         self._detectors = detectors
         self._classifier = classifier
-        self._missing = missing or {}
+        self.missing = missing or {}
 
     @classmethod
     def load(cls, weights: Path = WEIGHTS) -> MaskPipeline:
@@ -132,30 +152,30 @@ class MaskPipeline:
         that is not installed.
         """
         self.installed(detector)
-        timings: dict[str, float] = {}
-        with timed(timings, "decode"):
+        stages: list[Stage] = []
+        with timed(stages, "decode"):
             frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
-        with timed(timings, "detect"):
+        with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
             faces = largest(found, max_faces)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
-            with timed(timings, "decode"):
+            with timed(stages, "decode"):
                 frame = read(data, max_pixels)
             faces = [face.scaled(scale, frame.size) for face in faces]
-        with timed(timings, "classify"):
+        with timed(stages, "classify"):
             judgements = self.judge(frame.image, faces)
         if frame.scale > 1:
             judgements = [replace(j, face=j.face.scaled(scale, frame.size)) for j in judgements]
         left_out = len(found) - len(faces)
-        return Analysis(frame.image, frame.size, detector, judgements, timings, left_out)
+        return Analysis(frame.image, frame.size, detector, judgements, stages, left_out)
 
     def installed(self, detector: str) -> FaceDetector:
         """Return a detector by its name; raises DetectorUnavailable where there is none."""
         if detector not in self._detectors:
             installed = ", ".join(self._detectors)
             reason = f"There is no detector '{detector}'; installed are {installed}."
-            raise DetectorUnavailable(self._missing.get(detector, reason))
+            raise DetectorUnavailable(self.missing.get(detector, reason))
         return self._detectors[detector]
 
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
@@ -184,9 +204,8 @@ class MaskPipeline:
 
 
 @contextmanager
-def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Add to a stage how many milliseconds the block took."""
-    begin = time.perf_counter()
+def timed(stages: list[Stage], name: str) -> Iterator[None]:
+    """Add the block to the stages."""
+    began_ns, begin = time.time_ns(), time.perf_counter()
     yield
-    spent = (time.perf_counter() - begin) * 1e3
-    timings[stage] = round(timings.get(stage, 0.0) + spent, 2)
+    stages.append(Stage(name, began_ns, (time.perf_counter() - begin) * 1e3))

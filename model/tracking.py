@@ -11,7 +11,7 @@ from model.faces import Face, largest
 from model.flow import Flow
 from model.images import Box, Image, read
 from model.motion import Motion
-from model.pipeline import Analysis, Judgement, MaskPipeline, timed
+from model.pipeline import Analysis, Judgement, MaskPipeline, Stage, timed
 from model.yunet import MOST_FACES
 
 DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
@@ -89,15 +89,15 @@ class Tracker:
         Raises ImageError for a picture that cannot be used, after which the next may come, and
         DetectorUnavailable.
         """
-        timings = {"decode": 0.0, "detect": 0.0, "classify": 0.0}
-        with timed(timings, "decode"):
+        stages: list[Stage] = []
+        with timed(stages, "decode"):
             frame = read(data, max_pixels)
         image = frame.image
         self._frame += 1
         now = self._clock()
-        with timed(timings, "detect"):
+        with timed(stages, "detect"):
             self._locate(pipeline, image, now)
-        with timed(timings, "classify"):
+        with timed(stages, "classify"):
             self._judge(pipeline, image, now)
         judgements: list[Judgement] = [
             TrackedJudgement(
@@ -111,7 +111,7 @@ class Tracker:
             for track in self._tracks
             if track.visible
         ]
-        return Analysis(image, frame.size, self._detector, judgements, timings, self._left_out)
+        return Analysis(image, frame.size, self._detector, judgements, stages, self._left_out)
 
     def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         """Bring the tracks' boxes to this frame."""

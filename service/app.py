@@ -21,7 +21,7 @@ from service.inference import InferencePool
 from service.keys import Keys
 from service.limits import RateLimit, network_of
 from service.metrics import Metrics, count_requests, create_metrics
-from service.openapi import create_openapi
+from service.openapi import VERSION, create_openapi
 from service.stream import Streams, create_stream
 from service.views import create_views
 
@@ -71,6 +71,11 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     # after it: the line is logged when all is counted.
     logs.log_requests(app)
     count_requests(app, metrics)
+    if config.OTEL_EXPORTER_OTLP_ENDPOINT:
+        from service.tracing import Traces  # noqa: PLC0415 (who asks for none does not pay for it)
+
+        traces = app.extensions["traces"] = Traces(VERSION)
+        traces.trace_requests(app)
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)
@@ -122,9 +127,9 @@ def load(config: Config) -> InferencePool:
     pool = InferencePool(
         lambda: MaskPipeline.load(weights), config.INFERENCE_SLOTS, config.QUEUE_SIZE
     )
-    if config.DETECTOR not in pool.detectors:
+    if reason := pool.missing.get(config.DETECTOR):
         installed = ", ".join(pool.detectors)
-        raise ConfigError(f"DETECTOR={config.DETECTOR!r} is not installed; there are: {installed}.")
+        raise ConfigError(f"DETECTOR={config.DETECTOR!r}: {reason} There are: {installed}.")
     return pool
 
 
@@ -134,6 +139,7 @@ def from_environ() -> Flask:
     Raises AppImportError, upon which gunicorn shows the message and stops.
     """
     gunicorn.util.write_error = errors.refuse
+    logs.log_failures()
     try:
         config = Config.from_environ(os.environ)
         return create_app(config, load(config))

@@ -27,7 +27,8 @@ from model.choices import (
     ModelName,
 )
 
-SECRET = {"API_KEYS"}  # where somebody may have put a key instead of its digest
+# Where somebody may have put a key instead of its digest, or a password into an address.
+SECRET = {"API_KEYS", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 SLOWEST = 0.001  # frames per second
 
@@ -80,6 +81,13 @@ def rate(value: float) -> float:
     return value
 
 
+def endpoint(text: str) -> str:
+    """Return the address of a collector; raises ValueError."""
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text, re.ASCII):
+        raise ValueError("a collector's address is written http://collector:4318")
+    return text
+
+
 class Config(BaseModel):
     """Every variable with its default; the README's table says the same in words."""
 
@@ -110,6 +118,7 @@ class Config(BaseModel):
     ] = ()
     TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
     RATE_LIMIT: Annotated[float, AfterValidator(rate)] = Field(0, ge=0, allow_inf_nan=False)
+    OTEL_EXPORTER_OTLP_ENDPOINT: Annotated[str, AfterValidator(endpoint)] | None = None
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
     LOG_FORMAT: Literal["text", "json"] = "text"
 

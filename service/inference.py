@@ -43,6 +43,7 @@ class InferencePool:
         self._pipeline.warm()
         self.card = self._pipeline.card
         self.detectors = self._pipeline.detectors
+        self.missing = self._pipeline.missing
 
     @property
     def busy(self) -> int:

@@ -1,7 +1,7 @@
 """The log: one line per event on standard error, as text or as JSON.
 
 It never holds a picture, a box, the value of a query or a header, nor what of a broken request
-could be any of them.
+or of an exception could be any of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
+import threading
 import time
+import traceback
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +21,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 EVENTS = logging.getLogger("service.events")
+FAILURES = logging.getLogger("service.failures")
 PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
@@ -41,8 +46,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+        if exception := exception_of(record):
+            entry["exception"] = exception
         return json.dumps(entry | fields_of(record), default=str)
 
 
@@ -54,7 +59,8 @@ class TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")
         pairs = [f"{name}={quoted(value)}" for name, value in fields_of(record).items()]
         line = " ".join([at, record.levelname, record.getMessage(), *pairs])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        exception = exception_of(record)
+        return f"{line}\n{exception}" if exception else line
 
 
 def quoted(value: object) -> str:
@@ -72,6 +78,40 @@ def is_discreet(record: logging.LogRecord) -> bool:
         elif message.startswith(("Error handling request", "Ignored premature client")):
             record.msg, record.args = re.split(r"[?.]", message)[0], ()
     return True
+
+
+def exception_of(record: logging.LogRecord) -> str:
+    """Return the traceback of a record's exception, if it has one, from the first cause on.
+
+    An exception's message could hold what a client sent, or a box: only that of one at the start
+    of a worker, when there were no clients yet, is told.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return ""
+    if record.getMessage() == "Exception in worker process":
+        return "".join(traceback.format_exception(error)).rstrip()
+    told: list[str] = []
+    while error is not None:
+        lines = traceback.format_tb(error.__traceback__)
+        told.insert(0, f"{type(error).__module__}.{type(error).__qualname__}\n{''.join(lines)}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\nthen ".join(told).rstrip()
+
+
+def log_failures() -> None:
+    """Log also what Python would write to standard error itself, message and all."""
+
+    def in_thread(failure: threading.ExceptHookArgs) -> None:
+        FAILURES.error("Unforeseen error in a thread", exc_info=failure.exc_value)
+
+    def ignored(failure: sys.UnraisableHookArgs) -> None:
+        FAILURES.error("Unforeseen error, ignored", exc_info=failure.exc_value)
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = ignored
+    # Pillow warns of damaged headers; Python keeps every text that it has seen, and so would grow.
+    warnings.simplefilter("ignore")
 
 
 def settings(form: str, level: str) -> dict[str, Any]:

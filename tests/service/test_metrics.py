@@ -156,7 +156,10 @@ def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
 def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     own = {"HOST", "PORT"}  # which the image sets
-    assert set(services["mask"]["environment"]) == set(Config.model_fields) - own
+    passed_on = set(services["mask"]["environment"])
+    further = {name for name in passed_on if name.startswith("OTEL_")}  # read by OpenTelemetry
+    assert passed_on - further == {n for n in Config.model_fields if n[:5] != "OTEL_"} - own
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in further
     for name in ("prometheus", "grafana"):
         assert services[name]["profiles"] == ["observability"]
         for volume in services[name]["volumes"]:

@@ -1,0 +1,241 @@
+"""Of a frame nothing is left: strace sees each file that the real service opens for writing.
+
+The kernel tells of every thread and library, whatever the file is called and however soon it is
+unlinked. What remains to look through is the log.
+"""
+
+import base64
+import io
+import json
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image as PillowImage
+from websockets.sync.client import connect
+
+from model.images import Image
+from tests.conftest import GUNICORN, ROOT, encoded, serving
+
+CALLS = (
+    "?open,openat,?openat2,?creat,memfd_create,?mknod,mknodat,?rename,renameat,renameat2,connect"
+)
+STRACE = ("strace", "-D", "-f", "-qq", "-e", f"trace={CALLS}", "-s", "200", "-o")
+CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
+# Gunicorn's heartbeat, in whichever folder is for such files; unlinked at once, and always empty.
+HEARTBEAT = re.compile(r'"[^"]*/wgunicorn-[\w-]+"')
+WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE|O_APPEND|O_TRUNC")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracing() -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("strace may not trace here")
+
+
+@contextmanager
+def traced(folder: Path, lines: list[str], *, app: str = "", **environ: str) -> Iterator[str]:
+    """Run the service under strace; at the end check all that it opened for writing."""
+    trace = folder / "trace"
+    command = [*STRACE, str(trace), *GUNICORN, *([app] if app else [])]
+    with serving(lines, command, LOG_LEVEL="debug", **environ) as url:
+        yield url
+        for process in processes(url):
+            assert_nothing_is_held_open(process)
+    said = trace.read_text().splitlines()
+    calls = [match.groups() for line in said if (match := CALL.match(line))]
+    opened = [text for name, text in calls if name.startswith("open") and WRITING.search(text)]
+    kept = [text for text in opened if '"/dev/null"' not in text]
+    # Without it strace would have seen nothing at all.
+    assert any(HEARTBEAT.search(text) for text in kept)
+    assert [text for text in kept if not HEARTBEAT.search(text)] == []
+    assert [call for call in calls if not call[0].startswith("open")] == []
+
+
+def processes(url: str) -> list[psutil.Process]:
+    """Return gunicorn's processes of an address: the master and its worker."""
+    port = str(urlsplit(url).port)
+    ours = psutil.Process().children(recursive=True)
+    return [process for process in ours if process.environ().get("PORT") == port]
+
+
+def assert_nothing_is_held_open(process: psutil.Process) -> None:
+    """Check that a file which a process writes to, if only by its number, is empty or its log."""
+    for number in Path(f"/proc/{process.pid}/fd").iterdir():
+        flags = Path(f"/proc/{process.pid}/fdinfo/{number.name}").read_text()
+        mode = int(re.search(r"flags:\s+(\d+)", flags)[1], 8)
+        if number.is_file() and mode & 3 and int(number.name) > 2:
+            assert number.stat().st_size == 0, number.readlink()
+
+
+@pytest.fixture(scope="module")
+def grainy(portrait: Image) -> Image:
+    """The portrait with grain: of no part are the bytes or pixels like those of anything else."""
+    grain = np.random.default_rng(7).integers(-20, 20, portrait.shape)
+    return np.clip(portrait.astype(int) + grain, 0, 255).astype(np.uint8)
+
+
+def pictures_of(image: Image) -> dict[str, bytes]:
+    webp = io.BytesIO()
+    PillowImage.fromarray(image).save(webp, "WEBP")
+    return {
+        "image/jpeg": encoded(image),
+        "image/png": encoded(image, ".png"),
+        "image/webp": webp.getvalue(),
+    }
+
+
+def patterns_of(image: Image) -> set[bytes]:
+    """Return what shows that something of a picture was kept: parts of it, in the usual forms."""
+    sources = [*pictures_of(image).values(), image.tobytes(), image[..., ::-1].tobytes()]
+    face = image[110:130, 190:250]
+    sources += [face.tobytes(), face[..., ::-1].tobytes()]
+    patterns: set[bytes] = set()
+    for source in sources:
+        # A part at each of many places, as whatever was kept need not be the whole.
+        for begin in range(0, len(source) - 24, max(1, len(source) // 200)):
+            part = source[begin : begin + 12]
+            patterns |= {part, part.hex().encode(), repr(part)[2:-1].encode()}
+            patterns |= {base64.b64encode(source[begin + i : begin + i + 12]) for i in range(3)}
+    return {pattern for pattern in patterns if len(set(pattern)) > 5}
+
+
+def assert_discreet(said: str, image: Image, boxes: list[dict[str, int]]) -> None:
+    """Check that text holds neither a part of a picture nor the four numbers of a box."""
+    written = said.encode("utf-8", "surrogateescape")
+    found = [pattern for pattern in patterns_of(image) if pattern in written]
+    assert found == []
+    assert boxes
+    for box in boxes:
+        numbers = (box["x"], box["y"], box["width"], box["height"])
+        assert not re.search(r"\b" + r"\D{1,14}".join(map(str, numbers)) + r"\b", said)
+
+
+def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
+    """Send a picture in each way that there is, whole and broken; return the boxes of the faces."""
+    boxes = []
+    large = encoded(np.concatenate([image, image, image]), ".png")
+    assert len(large) > 1_000_000  # far more than is kept in memory where uploads go to disk
+    for kind, picture in (*pictures_of(image).items(), ("image/png", large)):
+        half = picture[: len(picture) // 2]
+        ways = [
+            {"data": picture, "headers": {"Content-Type": kind}},
+            {"data": iter([half, picture[len(half) :]]), "headers": {"Content-Type": kind}},
+            {"files": {"image": ("face.jpg", picture, kind)}},
+            {"json": {"image": base64.b64encode(picture).decode()}},
+        ]
+        for way in ways:
+            answer = requests.post(f"{url}/predict", timeout=60, **way)
+            assert answer.status_code == 200
+            boxes += [face["box"] for face in answer.json()["faces"]]
+        annotated = requests.post(f"{url}/predict?annotate=true", timeout=60, **ways[2])
+        assert annotated.headers["Content-Type"] == "image/jpeg"
+        for broken in (
+            {"data": half, "headers": {"Content-Type": kind}},
+            {"data": picture, "headers": {"Content-Type": "text/plain"}},
+            {"data": picture, "headers": {"Content-Type": "application/json"}},
+            {"data": picture, "headers": {"Content-Type": "multipart/form-data; boundary=face"}},
+            {"files": {"image": half}},
+            {"files": {"other": picture}},
+            {"json": {"image": base64.b64encode(half).decode()}},
+            {"json": {"picture": base64.b64encode(picture).decode()}},
+        ):
+            assert 400 <= requests.post(f"{url}/predict", timeout=60, **broken).status_code < 500
+    with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+        for frame in (*pictures_of(image).values(), half, base64.b64encode(half).decode()):
+            stream.send(frame)
+            answered = json.loads(stream.recv(60))
+            boxes += [face["box"] for face in answered.get("faces", [])]
+    return boxes
+
+
+def test_nothing_of_a_frame_is_written_or_logged(tmp_path: Path, grainy: Image) -> None:
+    lines: list[str] = []
+    with traced(tmp_path, lines, MAX_BODY_BYTES="3000000") as url:
+        boxes = send_in_every_way(url, grainy)
+        too_large = {"image": np.random.default_rng(7).bytes(4_000_000)}
+        assert requests.post(f"{url}/predict", files=too_large, timeout=60).status_code == 413
+    assert_discreet("\n".join(lines), grainy, boxes)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nor_where_the_pipeline_fails(
+    tmp_path: Path, grainy: Image, form: str, server_url: str
+) -> None:
+    lines: list[str] = []
+    headers = {"Content-Type": "image/png"}
+    picture = encoded(grainy, ".png")  # so that the pixels are those that are searched for
+    whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=60)
+    app = "tests.service.faulty:from_environ()"
+    with traced(tmp_path, lines, app=app, LOG_FORMAT=form) as url:
+        answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+        assert answer.status_code == 500
+        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+            stream.send(picture)
+            assert json.loads(stream.recv(60))["status"] == 500
+    said = "\n".join(lines)
+    boxes = [face["box"] for face in whole.json()["faces"]]
+    assert_discreet(said, grainy, boxes)
+    assert_discreet(answer.text, grainy, boxes)
+    # Where it failed, and what kind of failure it was, is told.
+    assert "builtins.KeyError" in said
+    assert "then builtins.ValueError" in said
+    assert "faulty.py" in said
+    assert answer.json()["request_id"] in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's rules for core dumps are Linux's")
+def test_nor_where_the_worker_crashes(grainy: Image) -> None:
+    lines: list[str] = []
+    headers = {"Content-Type": "image/jpeg"}
+    before = cores()
+    # Whoever starts it allows core dumps, which hold all memory.
+    allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *GUNICORN)
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        pytest.skip("may not allow core dumps here")
+    with (
+        pytest.raises(AssertionError, match="a worker crashed"),
+        serving(lines, allowing, LOG_LEVEL="debug") as url,
+    ):
+        answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
+        master, worker = processes(url)
+        for process in (master, worker):
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+            assert re.search(r"Max core file size +0 +0 ", limits)
+        worker.send_signal(signal.SIGSEGV)
+        again = after_a_crash(url, encoded(grainy))
+    assert again.json()["faces"] == answer.json()["faces"]
+    assert cores() == before
+    assert_discreet("\n".join(lines), grainy, [face["box"] for face in answer.json()["faces"]])
+
+
+def cores() -> set[Path]:
+    """Return the core dumps that lie where the kernel puts them."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    folder = Path(pattern).parent if pattern.startswith("/") else ROOT
+    return {file for file in folder.glob("core*") if file.is_file()}
+
+
+def after_a_crash(url: str, picture: bytes) -> requests.Response:
+    """Send a picture until the next worker answers it."""
+    for _ in range(300):
+        try:
+            headers = {"Content-Type": "image/jpeg"}
+            return requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise AssertionError("no worker came after the crash")
