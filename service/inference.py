@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -27,17 +28,15 @@ class TooManyStreams(RuntimeError):
 
 
 class InferencePool:
-    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more.
-
-    busy, waiting: how many frames now are worked on, and wait for one of the slots.
-    """
+    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
 
     def __init__(self, load: Callable[[], MaskPipeline], slots: int, queue_size: int) -> None:
         cv2.setNumThreads(1)  # the slots are the parallelism
-        self.slots, self.waiting = slots, 0
+        self.slots, self._free = slots, slots
         self._most_admitted, self._admitted = slots + queue_size, 0
+        self._queue: deque[threading.Lock] = deque()  # each held until its owner has a slot
         self._begun: dict[int, float] = {}  # the threads that work on a frame, and since when
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._closed = False
         self._pipeline = load()
         self._pipeline.warm()
@@ -50,10 +49,15 @@ class InferencePool:
         """How many frames now are worked on."""
         return len(self._begun)
 
+    @property
+    def waiting(self) -> int:
+        """How many frames now wait for a slot."""
+        return len(self._queue)
+
     @contextmanager
     def pipeline(self) -> Iterator[MaskPipeline]:
         """Lend the pipeline, waiting for a slot if the queue has room; raises Overloaded if not."""
-        with self._changed:
+        with self._lock:
             if self._admitted >= self._most_admitted:
                 raise Overloaded("Too many frames are waiting. Try again in a second.")
             self._admitted += 1
@@ -61,7 +65,7 @@ class InferencePool:
             with self.next_pipeline() as pipeline:
                 yield pipeline
         finally:
-            with self._changed:
+            with self._lock:
                 self._admitted -= 1
 
     @contextmanager
@@ -70,29 +74,44 @@ class InferencePool:
 
         Raises Overloaded if the pool is closed.
         """
+        self._take_slot()
         thread = threading.get_ident()
-        with self._changed:
-            self.waiting += 1
-            self._changed.wait_for(lambda: self._closed or len(self._begun) < self.slots)
-            self.waiting -= 1
-            if self._closed:
-                raise Overloaded("This process of the service ends. Try again in a second.")
-            self._begun[thread] = time.monotonic()
+        self._begun[thread] = time.monotonic()
         try:
             yield self._pipeline
         finally:
-            with self._changed:
+            with self._lock:
                 del self._begun[thread]
-                self._changed.notify()
+                if self._queue:
+                    self._queue.popleft().release()
+                else:
+                    self._free += 1
+
+    def _take_slot(self) -> None:
+        """Wait for a slot behind who came before: a semaphore's p99 is half as long again."""
+        turn = threading.Lock()
+        turn.acquire()
+        with self._lock:
+            if self._free and not self._closed:
+                self._free -= 1
+                return
+            if not self._closed:
+                self._queue.append(turn)
+        if not self._closed:
+            turn.acquire()
+        if self._closed:
+            raise Overloaded("This process of the service ends. Try again in a second.")
 
     def worked_on_longer_than(self, seconds: float) -> int:
         """Return how many frames have been worked on for longer."""
         begun_before = time.monotonic() - seconds
-        with self._changed:
-            return sum(begun < begun_before for begun in self._begun.values())
+        with self._lock:
+            return sum(begun < begun_before for begun in list(self._begun.values()))
 
     def close(self) -> None:
         """Begin no frame any more, not even one that waits."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            for turn in self._queue:
+                turn.release()
+            self._queue.clear()
