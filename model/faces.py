@@ -47,7 +47,7 @@ class FaceDetector(Protocol):
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a weights file; raises DetectorUnavailable if its SHA-256 is another or it is not there."""
+    """Read a weights file; raises DetectorUnavailable without it, or if its SHA-256 is another."""
     try:
         data = path.read_bytes()
     except OSError as error:

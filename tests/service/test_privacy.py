@@ -207,8 +207,8 @@ def test_nor_where_the_worker_crashes(grainy: Image) -> None:
     allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *GUNICORN)
     if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
         pytest.skip("may not allow core dumps here")
-    with (
-        pytest.raises(AssertionError, match="a worker crashed"),  # noqa: PT012
+    with (  # noqa: PT012
+        pytest.raises(AssertionError, match="a worker crashed"),
         serving(lines, allowing, LOG_LEVEL="debug") as url,
     ):
         answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
