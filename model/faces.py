@@ -47,7 +47,7 @@ class FaceDetector(Protocol):
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a weights file; raises DetectorUnavailable if it is missing or its SHA-256 is another."""
+    """Read a weights file; raises DetectorUnavailable without it, or if its SHA-256 is another."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -56,13 +56,6 @@ def verified(path: Path, sha256: str) -> bytes:
     if found != sha256:
         raise DetectorUnavailable(f"{path.name} has sha256 {found}, expected {sha256}.")
     return data
-
-
-def largest(faces: list[Face], most: int) -> list[Face]:
-    """Return at most so many faces, the largest ones, in the order in which they were given."""
-    sizes = [face.box.width * face.box.height for face in faces]
-    kept = sorted(range(len(faces)), key=lambda index: -sizes[index])[:most]
-    return [faces[index] for index in sorted(kept)]
 
 
 def ordered(faces: list[Face]) -> list[Face]:
