@@ -58,6 +58,13 @@ def verified(path: Path, sha256: str) -> bytes:
     return data
 
 
+def largest(faces: list[Face], most: int) -> list[Face]:
+    """Return at most so many faces, the largest ones, in the order in which they were given."""
+    sizes = [face.box.width * face.box.height for face in faces]
+    kept = sorted(range(len(faces)), key=lambda index: -sizes[index])[:most]
+    return [faces[index] for index in sorted(kept)]
+
+
 def ordered(faces: list[Face]) -> list[Face]:
     """Drop the faces whose box lies outside the image and sort by falling confidence."""
     return sorted((f for f in faces if f.box.short_side > 0), key=lambda f: -f.confidence)

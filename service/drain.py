@@ -20,7 +20,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 # For whoever is in the middle of the handshake: a round trip on a network of some size.
 HANDSHAKE_S = 0.05
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 # Classic BPF: code, jump if true, jump if false, operand.
 NO_SYN = b"".join(
     struct.pack("HBBI", *instruction)
@@ -55,6 +55,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
                 self.accept(key.fileobj)
         waiting.close()
         for listener in self.sockets:
+            welcome_newcomers(listener)
             listener.close()
         self.log.info("No longer listening; %d connections are finished", self.nr_conns)
 
@@ -72,3 +73,10 @@ def refuse_newcomers(listener: socket.socket) -> None:
     with suppress(OSError):  # a sandbox may forbid it
         filter_ = struct.pack("HP", count, ctypes.addressof(program))
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+
+
+def welcome_newcomers(listener: socket.socket) -> None:
+    """Undo that: where only this worker ends, the next one listens on the same socket."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
