@@ -72,8 +72,10 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
                 max_faces=config.MAX_FACES,
                 whole=annotate,
             )
-        if annotate:
-            response = Response(annotated_jpeg(analysis), mimetype="image/jpeg")
+            # Here, since the slots bound how many whole pictures there are at a time.
+            drawn = annotated_jpeg(analysis) if annotate else None
+        if drawn is not None:
+            response = Response(drawn, mimetype="image/jpeg")
         else:
             card = pool.card
             response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
