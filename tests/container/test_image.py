@@ -1,5 +1,6 @@
 """The image is built, started by compose, asked and stopped, with the real Docker."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -33,8 +34,8 @@ def container() -> Iterator[tuple[str, str]]:
     assert not docker("ps", "--all", "--quiet", "--filter", "name=masktest")
 
 
-def inside(container: str, *command: str) -> str:
-    return docker("exec", container, *command, check=False).strip()
+def inside(container: str, *command: str, user: str = "10001") -> str:
+    return docker("exec", "--user", user, container, *command, check=False).strip()
 
 
 def test_the_container_is_healthy_and_answers(
@@ -51,7 +52,7 @@ def test_the_container_is_healthy_and_answers(
 
 def test_it_runs_as_an_ordinary_user_on_a_read_only_root(container: tuple[str, str]) -> None:
     name, _ = container
-    assert inside(name, "id", "-u") == "10001"
+    assert docker("exec", name, "id", "-u").strip() == "10001"
     assert inside(name, "sh", "-c", "touch /app/file || echo refused") == "refused"
     capabilities = inside(name, "grep", "CapEff", "/proc/1/status").split()[1]
     assert int(capabilities, 16) == 0
@@ -62,6 +63,36 @@ def test_it_holds_neither_tensorflow_nor_training_nor_pip(container: tuple[str, 
     assert "RIGHT" in inside(name, "python3", "-c", "import model.pipeline; print('RIGHT')")
     for module in ("tensorflow", "model.training", "boto3", "pip"):
         assert not inside(name, "python3", "-c", f"import {module}; print('WRONG')")
+
+
+def test_no_file_of_it_gives_another_users_rights(container: tuple[str, str]) -> None:
+    name, _ = container
+    special = ("-perm", "/6000", "-o", "-name", "mask_detector.onnx")
+    found = inside(name, "find", "/", "-xdev", "-type", "f", "(", *special, ")", user="0")
+    # The weights, which show that it searched.
+    weights = [
+        "/app/model/weights/fast/mask_detector.onnx",
+        "/app/model/weights/mask_detector.onnx",
+    ]
+    assert sorted(found.splitlines()) == weights
+
+
+def test_sh_is_the_only_shell_and_nothing_installs_programs(container: tuple[str, str]) -> None:
+    name, _ = container
+    programs = ("sh", "bash", "rbash", "zsh", "apt", "apt-get", "dpkg", "perl", "pip", "pip3")
+    code = f"import shutil; print(*filter(shutil.which, {programs}))"
+    assert inside(name, "python3", "-c", code) == "sh"
+    assert inside(name, "readlink", "-f", "/bin/sh").endswith("/dash")
+    leftover = inside(name, "find", "/", "-xdev", "-name", "pip", "-type", "d", user="0")
+    assert leftover == ""
+
+
+def test_its_memory_reaches_no_disk(container: tuple[str, str]) -> None:
+    name, _ = container
+    assert re.search(r"Max core file size +0 +0 ", inside(name, "cat", "/proc/1/limits"))
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # the latter is of both together
+    memory, with_swap = docker("inspect", "--format", limits, name).split()
+    assert int(memory) == int(with_swap) > 0
 
 
 def test_it_starts_no_more_slots_than_its_cpus(container: tuple[str, str]) -> None:
