@@ -19,6 +19,7 @@ FROM ${BASE_IMAGE}
 # lists of packages stay, for scanners.
 RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
  && rm -rf /usr/bin/apt* /usr/bin/dpkg* /usr/bin/perl* /bin/bash /bin/rbash \
+    /usr/bin/pip* /usr/lib/python3*/dist-packages/pip \
     /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip \
     /usr/local/lib/python3*/ensurepip /usr/lib/python3*/ensurepip
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin mask

@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pyproject.toml --quiet \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+PINNED := requirements.txt requirements-dev.txt $(addsuffix /requirements.txt,docker client deploy)
+AUDIT := $(VENV)/bin/pip-audit --strict --disable-pip --progress-spinner off
 DATA ?= ../shared/data
 BACKBONE ?= $(wildcard ../shared/weights/backbone/mobilenetv2_1.0_224_imagenet_notop.weights.h5)
 RUN ?= runs/train
@@ -13,7 +15,7 @@ URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export bench fuzz soak chaos detectors client image up down replicas replicas-down lock clean
+.PHONY: help compose serve test lint format train evaluate export bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
 REPLICAS := docker compose -f docker-compose.yml -f docker/proxy/compose.yml
 DEPLOY := $(addprefix deploy-,doctor plan push up status logs rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
@@ -80,6 +82,16 @@ fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt pictures, requests a
 
 soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
 	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
+
+# A version known for its flaws is asked for first: where it is not found, nothing would be.
+audit: $(VENV)/all.installed ## Look for known vulnerabilities in everything that is pinned (ARGS: of pip-audit)
+	@echo 'jinja2==2.4.1' | $(AUDIT) --no-deps -r /dev/stdin $(ARGS) 2>/dev/null | grep -q '^jinja2 ' || { \
+		echo "NOT AUDITED: the database of vulnerabilities cannot be reached from here, or does not answer." >&2; \
+		echo "Run it where PyPI itself can be reached, or ask another: make audit ARGS='--vulnerability-service osv'" >&2; exit 2; }
+	@$(AUDIT) --require-hashes $(addprefix -r ,$(PINNED)) $(ARGS)
+
+sbom: $(VENV)/all.installed ## Write what the image runs, packages and weights, as CycloneDX to runs/sbom.json
+	@$(PY) docker/sbom.py $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
 	@$(PY) -m model.fetch

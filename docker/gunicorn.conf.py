@@ -20,6 +20,12 @@ try:
 except ConfigError as error:
     sys.exit(str(error))
 
+# A core dump would hold the frames. Where the kernel pipes dumps to a program, which the limit does
+# not stop, it leaves the memory out of them.
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+if (dumped := Path("/proc/self/coredump_filter")).exists():
+    dumped.write_text("0")
+
 # The GNU C library would give each thread a heap of its own, and each keeps what frames have freed.
 M_ARENA_MAX = -8
 if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):

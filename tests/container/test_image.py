@@ -1,5 +1,6 @@
 """The image is built, started by compose, asked and stopped, with the real Docker."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,8 @@ import requests
 
 from tests.conftest import free_port
 from tests.container.engine import docker, lacking
+
+IMAGE = "facemask:test"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,7 +24,7 @@ def container() -> Iterator[tuple[str, str]]:
     port = str(free_port())
     environ = {
         "PORT": port,
-        "IMAGE": "facemask:test",
+        "IMAGE": IMAGE,
         "CPUS": "1",
         "COMPOSE_PROJECT_NAME": "masktest",
     }
@@ -35,6 +38,12 @@ def container() -> Iterator[tuple[str, str]]:
 
 def inside(container: str, *command: str) -> str:
     return docker("exec", container, *command, check=False).strip()
+
+
+def files(*condition: str) -> list[str]:
+    """Find files of the image, as root, who may look everywhere."""
+    as_root = ("run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find")
+    return sorted(docker(*as_root, IMAGE, "/", "-xdev", *condition).split())
 
 
 def test_the_container_is_healthy_and_answers(
@@ -62,6 +71,33 @@ def test_it_holds_neither_tensorflow_nor_training_nor_pip(container: tuple[str, 
     assert "RIGHT" in inside(name, "python3", "-c", "import model.pipeline; print('RIGHT')")
     for module in ("tensorflow", "model.training", "boto3", "pip"):
         assert not inside(name, "python3", "-c", f"import {module}; print('WRONG')")
+
+
+@pytest.mark.usefixtures("container")
+def test_no_file_of_it_gives_another_users_rights() -> None:
+    weights = [
+        "/app/model/weights/fast/mask_detector.onnx",
+        "/app/model/weights/mask_detector.onnx",
+    ]
+    # The weights show that it searches.
+    assert files("-type", "f", "(", "-perm", "/6000", "-o", "-name", "mask*.onnx", ")") == weights
+
+
+def test_sh_is_the_only_shell_and_nothing_installs_programs(container: tuple[str, str]) -> None:
+    name, _ = container
+    programs = ("sh", "bash", "rbash", "zsh", "apt", "apt-get", "dpkg", "perl", "pip", "pip3")
+    code = f"import shutil; print(*filter(shutil.which, {programs}))"
+    assert inside(name, "python3", "-c", code) == "sh"
+    assert inside(name, "readlink", "-f", "/bin/sh").endswith("/dash")
+    assert files("-type", "d", "(", "-name", "pip", "-o", "-name", "ensurepip", ")") == []
+
+
+def test_its_memory_reaches_no_disk(container: tuple[str, str]) -> None:
+    name, _ = container
+    assert re.search(r"Max core file size +0 +0 ", inside(name, "cat", "/proc/1/limits"))
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # the latter is of both together
+    memory, with_swap = docker("inspect", "--format", limits, name).split()
+    assert int(memory) == int(with_swap) > 0
 
 
 def test_it_starts_no_more_slots_than_its_cpus(container: tuple[str, str]) -> None:

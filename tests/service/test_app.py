@@ -42,6 +42,19 @@ def test_the_server_does_not_follow_paths_out_of_its_page(server_url: str) -> No
     assert response.status_code == 404
 
 
+@pytest.mark.parametrize("path", ["", "static/main.js", "docs", "model", "no"])
+def test_browsers_are_told_to_run_nothing_but_the_services_own(server_url: str, path: str) -> None:
+    headers = requests.get(f"{server_url}/{path}", timeout=30).headers
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
 def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
     with serving(DETECTOR="haar", MAX_PIXELS="262144", INFERENCE_SLOTS="1") as url:
         headers = {"Content-Type": "image/jpeg"}

@@ -83,6 +83,22 @@ def test_a_key_lets_in_by_either_header(guarded: str, portrait_jpeg: bytes) -> N
     assert status(guarded, Authorization=f"Basic {KEY}") == 401
 
 
+def test_guesses_are_counted_and_who_has_a_key_is_not_locked_out() -> None:
+    with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
+        assert status(url, X_API_Key=KEY) == 200
+        assert [status(url, X_API_Key=f"guess-{n}") for n in range(12)] == [401] * 10 + [429] * 2
+        headers = {"Authorization": f"Bearer {OTHER}"}
+        refused = requests.get(f"{url}/model", headers=headers, timeout=TIMEOUT_S)
+        # A right guess looks like any other, or the limit would be none.
+        assert refused.status_code == 429
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert status(url, X_API_Key=KEY) == 200
+        with pytest.raises(InvalidStatus) as failure:
+            connect(socket_of(url), subprotocols=[Subprotocol("key.guess")])
+        assert failure.value.response.status_code == 429
+
+
 def test_health_and_the_page_need_no_key(guarded: str) -> None:
     for path in ("", "healthz", "readyz", "static/main.js"):
         assert requests.get(f"{guarded}/{path}", timeout=TIMEOUT_S).status_code == 200

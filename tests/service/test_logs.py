@@ -1,14 +1,19 @@
 """The log of the real service: one line a request, and nothing of what clients send."""
 
+import io
 import json
 import socket
+import struct
+import zlib
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from PIL import Image as PillowImage
 from websockets.sync.client import connect
 
-from tests.conftest import serving
+from model.images import Image
+from tests.conftest import encoded, serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 SECRET = "c0ffee5ecret"
@@ -47,6 +52,22 @@ def test_text_lines_cannot_be_forged() -> None:
         requests.get(f"{url}/a%0a2026-01-01 INFO request status=200", timeout=30)
     (line,) = (line for line in lines if "path=" in line and "/a" in line)
     assert 'path="/a\\n2026-01-01 INFO request status=200" status=404' in line
+
+
+def test_what_pillow_warns_of_is_not_logged(portrait: Image) -> None:
+    lines: list[str] = []
+    picture = encoded(portrait, ".png")
+    chunk = b"acTL" + bytes(8)  # an animation of no pictures
+    chunk = struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    odd = picture[:33] + chunk + picture[33:]
+    with pytest.warns(UserWarning, match="APNG"):
+        PillowImage.open(io.BytesIO(odd))
+    with serving(lines, LOG_LEVEL="debug") as url:
+        headers = {"Content-Type": "image/png"}
+        answer = requests.post(f"{url}/predict", odd, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    assert any("path=/predict" in line for line in lines)
+    assert not any("APNG" in line for line in lines)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

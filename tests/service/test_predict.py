@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from model.images import Box, Image
 from service.annotate import COLOURS
 from service.schemas import Prediction, Problem
-from tests.conftest import encoded
+from tests.conftest import encoded, serving
 from tests.model.test_faces import overlap
 from tests.model.test_images import bare_png, png_of_16_bits
 
@@ -122,6 +122,16 @@ def test_haar_finds_the_face_too(server_url: str, portrait_jpeg: bytes, portrait
     answer = prediction(post(server_url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
     assert answer.model.detector == "haar"
     assert overlap(one_face(answer), portrait_box) > 0.5
+
+
+def test_of_too_many_faces_the_largest_are_judged(portrait: Image) -> None:
+    small = np.full_like(portrait, 255)
+    small[:256, :256] = portrait[::2, ::2]
+    with serving(MAX_FACES="1") as url:
+        answer = prediction(post(url, encoded(np.hstack([small, portrait]))))
+    assert one_face(answer).x > 512
+    assert answer.faces_left_out == 1
+    assert answer.summary.no_mask == 1
 
 
 def test_min_confidence_leaves_faces_out(server_url: str, portrait_jpeg: bytes) -> None:
