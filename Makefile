@@ -81,6 +81,9 @@ fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt pictures, requests a
 soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
 	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
+chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; some 20 minutes (TRIALS='kill term': these)
+	@$(PY) -m tests.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
 	@$(PY) -m model.fetch
 
