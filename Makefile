@@ -83,6 +83,9 @@ fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt pictures, requests a
 soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
 	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
+chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; some 20 minutes (TRIALS='kill term': these)
+	@$(PY) -m tests.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+
 # A version known for its flaws is asked for first: where it is not found, nothing would be.
 audit: $(VENV)/all.installed ## Look for known vulnerabilities in everything that is pinned (ARGS: of pip-audit)
 	@echo 'jinja2==2.4.1' | $(AUDIT) --no-deps -r /dev/stdin $(ARGS) 2>/dev/null | grep -q '^jinja2 ' || { \

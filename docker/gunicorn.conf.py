@@ -4,19 +4,24 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 from types import FrameType
 
+import gunicorn.workers.base
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from service import memory
 from service.config import Config, ConfigError
+from service.heartbeat import Heartbeat
 from service.logs import settings
 from service.worker import PatientWorker
 
 try:
     service = Config.from_environ(os.environ)
+    memory_warning = memory.warning(service, memory.available())
 except ConfigError as error:
     sys.exit(str(error))
 
@@ -50,7 +55,28 @@ graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder
 logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (its heartbeat)
+gunicorn.workers.base.WorkerTmp = Heartbeat
+
+
+def on_starting(arbiter: Arbiter) -> None:
+    """Say beforehand what would go wrong; raises SystemExit for an address that cannot be had."""
+    if memory_warning:
+        arbiter.log.warning(memory_warning)
+    if "GUNICORN_FD" in os.environ:  # it takes over the sockets of the one before
+        return
+    for port in ports:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                service.HOST, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            sys.exit(
+                f"The service cannot listen on HOST={service.HOST}, port {port}: {error.strerror}. "
+                "End what listens there, or set HOST, PORT or METRICS_PORT to others."
+            )
 
 
 def post_worker_init(worker: Worker) -> None:

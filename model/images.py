@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,12 +99,18 @@ class Frame:
         return float(max(self.size) / max(self.image.shape[:2]))
 
 
-def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = None) -> Frame:
+def read(
+    data: bytes,
+    max_pixels: int = 50_000_000,
+    least_side: int | None = None,
+    admit: Callable[[int], object] | None = None,
+) -> Frame:
     """Decode a JPEG, PNG or WebP, turned upright as its EXIF orientation says.
 
     Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
     animation the first picture is taken. Where least_side is given, a JPEG may come back shrunk, by
-    skipping its fine detail, its longer side then being at least so many pixels.
+    skipping its fine detail, its longer side then being at least so many pixels. Before it is
+    decoded, admit is called with the number of its pixels; it may wait until there is memory.
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -129,6 +136,8 @@ def read(data: bytes, max_pixels: int = 50_000_000, least_side: int | None = Non
             f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
+    if admit is not None:
+        admit(width * height)
     try:
         image = native_pixels(data, picture, least_side)
         image = pixels(picture) if image is None else image

@@ -143,18 +143,20 @@ class MaskPipeline:
         max_faces: int = MOST_FACES,
         *,
         whole: bool = False,
+        admit: Callable[[int], object] | None = None,
     ) -> Analysis:
         """Find and judge the faces of an encoded picture.
 
         A picture of many megapixels is searched shrunk, and read in full only for faces that are
         small in it, or if the whole image is wanted. Of more than max_faces the largest are judged.
+        admit is called with the number of pixels before the picture is decoded.
         Raises ImageError for a picture that cannot be used and DetectorUnavailable for a detector
         that is not installed.
         """
         self.installed(detector)
         stages: list[Stage] = []
         with timed(stages, "decode"):
-            frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH)
+            frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH, admit)
         with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
             faces = largest(found, max_faces)

@@ -83,15 +83,22 @@ class Tracker:
         self._detected = (-DETECT_FRAMES, float("-inf"))
         self._next_id = 0
 
-    def analyse(self, pipeline: MaskPipeline, data: bytes, max_pixels: int) -> Analysis:
+    def analyse(
+        self,
+        pipeline: MaskPipeline,
+        data: bytes,
+        max_pixels: int,
+        admit: Callable[[int], object] | None = None,
+    ) -> Analysis:
         """Find, follow and judge the faces of the next frame, an encoded picture.
 
+        admit is called with the number of pixels before the picture is decoded.
         Raises ImageError for a picture that cannot be used, after which the next may come, and
         DetectorUnavailable.
         """
         stages: list[Stage] = []
         with timed(stages, "decode"):
-            frame = read(data, max_pixels)
+            frame = read(data, max_pixels, admit=admit)
         image = frame.image
         self._frame += 1
         now = self._clock()

@@ -125,7 +125,10 @@ def load(config: Config) -> InferencePool:
     """Load what the configuration asks for; raises ConfigError and ModelError."""
     weights = MODELS[config.MODEL]
     pool = InferencePool(
-        lambda: MaskPipeline.load(weights), config.INFERENCE_SLOTS, config.QUEUE_SIZE
+        lambda: MaskPipeline.load(weights),
+        config.INFERENCE_SLOTS,
+        config.QUEUE_SIZE,
+        config.MAX_PIXELS,
     )
     if reason := pool.missing.get(config.DETECTOR):
         installed = ", ".join(pool.detectors)

@@ -12,6 +12,8 @@ import cv2
 
 from model.pipeline import MaskPipeline
 
+SMALL = 2_100_000  # pixels: up to full HD
+
 
 class Overloaded(RuntimeError):
     """Every slot is busy and the queue is full; to be tried again in a second."""
@@ -27,10 +29,49 @@ class TooManyStreams(RuntimeError):
     REASON = "streams"
 
 
+class Room:
+    """The memory for frames: those worked on at once have at most so many pixels together.
+
+    Frames of up to SMALL are not counted, so that none of them waits for a large one.
+    """
+
+    def __init__(self, most_pixels: int) -> None:
+        self._free = most_pixels
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()  # one waits at a time, else small frames would starve it
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that waits for room for so many pixels; the end of the block frees it."""
+        taken = 0
+
+        def admit(pixels: int) -> None:
+            nonlocal taken
+            if pixels <= SMALL:
+                return
+            with self._turn, self._changed:
+                self._changed.wait_for(lambda: self._free >= pixels)
+                self._free -= pixels
+                taken += pixels
+
+        try:
+            yield admit
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify()
+
+
 class InferencePool:
     """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
 
-    def __init__(self, load: Callable[[], MaskPipeline], slots: int, queue_size: int) -> None:
+    def __init__(
+        self,
+        load: Callable[[], MaskPipeline],
+        slots: int,
+        queue_size: int,
+        most_pixels: int = 50_000_000,
+    ) -> None:
         cv2.setNumThreads(1)  # the slots are the parallelism
         self.slots, self._free = slots, slots
         self._most_admitted, self._admitted = slots + queue_size, 0
@@ -38,6 +79,7 @@ class InferencePool:
         self._begun: dict[int, float] = {}  # the threads that work on a frame, and since when
         self._lock = threading.Lock()
         self._closed = False
+        self.room = Room(most_pixels)
         self._pipeline = load()
         self._pipeline.warm()
         self.card = self._pipeline.card

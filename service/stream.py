@@ -88,8 +88,8 @@ def create_stream(
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
             begin = time.perf_counter()
-            with pool.next_pipeline() as pipeline:
-                analysis = tracker.analyse(pipeline, message.content, config.MAX_PIXELS)
+            with pool.room.share() as admit, pool.next_pipeline() as pipeline:
+                analysis = tracker.analyse(pipeline, message.content, config.MAX_PIXELS, admit)
             body = StreamAnswer.of_frame(
                 g.request_id, pool.card, analysis, message.index, socket.dropped
             )

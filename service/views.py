@@ -63,22 +63,22 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
         confidence = query.min_confidence
         types = ["application/json", "image/jpeg"]
         annotate = query.annotate or request.accept_mimetypes.best_match(types) == types[1]
-        with pool.pipeline() as pipeline:
-            analysis = pipeline.analyse(
-                data,
-                detector=query.detector or config.DETECTOR,
-                min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
-                max_pixels=config.MAX_PIXELS,
-                max_faces=config.MAX_FACES,
-                whole=annotate,
-            )
-            # Here, since the slots bound how many whole pictures there are at a time.
-            drawn = annotated_jpeg(analysis) if annotate else None
-        if drawn is not None:
-            response = Response(drawn, mimetype="image/jpeg")
-        else:
-            card = pool.card
-            response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
+        with pool.room.share() as admit:
+            with pool.pipeline() as pipeline:
+                analysis = pipeline.analyse(
+                    data,
+                    detector=query.detector or config.DETECTOR,
+                    min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
+                    max_pixels=config.MAX_PIXELS,
+                    max_faces=config.MAX_FACES,
+                    whole=annotate,
+                    admit=admit,
+                )
+            if annotate:
+                response = Response(annotated_jpeg(analysis), mimetype="image/jpeg")
+            else:
+                card = pool.card
+                response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
         g.faces = len(analysis.judgements)
         current_app.extensions["metrics"].answered(analysis, time.perf_counter() - begin)
         if traces := current_app.extensions.get("traces"):

@@ -39,3 +39,15 @@ def lacking() -> str:
 def build(image: str) -> None:
     """Build the service's image."""
     docker("build", "--quiet", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", "--tag", image, ".")
+
+
+def logs(container: str) -> str:
+    """Return all that a container has written, to standard output and to standard error."""
+    process = subprocess.run(
+        ["docker", "logs", container],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    return process.stdout

@@ -1,0 +1,53 @@
+"""How much memory the service may use, and how much it can come to need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from service.config import Config, ConfigError
+from service.inference import SMALL
+from service.worker import KEEP_BODIES
+
+MB = 1_000_000
+# Measured: see tests/hardening/shortage.py.
+LEAST = 220 * MB  # gunicorn and a warmed worker that judges small frames
+PER_PIXEL = 11  # bytes at the worst, of a PNG or WebP
+
+
+def available(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the bytes that this process may use: the machine's, or a container's limit."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in (cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"):
+        if file.exists() and (limit := file.read_text().strip()) != "max":
+            return min(machine, int(limit))
+    return machine
+
+
+def needed(config: Config) -> int:
+    """Return the bytes for the largest frame, small ones in all slots, and slow large bodies."""
+    frames = config.MAX_PIXELS + config.INFERENCE_SLOTS * min(SMALL, config.MAX_PIXELS)
+    return LEAST + PER_PIXEL * frames + KEEP_BODIES * config.MAX_BODY_BYTES
+
+
+def warning(config: Config, bytes_: int) -> str:
+    """Return what is wrong with so much memory, "" if it is enough.
+
+    Raises ConfigError if no worker could live with it: it would be ended and started without end.
+    """
+    how = "Give it more (docker-compose.yml: mem_limit; deploy.toml: memory)"
+    if bytes_ < LEAST:
+        raise ConfigError(
+            f"The service may use {bytes_ // MB} MB of memory and needs at least {LEAST // MB} MB. "
+            f"{how}."
+        )
+    lacking = needed(config) - bytes_
+    if lacking <= 0:
+        return ""
+    pixels = (config.MAX_PIXELS - lacking / PER_PIXEL) // MB * MB
+    instead = f", or set MAX_PIXELS={pixels:.0f}" if pixels > 0 else ", or lower MAX_PIXELS"
+    return (
+        f"The service may use {bytes_ // MB} MB of memory; large pictures can take "
+        f"{needed(config) // MB} MB, and then the system ends the worker and its requests. "
+        f"{how}{instead}."
+    )

@@ -1,0 +1,8 @@
+"""A worker that is killed under load takes only its own requests along."""
+
+from tests.hardening.kill import run
+
+
+def test_a_retry_and_the_client_lose_nothing_when_the_worker_is_killed() -> None:
+    *counts, _ = run(seconds=8, every_s=4, frames=200)  # the last row is a time
+    assert [row for row in counts if not row.met] == []

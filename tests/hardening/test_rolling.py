@@ -1,0 +1,7 @@
+"""Two containers behind HAProxy are replaced while they are asked; skips without Docker."""
+
+from tests.hardening.rolling import run
+
+
+def test_a_rolling_restart_fails_no_request() -> None:
+    assert [row for row in run(rounds=1) if not row.met] == []
