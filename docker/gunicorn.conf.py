@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -28,8 +29,8 @@ except ConfigError as error:
 # A core dump would hold the frames. Where the kernel pipes dumps to a program, which the limit does
 # not stop, it leaves the memory out of them.
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-if (dumped := Path("/proc/self/coredump_filter")).exists():
-    dumped.write_text("0")
+with suppress(OSError):
+    Path("/proc/self/coredump_filter").write_text("0")
 
 # The GNU C library would give each thread a heap of its own, and each keeps what frames have freed.
 M_ARENA_MAX = -8
