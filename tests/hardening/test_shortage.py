@@ -4,7 +4,6 @@ import pytest
 
 from tests.container.engine import build, lacking
 from tests.hardening.shortage import (
-    FAKETIME,
     IMAGE,
     clock_jump,
     damaged_weights,
@@ -23,7 +22,6 @@ def test_a_full_disk_under_the_log_is_survived() -> None:
     assert [row for row in full_log() if not row.met] == []
 
 
-@pytest.mark.skipif(not FAKETIME, reason="needs libfaketime, of Debian's packages")
 def test_a_jumping_clock_is_not_noticed() -> None:
     assert [row for row in clock_jump() if not row.met] == []
 
