@@ -93,11 +93,12 @@ def post_worker_init(worker: Worker) -> None:
 
 def worker_int(worker: Worker) -> None:
     """Let Ctrl-C end them too, if it comes after the start."""
-    if worker.wsgi is not None:
+    if getattr(worker, "wsgi", None) is not None:
         worker.wsgi.extensions["streams"].end()
 
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
     """Send the last spans, when all requests are answered."""
-    if worker.wsgi is not None and (traces := worker.wsgi.extensions.get("traces")):
+    wsgi = getattr(worker, "wsgi", None)  # a worker that could not be loaded has none
+    if wsgi is not None and (traces := wsgi.extensions.get("traces")):
         traces.end()

@@ -45,6 +45,8 @@ OPEN = {
     "openapi.docs",
 }
 
+HOW_TO_MEND = "Put model/weights back as it was shipped, or build the image anew."
+
 
 class MemoryRequest(Request):
     """A request whose uploads stay in memory: Werkzeug would put large ones on disk."""
@@ -146,5 +148,7 @@ def from_environ() -> Flask:
     try:
         config = Config.from_environ(os.environ)
         return create_app(config, load(config))
-    except (ConfigError, ModelError) as error:
+    except ConfigError as error:
         raise AppImportError(str(error)) from error
+    except ModelError as error:
+        raise AppImportError(f"{error} {HOW_TO_MEND}") from error

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +26,18 @@ class Server:
     said: all that it wrote, once it has ended.
     """
 
-    def __init__(self, *, prefix: Sequence[str] = (), wait: bool = True, **environ: str) -> None:
-        """Begin with a prefix, such as a program that starts it in other circumstances."""
+    def __init__(
+        self,
+        *,
+        prefix: Sequence[str] = (),
+        wait: bool = True,
+        folder: Path = ROOT,
+        **environ: str,
+    ) -> None:
+        """Begin with a prefix, such as a program that starts it in other circumstances.
+
+        folder: where the service's code lies.
+        """
         self.port = int(environ.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.said = ""
@@ -34,7 +45,7 @@ class Server:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the exit)
         self.process = subprocess.Popen(
             [*prefix, *COMMAND],
-            cwd=ROOT,
+            cwd=folder,
             env=os.environ | {"PORT": str(self.port), "HOST": "127.0.0.1"} | environ,
             stdout=self._log,
             stderr=subprocess.STDOUT,
