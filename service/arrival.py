@@ -175,6 +175,8 @@ class Inbox:
             after = line + 2 + count + 2
             if len(data) < after:
                 return False
+            if not data.startswith(b"\r\n", after - 2):
+                return True
             self._in_chunks += count
             self._chunks += 1
             self._at = after

@@ -109,9 +109,10 @@ class PatientWorker(WatchedWorker):
             conn.arrival.agree(req)
         else:
             req.force_close()
-            if not any(name == "CONTENT-LENGTH" for name, _ in req.headers):
-                # As if it had said beforehand that it is too long.
-                req.headers.append(("CONTENT-LENGTH", str(self.config.MAX_BODY_BYTES + 1)))
+            # As if it had said beforehand that it is too long.
+            framing = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
+            req.headers = [each for each in req.headers if each[0] not in framing]
+            req.headers.append(("CONTENT-LENGTH", str(self.config.MAX_BODY_BYTES + 1)))
         return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, _: Connection, keepalive: bool) -> bool:  # noqa: FBT001 (gunicorn's)
