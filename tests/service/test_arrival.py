@@ -6,45 +6,8 @@ import json
 
 import pytest
 
+from tests.hardening.heads import BEHIND, CHUNKED, WRONG
 from tests.wire import Answer, answers, connect, get, post, told
-
-CHUNKED = "Transfer-Encoding: chunked"
-BEHIND = get()  # what a smuggler hides behind a request, or in its body
-WRONG = {
-    "more digits than a length has": post(BEHIND, f"Content-Length: {len(BEHIND):025}"),
-    "two lengths": post(b"abc", "Content-Length: 3", "Content-Length: 3"),
-    "two lengths that differ": post(BEHIND, "Content-Length: 0", f"Content-Length: {len(BEHIND)}"),
-    "a signed length": post(b"abc", "Content-Length: +3"),
-    "a negative length": post(b"abc", "Content-Length: -3"),
-    "a list of lengths": post(b"abc", "Content-Length: 3, 3"),
-    "a hexadecimal length": post(b"abc", "Content-Length: 0x3"),
-    "an empty length": post(b"abc", "Content-Length:"),
-    "a length in another script": post(b"abc", "Content-Length: \xb3"),
-    "a space behind the name": post(b"abc", "Content-Length : 3"),
-    "a folded length": post(b"abc", "Content-Length:\r\n 3"),
-    "a length and chunks": post(b"0\r\n\r\n", "Content-Length: 5", CHUNKED),
-    "chunks and a length": post(b"0\r\n\r\n", CHUNKED, "Content-Length: 5"),
-    "chunks twice": post(b"0\r\n\r\n", CHUNKED, CHUNKED),
-    "chunks before gzip": post(b"0\r\n\r\n", "Transfer-Encoding: chunked, gzip"),
-    "gzip in another header": post(b"0\r\n\r\n", CHUNKED, "Transfer-Encoding: gzip"),
-    "gzip alone": post(b"0\r\n\r\n", "Transfer-Encoding: gzip"),
-    "something like chunks": post(b"0\r\n\r\n", "Transfer-Encoding: xchunked"),
-    "a control character before chunks": post(b"0\r\n\r\n", "Transfer-Encoding:\x0bchunked"),
-    "folded chunks": post(b"0\r\n\r\n", "Transfer-Encoding:\r\n chunked"),
-    "chunks in HTTP/1.0": post(b"0\r\n\r\n", CHUNKED, version="1.0"),
-    "a space behind a chunk's size": post(b"3 \r\nabc\r\n0\r\n\r\n", CHUNKED),
-    "a negative chunk": post(b"-3\r\nabc\r\n0\r\n\r\n", CHUNKED),
-    "a hexadecimal prefix": post(b"0x3\r\nabc\r\n0\r\n\r\n", CHUNKED),
-    "more digits than a chunk has": post(b"%020d\r\nabc\r\n0\r\n\r\n" % 3, CHUNKED),
-    "a chunk longer than it says": post(b"3\r\nabcdef0\r\n\r\n", CHUNKED),
-    "a chunk with a wrong extension": post(b"3;;\r\nabc\r\n0\r\n\r\n", CHUNKED),
-    "a length as a trailer": post(b"0\r\nContent-Length: 3\r\n\r\n", CHUNKED),
-    "a wrong chunk that nobody would read": get("/healthz", CHUNKED) + b"3\r\nabcdef0\r\n\r\n",
-    "a line that ends in a line feed": b"POST /predict HTTP/1.1\nContent-Length: 3\r\n\r\nabc",
-    "a line that ends in a return": post(b"abc", "Content-Length: 3\rHost: other"),
-    "the PROXY protocol": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
-    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-}
 
 
 def is_problem(answer: Answer) -> bool:
