@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[bytes, bytes]] = {
     "slow body": (post(b"", "Content-Length: 1000000"), b"x"),
     "endless chunks": (post(b"", "Transfer-Encoding: chunked"), CHUNK),
     "silent": (b"", b""),
-    "does not read": (get("/openapi.json") * 100, b""),
+    "does not read": (get("/openapi.json") * 20, b""),
 }
 
 
