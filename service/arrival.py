@@ -135,6 +135,8 @@ class Inbox:
         at = self._data.find(END, max(0, self._searched - len(END) + 1))
         if at < 0:
             return False
+        if at > HEAD_BYTES and self._data.find(b"\r\n") < HEAD_BYTES:
+            raise HeadTooLarge  # however fast it came
         self._head = self._at = at + len(END)
         head = bytes(self._data[: self._head])
         length = LENGTH.search(head)

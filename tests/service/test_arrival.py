@@ -129,3 +129,13 @@ def test_a_header_names_no_other_place_for_the_application(server_url: str) -> N
     (answer,) = told(server_url, get("/healthz", "SCRIPT_NAME: /elsewhere", "PATH_INFO: /metrics"))
     assert answer.status == 200
     assert json.loads(answer.body) == {"status": "alive"}
+
+
+def test_a_head_too_large_is_refused_also_where_it_comes_at_once(server_url: str) -> None:
+    large = get("/healthz", *(f"X-{n}: {'a' * 7000}" for n in range(10)))
+    assert [each.status for each in told(server_url, large + BEHIND)] == [431]
+
+
+def test_a_path_with_too_many_slashes_leads_nowhere(server_url: str) -> None:
+    (answer,) = told(server_url, get("/static//index.html"))
+    assert (answer.status, answer.headers["Location"]) == (404, None)
