@@ -17,6 +17,7 @@ class WatchedWorker(DrainingWorker):
         super().__init__(*args, **kwargs)
         self.config = Config.from_environ(os.environ)
         self.stuck = False
+        self.wsgi: Any = None  # until the service is loaded, which may fail
 
     def run(self) -> None:
         """Serve until told to stop; a process with a stuck thread would never end by itself."""
