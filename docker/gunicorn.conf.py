@@ -52,6 +52,7 @@ files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
 worker_connections = max(threads + 16, min(1000, files - 100))
 sendfile = False  # it would wait for a client that reads slowly
+forwarder_headers = ""  # SCRIPT_NAME as a header would be believed from a proxy on the same host
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder

@@ -66,6 +66,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app = Flask(__name__)
     app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # a redirect would lead to whatever host the client names
 
     app.extensions["pool"] = pool
     metrics = app.extensions["metrics"] = Metrics(pool)

@@ -1,12 +1,21 @@
 """Where a request ends among the bytes that have come in of it.
 
 Gunicorn's own parser judges requests; this only tells when it can without waiting for the client.
+Where the two see different ends, the request is refused and nothing behind it is read: what one
+takes for a body and the other for the next request is how requests are smuggled.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidHeader, NoMoreData
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
 
 HEAD_BYTES = 65536  # gunicorn's own limits for lines and fields are far below
 CHUNK_LINE_BYTES = 8190
@@ -22,6 +31,38 @@ CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}(?=[ \t;\r])")
 
 class HeadTooLarge(ValueError):
     """The head of a request does not end within HEAD_BYTES."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request that has arrived, in pieces for the parser.
+
+    length: of the body, None where it comes in chunks. known: whether it is known where the request
+    ends. oversized: whether the body is larger than allowed, and not all of it here.
+    """
+
+    pieces: Iterator[bytes]
+    length: int | None
+    known: bool
+    oversized: bool
+
+    def agree(self, req: Request) -> None:
+        """Refuse what the parser ends elsewhere, and wrong chunks, before anything is answered.
+
+        Raises ParseException.
+        """
+        if self.length is not None:
+            reader = req.body.reader
+            agreed = isinstance(reader, LengthReader) and reader.length == self.length
+        else:
+            try:
+                body = req.body.read()
+            except NoMoreData as error:
+                raise ChunkMissingTerminator(b"") from error
+            agreed = not req.unreader.take_buffered() and next(self.pieces, None) is None
+            req.body = Body(LengthReader(IterUnreader([body]), len(body)))
+        if not (agreed and self.known):
+            raise InvalidHeader("CONTENT-LENGTH", req=req)
 
 
 class Inbox:
@@ -69,28 +110,41 @@ class Inbox:
         self._end = self._head + self._length
         return len(self._data) >= self._end
 
-    def take(self) -> Iterator[bytes]:
-        """Return a request that has arrived in pieces, and forget it."""
+    def take(self) -> Arrival:
+        """Return a request that has arrived, and forget it."""
         end = self._end or len(self._data)
-        head = CONTINUE.sub(b"", self._data[: self._head or end])
-        body = bytes(self._data[self._head : end]) if self._head else b""
+        with memoryview(self._data) as data:
+            head, body = bytes(data[: self._head or end]), bytes(data[self._head or end : end])
+        pieces = (body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES))
+        arrival = Arrival(
+            chain([CONTINUE.sub(b"", head)], pieces),
+            None if self._chunked else self._length,
+            self._end > 0,
+            self.oversized,
+        )
         del self._data[:end]
         self._start()
-        return iter(
-            [head, *(body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES))]
-        )
+        return arrival
+
+    def clear(self) -> None:
+        """Forget all that came in."""
+        self._data.clear()
+        self._start()
 
     def _find_head(self) -> bool:
         at = self._data.find(END, max(0, self._searched - len(END) + 1))
         if at < 0:
             return False
+        if at > HEAD_BYTES and self._data.find(b"\r\n") < HEAD_BYTES:
+            raise HeadTooLarge  # however fast it came
         self._head = self._at = at + len(END)
         head = bytes(self._data[: self._head])
         length = LENGTH.search(head)
         self._length = int(length[1]) if length else 0
         self._chunked = CHUNKED.search(head) is not None
         has_body = self._chunked or 0 < self._length <= self._most_body
-        self.awaits_continue = has_body and CONTINUE.search(head) is not None
+        old = head.lstrip().partition(b"\r\n")[0].endswith(b"HTTP/1.0")  # RFC 9110, 10.1.1
+        self.awaits_continue = has_body and not old and CONTINUE.search(head) is not None
         return True
 
     def _is_broken(self) -> bool:
@@ -123,6 +177,8 @@ class Inbox:
             after = line + 2 + count + 2
             if len(data) < after:
                 return False
+            if not data.startswith(b"\r\n", after - 2):
+                return True
             self._in_chunks += count
             self._chunks += 1
             self._at = after

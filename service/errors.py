@@ -7,7 +7,6 @@ import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g
-from gunicorn.http.errors import ParseException
 from gunicorn.util import write_nonblock
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -70,8 +69,6 @@ def problem_of(error: Exception) -> Problem:
         detail = error.description or status.description
         if isinstance(error, RequestEntityTooLarge):
             detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
-    elif isinstance(error, ParseException):  # its message quotes what the client sent
-        status, detail = HTTPStatus.BAD_REQUEST, "The body is not as its headers say it is sent."
     elif type(error) in STATUS:
         status, detail = STATUS[type(error)], describe(error)
     else:

@@ -5,16 +5,12 @@ of a body, for as long as the client likes, and to one that does not read its an
 loop takes requests in, hands them to a thread when they are there as a whole, and sends what a
 client has not read yet; so whoever is slow costs a socket and some memory. Both are bounded: the
 connection that has been waited for the longest makes room for a new one.
-
-It also ends a worker in which a frame is worked on for too long, which nothing else would notice.
 """
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -27,9 +23,9 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 
 from service import logs
-from service.arrival import HEAD_BYTES, HeadTooLarge, Inbox
-from service.config import Config
-from service.drain import DrainingWorker
+from service.arrival import HEAD_BYTES, HeadTooLarge
+from service.connection import Connection, Refused
+from service.hang import WatchedWorker
 
 RECEIVE_BYTES = 262_144
 KEEP_BODIES = 8  # so many bodies of the largest size may be held for those who are slow
@@ -38,82 +34,14 @@ SWEEP_S = 0.5
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class PatientSocket(socket.socket):
-    """A socket that keeps what the client does not read at once, instead of waiting for it.
-
-    With a time-out, as a WebSocket sets it, it sends as any socket does.
-    """
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.unsent = bytearray()
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send what can be sent now, and keep the rest; raises OSError if the client is gone."""
-        if self.gettimeout():
-            super().sendall(data, flags)
-            return
-        self.unsent += data
-        self.flush()
-
-    def flush(self) -> None:
-        """Send of what is kept as much as can be sent now; raises OSError likewise."""
-        with suppress(BlockingIOError):
-            while self.unsent:
-                sent = self.send(self.unsent, socket.MSG_DONTWAIT)
-                del self.unsent[:sent]
-
-
-class Refused:
-    """Stands for a parser where there is nothing to parse."""
-
-    def __init__(self, reason: Exception) -> None:
-        self._reason = reason
-
-    def __next__(self) -> None:
-        raise self._reason
-
-
-class Connection:
-    """A client's connection, as gunicorn's worker knows one: its request is always there."""
-
-    initialized = data_ready = True
-    is_http2 = False
-
-    def __init__(self, sock: socket.socket, client: Any, server: Any, most_body: int) -> None:
-        detached = (sock.family, sock.type, sock.proto, sock.detach())
-        self.sock = PatientSocket(*detached)
-        self.sock.settimeout(0)
-        self.client, self.server = client, server
-        self.inbox = Inbox(most_body)
-        self.parser: RequestParser | Refused | None = None
-        self.oversized = False
-        self.keep = True
-        self.held = 0  # bytes
-        self.since = time.monotonic()  # when that began for which the client is waited for
-        self.deadline = float("inf")
-        self.events = 0
-
-    def init(self) -> None:
-        """Do nothing: there is no TLS, and the parser is there."""
-
-
-class PatientWorker(DrainingWorker):
+class PatientWorker(WatchedWorker):
     """The worker; all but handle_request() runs in the thread of the main loop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.config = Config.from_environ(os.environ)
         self.waiting: dict[Connection, None] = {}  # for their clients, in no thread
         self.held = 0  # bytes of all connections
         self.swept = 0.0
-        self.stuck = False
-
-    def run(self) -> None:
-        """Serve until told to stop; a process with a stuck thread would never end by itself."""
-        super().run()
-        if self.stuck:
-            self.leave()
 
     # From the client.
 
@@ -164,8 +92,8 @@ class PatientWorker(DrainingWorker):
         self.hold(conn, len(conn.inbox))
         if arrived:
             self.unwatch(conn)
-            conn.oversized = conn.inbox.oversized
-            conn.parser = RequestParser(self.cfg, conn.inbox.take(), conn.client)
+            conn.arrival = conn.inbox.take()
+            conn.parser = RequestParser(self.cfg, conn.arrival.pieces, conn.client)
             self.enqueue_req(conn)
             return
         if conn.inbox.awaits_continue:
@@ -177,18 +105,25 @@ class PatientWorker(DrainingWorker):
 
     def handle_request(self, req: Request, conn: Connection) -> bool:
         """Answer a request, in a thread; whatever the answer, the client need not be waited for."""
-        if conn.oversized:
+        if not conn.arrival.oversized:
+            conn.arrival.agree(req)
+        else:
             req.force_close()
-            if not any(name == "CONTENT-LENGTH" for name, _ in req.headers):
-                # As if it had said beforehand that it is too long.
-                req.headers.append(("CONTENT-LENGTH", str(self.config.MAX_BODY_BYTES + 1)))
+            # As if it had said beforehand that it is too long.
+            framing = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
+            req.headers = [each for each in req.headers if each[0] not in framing]
+            req.headers.append(("CONTENT-LENGTH", str(self.config.MAX_BODY_BYTES + 1)))
         return bool(super().handle_request(req, conn))
+
+    def _keepalive_after(self, _: Connection, keepalive: bool) -> bool:  # noqa: FBT001 (gunicorn's)
+        """Keep what was said to be kept: gunicorn would close for a long body that nobody read."""
+        return keepalive
 
     # To the client.
 
     def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
         """Send the rest of an answer; gunicorn calls this when the thread has done."""
-        conn.keep = not fs.cancelled() and not fs.exception() and fs.result() and not conn.oversized
+        conn.keep = not fs.cancelled() and not fs.exception() and fs.result()
         conn.since = time.monotonic()
         conn.deadline = conn.since + self.config.CLIENT_TIMEOUT
         try:
@@ -223,6 +158,7 @@ class PatientWorker(DrainingWorker):
             conn.sock.shutdown(socket.SHUT_WR)
         conn.keep = False
         conn.deadline = time.monotonic() + LINGER_S
+        conn.inbox.clear()
         self.hold(conn, 0)
         self.watch(conn, selectors.EVENT_READ, self.discard)
 
@@ -324,33 +260,3 @@ class PatientWorker(DrainingWorker):
         for conn in self.waiting:
             under_way = conn.inbox or conn.sock.unsent
             conn.deadline = min(conn.deadline, late if under_way else deadline)
-
-    # Frames that never end.
-
-    def look_at_frames(self) -> None:
-        """End this worker if a frame is worked on for too long, so that gunicorn starts another.
-
-        Other frames are finished first, within GRACEFUL_TIMEOUT, if there is a slot left for them;
-        where there is none, who waits is told to come again.
-        """
-        pool = self.wsgi.extensions["pool"]
-        hung = pool.worked_on_longer_than(self.config.INFERENCE_TIMEOUT)
-        if hung and not self.stuck:
-            self.stuck = True
-            self.log.critical(
-                "%d of %d slots have worked on a frame for more than INFERENCE_TIMEOUT=%d s: "
-                "this worker (pid: %d) ends, and another starts",
-                *(hung, pool.slots, self.config.INFERENCE_TIMEOUT, self.pid),
-            )
-            self.wsgi.extensions["streams"].end()
-            self.alive = False
-        if self.stuck and hung == pool.slots:
-            pool.close()
-        if self.stuck and self.nr_conns <= hung:
-            self.leave()
-
-    def leave(self) -> None:
-        """End the process, whatever its threads do."""
-        self.log.info("Worker leaves (pid: %s)", self.pid)
-        sys.stderr.flush()
-        os._exit(1)

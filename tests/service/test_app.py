@@ -1,6 +1,7 @@
 """The service around /predict: its other addresses, its start, its stop, its worst moments."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -65,12 +66,12 @@ def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
         assert answer.status_code == 413
 
 
-def started(**environ: str) -> "subprocess.CompletedProcess[str]":
+def started(folder: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Start the service in the expectation that it stops by itself."""
     command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
     everything = os.environ | environ
     return subprocess.run(
-        command, cwd=ROOT, env=everything, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=everything, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -79,6 +80,31 @@ def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     assert process.returncode != 0
     assert "PORT='eighty'" in process.stderr
     assert "QUEUE_SIZE='-1'" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nnot a digest\n")
+    for file, reason in ((keys, "in line 2"), (tmp_path / "none", "No such file")):
+        process = started(API_KEYS_FILE=str(file), PORT=str(free_port()))
+        assert process.returncode != 0
+        assert f"API_KEYS_FILE={file}: " in process.stderr
+        assert reason in process.stderr
+        assert "Traceback" not in process.stderr
+        assert "not a digest" not in process.stderr
+
+
+def test_damaged_weights_stop_the_start_with_the_reason_alone(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for folder in ("model", "service", "docker"):
+        ignored = shutil.ignore_patterns("__pycache__", "training")
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+    for weights in (copy / "model/weights").rglob("*.onnx"):
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    process = started(copy, PORT=str(free_port()))
+    assert process.returncode != 0
+    assert "sha256" in process.stderr.lower()
     assert "Traceback" not in process.stderr
 
 

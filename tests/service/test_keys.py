@@ -209,3 +209,16 @@ def test_the_stream_opens_to_the_same_sites(guarded: str) -> None:
 def test_what_is_no_origin_stops_the_start(origin: str) -> None:
     with pytest.raises(ConfigError, match="CORS_ORIGINS"):
         Config.from_environ({"CORS_ORIGINS": origin})
+
+
+def test_an_address_may_guess_ten_times_a_minute_and_who_is_known_there_goes_on() -> None:
+    with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
+        assert status(url, X_API_Key=KEY) == 200
+        guessed = [status(url, X_API_Key=f"guess {n}") for n in range(15)]
+        assert guessed == [401] * 10 + [429] * 5
+        assert status(url, X_API_Key=OTHER) == 429  # good, but never seen from here
+        assert status(url, X_API_Key=KEY) == 200
+        assert status(url) == 401  # no key is no guess
+        refused = requests.get(f"{url}/model", headers={"X-API-Key": "guess"}, timeout=TIMEOUT_S)
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert 0 < int(refused.headers["Retry-After"]) <= 60

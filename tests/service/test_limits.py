@@ -6,12 +6,14 @@ import hashlib
 import json
 import time
 
+import numpy as np
 import pytest
 import requests
 from websockets.sync.client import connect
 
+from model.images import Image
 from service.limits import network_of
-from tests.conftest import serving
+from tests.conftest import encoded, serving
 
 TIMEOUT_S = 30
 SELDOM = "0.01"  # one frame, and no other while the test lasts
@@ -87,3 +89,16 @@ def test_an_address_that_cannot_be_read_is_still_one_client() -> None:
         *("", "", "unix:"),
         "203.0.113.1",
     ]
+
+
+def test_of_many_faces_only_so_many_are_judged_and_the_others_are_counted(portrait: Image) -> None:
+    crowd = encoded(np.hstack([portrait] * 3))
+    with serving(MAX_FACES="2") as url, connect(f"{url.replace('http', 'ws', 1)}/stream") as stream:
+        answer = send(url, crowd).json()
+        assert (len(answer["faces"]), answer["faces_left_out"]) == (2, 1)
+        one = send(url, encoded(portrait)).json()
+        assert (len(one["faces"]), one["faces_left_out"]) == (1, 0)
+        for _ in range(3):  # also where the faces are followed, not looked for
+            stream.send(crowd)
+            answer = json.loads(stream.recv(TIMEOUT_S))
+            assert (len(answer["faces"]), answer["faces_left_out"]) == (2, 1)

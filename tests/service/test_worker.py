@@ -1,0 +1,143 @@
+"""Slow clients hold no thread, on the real service with fewer threads than slow clients."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from tests.conftest import serving
+from tests.wire import answers, connect, get, post
+
+JPEG = {"Content-Type": "image/jpeg"}
+SLOW = 20
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    few = {"INFERENCE_SLOTS": "1", "QUEUE_SIZE": "2", "MAX_STREAMS": "0"}  # 7 threads
+    with serving(CLIENT_TIMEOUT="3", **few) as url:
+        yield url
+
+
+def is_served(url: str, picture: bytes) -> bool:
+    answer = requests.post(f"{url}/predict", picture, headers=JPEG, timeout=30)
+    return answer.status_code == 200 and len(answer.json()["faces"]) == 1
+
+
+def begun(url: str, stack: ExitStack, sent: bytes) -> list[socket.socket]:
+    slow = [stack.enter_context(connect(url)) for _ in range(SLOW)]
+    for sock in slow:
+        sock.sendall(sent)
+    return slow
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        get()[:-2],
+        b"GET",
+        post(b"some", "Content-Length: 100000"),
+        post(b"5\r\nhello\r\n5\r\nhe", CHUNKED),
+    ],
+    ids=["head", "line", "body", "chunks"],
+)
+def test_slow_senders_are_told_so_and_others_are_served_meanwhile(
+    url: str, portrait_jpeg: bytes, sent: bytes
+) -> None:
+    with ExitStack() as stack:
+        slow = begun(url, stack, sent)
+        assert all(is_served(url, portrait_jpeg) for _ in range(3))
+        for sock in slow:
+            (answer,) = answers(sock)
+            assert answer.status == 408
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(answer.body)["status"] == 408
+        assert is_served(url, portrait_jpeg)
+
+
+def test_a_byte_now_and_then_buys_no_more_time(url: str, portrait_jpeg: bytes) -> None:
+    with connect(url) as sock:
+        sock.sendall(post(b"", CHUNKED))
+        status = b""
+        for _ in range(100):
+            try:
+                sock.sendall(b"1\r\nx\r\n")
+                sock.settimeout(0.2)
+                status = sock.recv(12)
+                break
+            except TimeoutError:
+                continue
+        assert status == b"HTTP/1.1 408"
+    assert is_served(url, portrait_jpeg)
+
+
+def test_who_says_nothing_is_closed_without_a_word(url: str, portrait_jpeg: bytes) -> None:
+    with ExitStack() as stack:
+        slow = begun(url, stack, b"")
+        assert is_served(url, portrait_jpeg)
+        assert [sock.recv(1) for sock in slow] == [b""] * SLOW
+
+
+def test_who_does_not_read_the_answers_is_closed(url: str, portrait_jpeg: bytes) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(url, receive_bytes=4096)) for _ in range(SLOW)]
+        asked = 400  # of some 10 kB each: more than the kernel keeps
+        for sock in slow:
+            sock.sendall(get("/openapi.json") * asked)
+        assert all(is_served(url, portrait_jpeg) for _ in range(3))
+        time.sleep(5)  # CLIENT_TIMEOUT, and until that is looked at
+        for sock in slow:
+            try:
+                read = list(answers(sock))
+            except OSError:
+                continue
+            assert len(read) < asked
+        assert is_served(url, portrait_jpeg)
+
+
+def test_who_goes_in_the_middle_leaves_nothing_behind(url: str, portrait_jpeg: bytes) -> None:
+    with ExitStack() as stack:
+        begun(url, stack, post(portrait_jpeg[:5000], f"Content-Length: {len(portrait_jpeg)}"))
+    for _ in range(SLOW):  # and those who go before their answer
+        with connect(url) as sock:
+            sock.sendall(post(portrait_jpeg))
+    deadline = time.monotonic() + 30
+    while not (served := is_served(url, portrait_jpeg)) and time.monotonic() < deadline:
+        time.sleep(0.2)  # their frames are worked on first
+    assert served
+
+
+def test_more_connections_than_are_held_make_room_for_the_next(portrait_jpeg: bytes) -> None:
+    with serving(CLIENT_TIMEOUT="60") as url, ExitStack() as stack:
+        idle = [stack.enter_context(connect(url)) for _ in range(1200)]
+        for sock in idle:
+            sock.sendall(b"G")
+        assert is_served(url, portrait_jpeg)
+        (answer,) = answers(idle[0])  # the oldest
+        assert answer.status == 408
+
+
+def test_bodies_of_the_slow_are_held_within_a_bound(portrait_jpeg: bytes) -> None:
+    with serving(CLIENT_TIMEOUT="60", MAX_BODY_BYTES="1000000") as url, ExitStack() as stack:
+        slow = [stack.enter_context(connect(url)) for _ in range(SLOW)]
+        for sock in slow:
+            sock.sendall(post(b"x" * 900_000, "Content-Length: 1000000"))
+            sock.settimeout(0.5)
+        assert is_served(url, portrait_jpeg)
+        closed = 0
+        for sock in slow:
+            try:
+                closed += sock.recv(12) == b"HTTP/1.1 408"
+            except TimeoutError:
+                continue
+        assert closed >= SLOW - 8
+        slow[-1].sendall(b"x" * 100_000)  # who came last is heard
+        slow[-1].settimeout(30)
+        assert next(answers(slow[-1])).status == 422

@@ -1,0 +1,68 @@
+"""HTTP over a bare socket, for what no HTTP library would send."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from urllib.parse import urlsplit
+
+BODILESS = {100, 101, 204, 304}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answers to one request."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+def connect(url: str, timeout_s: float = 30, receive_bytes: int | None = None) -> socket.socket:
+    """Return a connection to a service; receive_bytes: of its own buffer."""
+    address = urlsplit(url)
+    sock = socket.socket()
+    if receive_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.settimeout(timeout_s)
+    sock.connect((address.hostname, address.port))
+    return sock
+
+
+def answers(sock: socket.socket, *, head: bool = False) -> Iterator[Answer]:
+    """Yield what is answered until the connection ends; head: to HEAD, so without bodies."""
+    with sock.makefile("rb") as file:
+        while line := file.readline():
+            status = int(line.split()[1])
+            headers = http.client.parse_headers(file)
+            length = 0 if head or status in BODILESS else int(headers.get("Content-Length", 0))
+            yield Answer(status, headers, file.read(length))
+
+
+def told(url: str, *parts: bytes, pause_s: float = 0.0) -> list[Answer]:
+    """Send the parts, stop sending, and return all that is answered."""
+    with connect(url) as sock:
+        for number, part in enumerate(parts):
+            if number:
+                time.sleep(pause_s)
+            sock.sendall(part)
+        sock.shutdown(socket.SHUT_WR)
+        return list(answers(sock))
+
+
+def post(body: bytes, *headers: str, path: str = "/predict", version: str = "1.1") -> bytes:
+    """Return a POST of a JPEG; where a header tells of the body's end, none is added."""
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: image/jpeg", *headers]
+    if not any(line.lower().startswith(("content-length", "transfer-")) for line in headers):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def get(path: str = "/healthz", *headers: str, method: str = "GET") -> bytes:
+    """Return a request without a body."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
