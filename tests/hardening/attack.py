@@ -9,24 +9,21 @@ the folder, and headers smuggled into answers.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.progress import track
 
 from tests.hardening.bombs import BOMBS, small
 from tests.hardening.heads import BEHIND, broken
 from tests.hardening.load import FRAME
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 from tests.wire import Answer, answers, connect, get, post
 
@@ -273,17 +270,5 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
     return rows
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.attack",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.attack --output runs/attack.json",
-    )
-    parser.add_argument("--guesses", type=int, default=GUESSES, help="of keys (%(default)s)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    return finish(run(guesses=options.guesses), options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--guesses 20", guesses="of keys")

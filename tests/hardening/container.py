@@ -8,12 +8,9 @@ no other machine.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
@@ -22,7 +19,7 @@ from websockets.sync.client import connect
 
 from tests.container.engine import docker, lacking, logs
 from tests.hardening.load import FRAME, HEADERS
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 
 NAME = "the container: an ordinary user, read-only, no capabilities, no way out"
 PROJECT = "maskconfined"
@@ -166,21 +163,5 @@ def run(frames: int = 500) -> list[Row]:
     return rows
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.container",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.container --output runs/container.json",
-    )
-    parser.add_argument("--frames", type=int, default=500, help="how many it is sent (500)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    try:
-        rows = run(options.frames)
-    except pytest.skip.Exception as reason:
-        sys.exit(f"not run: {reason}")
-    return finish(rows, options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--frames 100", frames="how many it is sent")

@@ -8,7 +8,6 @@ streams and over /predict. Each film must come out whole: every frame once, in i
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import subprocess
@@ -28,7 +27,7 @@ from skimage.data import astronaut
 
 from tests.conftest import ROOT
 from tests.hardening.load import Outcome, ask
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 
 CLIENTS = 6
@@ -192,19 +191,12 @@ def run(seconds: float = 120, every_s: float = 5, frames: int = 2000) -> list[Ro
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.kill",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.kill --seconds 120 --output runs/kill.json",
-    )
-    parser.add_argument("--seconds", type=float, default=120, help="how long (120)")
-    parser.add_argument("--every", type=float, default=5, help="seconds between kills (5)")
-    parser.add_argument("--frames", type=int, default=2000, help="of each film (2000)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    return finish(run(options.seconds, options.every, options.frames), options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(
+        run,
+        __doc__,
+        "--seconds 30 --frames 500",
+        seconds="how long",
+        every_s="between kills",
+        frames="of each film",
+    )

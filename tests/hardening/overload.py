@@ -8,19 +8,16 @@ nobody is refused; then ten times as many, who ask again a moment after a refusa
 
 from __future__ import annotations
 
-import argparse
 import http.client
-import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from tests.hardening.load import Outcome, ask
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 
 SLOTS, QUEUE = 2, 8
@@ -128,17 +125,5 @@ def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.overload",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.overload --seconds 120 --output runs/over.json",
-    )
-    parser.add_argument("--seconds", type=float, default=120, help="of overload (120)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    return finish(run(options.seconds), options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--seconds 30", seconds="of overload")

@@ -8,14 +8,11 @@ be pulled, one is made of Debian's package.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from rich.progress import track
@@ -23,7 +20,7 @@ from rich.progress import track
 from tests.conftest import free_port
 from tests.container.engine import BASE_IMAGE, docker, lacking
 from tests.hardening.load import Ask, Outcome, keep_asking
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 
 PROXY_IMAGE = os.environ.get("PROXY_IMAGE", "haproxy:3.2")
 STAND_IN = "facemask-haproxy:trial"
@@ -109,21 +106,5 @@ def run(rounds: int = 3) -> list[Row]:
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.rolling",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.rolling --rounds 3 --output runs/rolling.json",
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="how often both are replaced (3)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    try:
-        rows = run(options.rounds)
-    except pytest.skip.Exception as reason:
-        sys.exit(f"not run: {reason}")
-    return finish(rows, options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--rounds 1", rounds="how often both are replaced")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -41,3 +45,34 @@ def finish(rows: Sequence[Row], output: Path | None = None) -> int:
     if output is not None:
         write(rows, output)
     return 0 if all(row.met for row in rows) else 1
+
+
+def command(run: Callable[..., list[Row]], about: str | None, example: str, **options: str) -> None:
+    """Run a trial as the command line says, and exit with 1 if a goal is missed.
+
+    options: what those parameters of run() mean that may be given; their defaults are its own.
+    """
+    name = f"python -m tests.hardening.{Path(inspect.getfile(run)).stem}"
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=(about or "").partition("\n")[0],
+        epilog=f"example: {name} {example} --output runs/trial.json",
+    )
+    parameters = inspect.signature(run).parameters
+    for option, meaning in options.items():
+        default = parameters[option].default
+        flag = isinstance(default, bool)
+        parser.add_argument(
+            f"--{option.replace('_', '-')}",
+            default=default,
+            help=f"{meaning} (%(default)s)",
+            **{"action": argparse.BooleanOptionalAction} if flag else {"type": type(default)},
+        )
+    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
+    given = vars(parser.parse_args())
+    output = given.pop("output")
+    try:
+        rows = run(**given)
+    except pytest.skip.Exception as reason:
+        sys.exit(f"not run: {reason}")
+    sys.exit(finish(rows, output))

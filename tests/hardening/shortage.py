@@ -7,7 +7,6 @@ It works on, or it ends with a message that says what to do.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import shutil
@@ -30,7 +29,7 @@ from service.config import Config
 from tests.conftest import ROOT, free_port
 from tests.container.engine import build, docker, lacking, logs
 from tests.hardening.load import FRAME
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 
 IMAGE = "facemask:test"
@@ -273,22 +272,11 @@ def run(rounds: int = 10, *, containers: bool = True) -> list[Row]:
     return [row for trial in track(trials, "shortages") for row in trial]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.shortage",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.shortage --output runs/shortage.json",
-    )
-    parser.add_argument("--rounds", type=int, default=10, help="frames where memory is short (10)")
-    parser.add_argument("--no-docker", action="store_true", help="only what needs no Docker")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    try:
-        rows = run(options.rounds, containers=not options.no_docker)
-    except pytest.skip.Exception as reason:
-        sys.exit(f"not run: {reason}; --no-docker runs the rest")
-    return finish(rows, options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(
+        run,
+        __doc__,
+        "--no-containers",
+        rounds="frames where memory is short",
+        containers="also what needs Docker",
+    )

@@ -8,20 +8,17 @@ and one does not read the answers. Who of them is closed comes again.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import socket
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from tests.hardening.load import FRAME, Outcome, ask
-from tests.hardening.rows import Row, finish
+from tests.hardening.load import Outcome, ask
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 from tests.wire import connect, get, post
 
@@ -126,7 +123,6 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
     stop = threading.Event()
     with Server(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
         worker = server.worker()
-        assert len(FRAME) > 0
         paced(server.port, 1, 2, 0.05)  # to warm it
         alone, _ = paced(server.port, seconds / 2, 2, 0.05)
         slow = [Slow(server.url, kinds[n % len(kinds)]) for n in range(sockets)]
@@ -161,18 +157,5 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.slow",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.slow --seconds 60 --output runs/slow.json",
-    )
-    parser.add_argument("--seconds", type=float, default=60, help="half of it without them (60)")
-    parser.add_argument("--sockets", type=int, default=SOCKETS, help="slow clients (%(default)s)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    return finish(run(options.seconds, options.sockets), options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--seconds 20", seconds="half of it without them", sockets="slow clients")

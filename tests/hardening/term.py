@@ -8,21 +8,18 @@ one asks /readyz on a connection that it keeps. Then the service is told to stop
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import signal
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 from rich.progress import track
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.hardening.load import FRAME, Ask, Outcome, keep_asking
-from tests.hardening.rows import Row, finish
+from tests.hardening.rows import Row, command
 from tests.hardening.server import Server
 
 GRACE_S = 20
@@ -154,17 +151,5 @@ def run(
     ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.term",
-        description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.term --times 20 --output runs/term.json",
-    )
-    parser.add_argument("--times", type=int, default=20, help="how often it is stopped (20)")
-    parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
-    options = parser.parse_args()
-    return finish(run(options.times), options.output)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(run, __doc__, "--times 5", times="how often it is stopped")
