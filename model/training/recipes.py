@@ -46,11 +46,11 @@ UPPER = "block_8_expand"
 ALL = "Conv1"
 
 
-def short(first: str | None) -> tuple[Phase, ...]:
+def short(first: str | None, rate: float = 2e-4) -> tuple[Phase, ...]:
     """Return the phases by which recipes are compared: few epochs at few pixels."""
     if first is None:
         return (Phase("head", None, 128, 6, 1e-3, 6),)
-    return (Phase("head", None, 128, 1, 1e-3, 1), Phase("base", first, 128, 5, 2e-4, 5))
+    return (Phase("head", None, 128, 1, 1e-3, 1), Phase("base", first, 128, 5, rate, 5))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
     "synthetic": Recipe(short(UPPER), average=0.0),
     "averaged": Recipe(short(UPPER)),
     # Variations of the last one.
-    "whole": Recipe(short(ALL)),
+    "whole": Recipe(short(ALL, rate=1e-4)),
     "wide": Recipe(short(UPPER), margin=0.3),
     "drawn": Recipe(short(UPPER), synthetic=0.8),
     # What is shipped: the averaged recipe, longer, and at the pixels that are served.
