@@ -18,7 +18,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench import walk
-from bench.stream import server
+from bench.servers import running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -65,7 +65,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="to watch each screen")
     parser.add_argument("--screenshots", type=Path, help="folder for page_*.png")
     arguments = parser.parse_args()
-    with TemporaryDirectory() as folder, server() as service, sync_playwright() as playwright:
+    with (
+        TemporaryDirectory() as folder,
+        running("ours") as service,
+        sync_playwright() as playwright,
+    ):
         camera = Path(folder) / "walk.mjpeg"
         walk.write_mjpeg(camera, walk.walk())
         flags = (*FLAGS, *IMITATED_CAMERA, f"--use-file-for-fake-video-capture={camera}")

@@ -9,21 +9,16 @@ import argparse
 import json
 import os
 import platform
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 import requests
 from rich.console import Console
@@ -31,60 +26,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from bench import tracks
 from bench.films import Noise, Person, film
+from bench.servers import MIB, Server, running
+from bench.stream_report import FPS, plot, table
 
-FPS = 10
 CENTRES = [(170, 150), (470, 150), (170, 370), (470, 370)]
 FACE = 80
 FIGURES = ("cpu", "held", "steadiness", "movement", "delay", "flood")
-TICKS = os.sysconf("SC_CLK_TCK")
 say = Console(stderr=True).print
-
-
-class Server:
-    """The service as `make serve` runs it, and what its worker uses."""
-
-    def __init__(self, url: str, worker: int) -> None:
-        self.url = url
-        self._proc = Path(f"/proc/{worker}")
-
-    @property
-    def stream_url(self) -> str:
-        """The address of its stream."""
-        return f"{self.url.replace('http', 'ws', 1)}/stream"
-
-    def cpu_s(self) -> float:
-        """Return the CPU seconds that the worker has used so far."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def resident_mb(self) -> float:
-        """Return the worker's resident memory."""
-        pages = int((self._proc / "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-@contextmanager
-def server() -> Iterator[Server]:
-    """Run the service on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
-    environ = os.environ | {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)  # noqa: S603
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                if requests.get(f"{url}/readyz", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Server(url, int(children[0]))
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def steady(faces: int, frames: int = 60) -> list[bytes]:
@@ -95,7 +43,7 @@ def steady(faces: int, frames: int = 60) -> list[bytes]:
 
 def opened(server: Server) -> ClientConnection:
     """Open a stream."""
-    return connect(server.stream_url, compression=None, legacy=True)
+    return connect(f"{server.url.replace('http', 'ws', 1)}/stream", compression=None, legacy=True)
 
 
 def cpu_per_frame(server: Server) -> list[dict[str, float]]:
@@ -217,7 +165,7 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
             due += 1 / 60
             backlog = max(backlog, count - 1 - answered[0])
             if count % 300 == 0:
-                memory.append((round(due - begin, 1), round(server.resident_mb(), 2)))
+                memory.append((round(due - begin, 1), round(server.worker_mib() * MIB / 1e6, 2)))
         time.sleep(2)
         last, dropped = answered
     reader.join()
@@ -231,73 +179,6 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
         "memory_growth_mb": round(median(settled[-10:]) - median(settled[:10]), 2),
         "memory_mb": memory,
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    """Return the goals and what was measured, as a Markdown table."""
-    rows = []
-    if "cpu" in found:
-        ratios = [row["ratio"] for row in found["cpu"]]
-        shown = ", ".join(f"{row['stream_ms']} of {row['predict_ms']} ms" for row in found["cpu"])
-        text = f"{min(ratios)}-{max(ratios)} ({shown})"
-        rows.append(("CPU per frame, stream to /predict, 1-4 steady faces", "<= 0.5", text))
-    if "held" in found:
-        good = [r for r in found["held"] if r["p95_ms"] < 150 and r["answered"] >= 0.98]
-        most = max(good, key=lambda row: row["streams"], default=found["held"][0])
-        text = f"{most['streams'] if good else 0} (p95 {most['p95_ms']} ms)"
-        rows.append(
-            (f"streams of {FPS} frames/s held: p95 under 150 ms, 98 % answered", ">= 8", text)
-        )
-    if "steadiness" in found:
-        single, tracked = (
-            found["steadiness"][way]["label_changes_per_minute"] for way in ("frames", "tracks")
-        )
-        text = f"{tracked} against {single}"
-        rows.append(("label changes per minute, steady noisy faces", "<= 1/10", text))
-    if "delay" in found:
-        longest, middle = max(found["delay"]), median(found["delay"])
-        text = f"{longest} s at most, {middle} s median"
-        rows.append((f"mask taken off to no_mask, {FPS} frames/s", "<= 1 s", text))
-    for name in ("steadiness", "movement"):
-        if name in found:
-            single, tracked = (found[name][way] for way in ("frames", "tracks"))
-            text = f"{tracked['recall']} against {single['recall']}"
-            rows.append((f"recall of faces, films of {name}", "no less", text))
-            text = f"{tracked['classifications_per_face_and_frame']}"
-            rows.append((f"classifications per face and frame, {name}", "-", text))
-    if "flood" in found:
-        f = found["flood"]
-        text = (
-            f"{f['memory_growth_mb']:+} MB; at most {f['longest_backlog_frames']} frames unanswered"
-        )
-        rows.append(("60 frames/s: memory and frames in flight", "flat, bounded", text))
-    lines = ["| figure | goal | measured |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
-def plot(found: dict[str, Any], file: Path) -> None:
-    """Draw the evidence over time, the time to answer, and the memory."""
-    mpl.use("agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 (after the choice of the backend)
-
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
-    for name, curve in found.get("evidence", {}).items():
-        axes[0].plot(np.arange(len(curve)) / FPS, curve, label=name, marker=".", linewidth=1)
-    axes[0].set(title="A mask comes off after 6 s", xlabel="seconds", ylabel="probability of mask")
-    if "evidence" in found:
-        axes[0].legend()
-    for share in ("p50_ms", "p95_ms"):
-        rows = found.get("held", [])
-        axes[1].plot([r["streams"] for r in rows], [r[share] for r in rows], label=share[:3])
-    axes[1].axhline(150, linestyle=":", color="grey")
-    axes[1].set(title="Streams of 10 frames/s", xlabel="streams", ylabel="frame to answer, ms")
-    if "held" in found:
-        axes[1].legend()
-    memory = found.get("flood", {}).get("memory_mb", [])
-    axes[2].plot([at / 60 for at, _ in memory], [mb for _, mb in memory])
-    axes[2].set(title="A client that sends 60 frames/s", xlabel="minutes", ylabel="resident MB")
-    axes[2].set_ylim(0, 1.2 * max([mb for _, mb in memory], default=1))
-    figure.savefig(file, dpi=110)
 
 
 def main() -> None:
@@ -331,10 +212,10 @@ def main() -> None:
     keep("delay", tracks.delays)
     if "delay" in options.figures:
         found["evidence"] = tracks.evidence()
-    with server() as running:
-        keep("cpu", lambda: cpu_per_frame(running))
-        keep("held", lambda: held(running))
-        keep("flood", lambda: flood(running, options.minutes))
+    with running("ours") as server:
+        keep("cpu", lambda: cpu_per_frame(server))
+        keep("held", lambda: held(server))
+        keep("flood", lambda: flood(server, options.minutes))
     file.write_text(json.dumps(found, indent=1) + "\n")
     (options.output / "stream.md").write_text(table(found))
     plot(found, options.output / "stream.png")

@@ -17,9 +17,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from deploy.config import Config, load
-from deploy.documents import scaling_policies
 from deploy.errors import DeployError
 from deploy.prices import AS_OF, HOURS, RATES, fixed_month, rates_of, task_month
+from deploy.watching import scaling_policies
 
 CAMERAS = (10, 100, 1000)
 ZONES = 3

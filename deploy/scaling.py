@@ -9,9 +9,9 @@ from deploy.aws import Aws
 from deploy.balancer import Balancer
 from deploy.changes import Changes
 from deploy.config import Config
-from deploy.documents import alarms as alarm_documents
-from deploy.documents import scaling_policies
 from deploy.names import Names, covers, upper
+from deploy.watching import alarms as alarm_documents
+from deploy.watching import scaling_policies
 
 NAMESPACE = "ecs"
 DIMENSION = "ecs:service:DesiredCount"
