@@ -1,7 +1,7 @@
 """YuNet (Wu et al. 2023), the default detector, on ONNX Runtime, which runs it at any size.
 
 OpenCV runs the same network, in twice the CPU time. What goes in and how the outputs are read is
-as in its FaceDetectorYN, and so are the faces.
+as in its FaceDetectorYN, and so are the faces, but for their boxes, which all cells vote on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 STRIDES = (8, 16, 32)
 OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 SAME_FACE = 0.3  # intersection over union of non-maximum suppression
+VOTES = 0.5  # intersection over union with a face from which a cell's box votes on its box
 MOST_FACES = 1000
 # The file fixes its input at 640 x 640 pixels, although nothing in it depends on that. The two
 # dimensions in the serialized graph, and the same bytes with names in place of the numbers.
@@ -193,8 +194,15 @@ class Network:
         """Return the faces of a uint8 RGB image from confidence least on, surest first.
 
         float32 (n, 15): left, top, width and height of the box, the x and y of five landmarks, the
-        confidence 0..1. Of some tiny pictures the network's exponentials overflow; such rows are
-        left out.
+        confidence 0..1.
+        """
+        rows = self.cells(image, least)
+        return voted(rows, strongest(rows, least))
+
+    def cells(self, image: Image, least: float) -> npt.NDArray[np.float32]:
+        """Return what each cell sees from confidence least on, many cells the same face.
+
+        Of some tiny pictures the network's exponentials overflow; such rows are left out.
         """
         outputs = self._session.run(OUTPUTS, {"input": padded(image)})
         columns = -(-image.shape[1] // STRIDES[-1]) * STRIDES[-1]
@@ -204,12 +212,35 @@ class Network:
                 for i, stride in enumerate(STRIDES)
             ]
         )
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        boxes = rows[:, :4].astype(np.int32)  # as OpenCV does
-        kept = cv2.dnn.NMSBoxes(
-            boxes.tolist(), rows[:, 14].tolist(), least, SAME_FACE, top_k=MOST_FACES
-        )
-        return np.asarray(rows[np.asarray(kept, np.intp)], np.float32)
+        return np.asarray(rows[np.isfinite(rows).all(axis=1)], np.float32)
+
+
+def strongest(rows: npt.NDArray[np.float32], least: float) -> npt.NDArray[np.intp]:
+    """Return which rows of many cells that see the same face are the most confident of it."""
+    boxes = rows[:, :4].astype(np.int32)  # as OpenCV does
+    kept = cv2.dnn.NMSBoxes(
+        boxes.tolist(), rows[:, 14].tolist(), least, SAME_FACE, top_k=MOST_FACES
+    )
+    return np.asarray(kept, np.intp)
+
+
+def voted(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Return the kept rows, box and landmarks each the mean of those of all that overlap it well.
+
+    Weighted by the confidence squared (box voting, Gidaris and Komodakis 2015). On 3,867 faces of
+    the training scenes precision rises, .524 -> .570 of recall at precision .95, AP .900 -> .905.
+    """
+    faces = rows[kept]
+    boxes = rows[:, :4].astype(np.float64)  # in which no area overflows
+    start, end, area = boxes[:, :2], boxes[:, :2] + boxes[:, 2:], boxes[:, 2] * boxes[:, 3]
+    for face, index in zip(faces, kept, strict=True):  # one by one, as there may be a thousand
+        sides = np.minimum(end, end[index]) - np.maximum(start, start[index])
+        intersection = sides.clip(0).prod(axis=1)
+        votes = intersection >= VOTES * (area + area[index] - intersection)
+        votes[index] = True
+        weights = rows[votes, 14] ** 2 + 1e-9  # a confidence of 0 may have been asked for
+        face[:14] = weights @ rows[votes, :14] / weights.sum()
+    return faces
 
 
 def padded(image: Image) -> npt.NDArray[np.float32]:

