@@ -119,7 +119,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app.register_blueprint(create_metrics(config, metrics))
     app.register_blueprint(create_openapi(config, pool))
     app.register_blueprint(create_views(config, pool, limit))
-    streams = app.extensions["streams"] = Streams(config.MAX_STREAMS)
+    streams = app.extensions["streams"] = Streams(config.MAX_STREAMS, config.MAX_STREAMS_PER_CLIENT)
     app.register_blueprint(create_stream(config, pool, streams, keys, limit))
     return app
 

@@ -107,6 +107,7 @@ class Config(BaseModel):
     INFERENCE_TIMEOUT: int = Field(60, ge=1)
     QUEUE_SIZE: int = Field(16, ge=0, le=1000)
     MAX_STREAMS: int = Field(16, ge=0, le=256)
+    MAX_STREAMS_PER_CLIENT: int = Field(16, ge=1, le=256)
     STREAM_IDLE_TIMEOUT: int = Field(60, ge=1)
     GRACEFUL_TIMEOUT: int = Field(20, ge=1)
     API_KEYS: Annotated[

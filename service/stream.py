@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,21 +39,32 @@ class Upgraded(Response):
 class Streams:
     """The open streams of this process, of which there may be only so many."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_per_client: int) -> None:
         self.stopping = threading.Event()
-        self._free = threading.BoundedSemaphore(most) if most else None
+        self._most, self._most_per_client = most, most_per_client
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for a stream; raises TooManyStreams."""
-        if self._free is None or self.stopping.is_set() or not self._free.acquire(blocking=False):
-            raise TooManyStreams(
-                "Too many streams are open. Try again later, or use POST /predict."
-            )
+    def place(self, client: str) -> Iterator[None]:
+        """Hold a place for a client's stream; raises TooManyStreams."""
+        with self._lock:
+            if self.stopping.is_set() or self._open.total() >= self._most:
+                raise TooManyStreams(
+                    "Too many streams are open. Try again later, or use POST /predict."
+                )
+            if self._open[client] >= self._most_per_client:
+                raise TooManyStreams(
+                    f"You have {self._most_per_client} streams open, as many as one client may. "
+                    "Close one, or use POST /predict."
+                )
+            self._open[client] += 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._lock:
+                self._open[client] -= 1
+                self._open += Counter()  # forgets who has none
 
     def end(self) -> None:
         """Close all streams with code 1001 and take no more."""
@@ -99,7 +111,7 @@ def create_stream(
             return body
 
         metrics: Metrics = current_app.extensions["metrics"]
-        with streams.place():
+        with streams.place(g.client):
             socket = WebSocket(
                 *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping),
                 origins=config.CORS_ORIGINS,

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -178,6 +178,26 @@ def test_more_streams_than_allowed_are_refused_until_one_ends(portrait_jpeg: byt
             pytest.fail("the place was not given back")
         one.send(portrait_jpeg)
         assert answer(one)["faces"]
+
+
+def test_one_client_may_leave_streams_for_others(portrait_jpeg: bytes) -> None:
+    with serving(MAX_STREAMS_PER_CLIENT="1", TRUSTED_PROXIES="1") as url:
+
+        def of(client: str) -> AbstractContextManager[ClientConnection]:
+            return stream(url, additional_headers={"X-Forwarded-For": client})
+
+        with of("192.0.2.1"):
+            with pytest.raises(InvalidStatus) as refused, of("192.0.2.1"):
+                pass
+            assert refused.value.response.status_code == 503
+            assert b"as many as one client may" in refused.value.response.body
+            with of("192.0.2.2") as other:
+                other.send(portrait_jpeg)
+                assert answer(other)["faces"]
+        time.sleep(0.5)
+        with of("192.0.2.1") as again:
+            again.send(portrait_jpeg)
+            assert answer(again)["faces"]
 
 
 def test_a_stream_without_frames_and_one_too_large_are_closed(portrait_jpeg: bytes) -> None:
