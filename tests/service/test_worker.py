@@ -116,9 +116,10 @@ def test_who_goes_in_the_middle_leaves_nothing_behind(url: str, portrait_jpeg: b
 
 def test_more_connections_than_are_held_make_room_for_the_next(portrait_jpeg: bytes) -> None:
     with serving(CLIENT_TIMEOUT="60") as url, ExitStack() as stack:
-        idle = [stack.enter_context(connect(url)) for _ in range(1200)]
-        for sock in idle:
-            sock.sendall(b"G")
+        idle = []
+        for _ in range(1200):
+            idle.append(stack.enter_context(connect(url)))
+            idle[-1].sendall(b"G")  # at once: who is let go before a word gets none
         assert is_served(url, portrait_jpeg)
         (answer,) = answers(idle[0])  # the oldest
         assert answer.status == 408

@@ -45,8 +45,8 @@ def spots(face: Face) -> list[tuple[int, int]]:
 
 def covered(before: Image, after: Image, face: Face) -> list[bool]:
     """Say of each spot whether something new is there; a shadow beside a mask does not count."""
-    changed = np.abs(after.astype(int) - before).max(axis=2) > 16
-    return [bool(changed[y - 1 : y + 2, x - 1 : x + 2].all()) for x, y in spots(face)]
+    change = np.abs(after.astype(int) - before).max(axis=2)
+    return [bool(np.median(change[y - 2 : y + 3, x - 2 : x + 3]) > 32) for x, y in spots(face)]
 
 
 def made(kind: str, image: Image, face: Face, seed: int) -> Image:

@@ -62,19 +62,23 @@ def history_of(run: Path) -> list[dict[str, object]]:
     return json.loads(file.read_text())["history"] if file.exists() else []
 
 
-def train_until(epochs: int, run: Path, pictures: Path, backbone: Path) -> str:
-    """Run the command until so many epochs are saved, then press Ctrl-C; returns its output."""
+def phases_of(run: Path) -> list[object]:
+    return [epoch["phase"] for epoch in history_of(run)]
+
+
+def train_until(phase: str, run: Path, pictures: Path, backbone: Path) -> str:
+    """Run the command until an epoch of a phase is saved, then press Ctrl-C; returns its output."""
     command = [sys.executable, "-m", "model.training.train", "--data", str(pictures)]
     command += ["--run", str(run), "--backbone", str(backbone), "--draws", "64"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     deadline = time.monotonic() + 300
-    while len(history_of(run)) < epochs and process.poll() is None and time.monotonic() < deadline:
+    while phase not in phases_of(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert len(history_of(run)) >= epochs, output
+    assert phase in phases_of(run), output
     return output
 
 
@@ -82,18 +86,18 @@ def train_until(epochs: int, run: Path, pictures: Path, backbone: Path) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, backbone: Path) -> Path:
     """A run that was interrupted in its first phase and resumed into its second."""
     run = tmp_path_factory.mktemp("run")
-    first = train_until(1, run, pictures, backbone)
+    first = train_until("head", run, pictures, backbone)
     assert "Interrupted. The same command goes on" in first, first
     assert "Traceback" not in first
     before = history_of(run)
-    second = train_until(8, run, pictures, backbone)
+    second = train_until("full crops", run, pictures, backbone)
     assert "Resuming" in second
     assert history_of(run)[: len(before)] == before
     return run
 
 
 def test_an_interrupted_training_goes_on_where_it_was(run: Path) -> None:
-    phases = [row["phase"] for row in history_of(run)]
+    phases = phases_of(run)
     assert phases[:2] == ["head", "small crops"]
     assert "full crops" in phases
     assert (run / "curves.png").stat().st_size > 5000
