@@ -25,6 +25,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 LONGEST_SIDE = 65_535  # of a JPEG; decoders keep a pointer for each row of a PNG
+FAST_SHRINKING = (8, 4, 2)  # by which libjpeg-turbo decodes a JPEG fast; 3/4 takes twice as long as 1
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
 BAND = 256  # rows that are copied at a time
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
@@ -167,8 +168,9 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
         return np.asarray(decoded, np.uint8)
     if picture.format != "JPEG" or picture.mode not in {"RGB", "L"}:
         return None
-    share = (least_side or max(picture.size)) / max(picture.size)
-    least = [max(1, math.ceil(side * share)) for side in picture.size] if share < 1 else [0, 0]
+    longest = max(picture.size)
+    times = next((t for t in FAST_SHRINKING if least_side and longest >= t * least_side), 1)
+    least = [math.ceil(side / times) if times > 1 else 0 for side in picture.size]
     try:
         return np.asarray(
             simplejpeg.decode_jpeg(data, "RGB", min_width=least[0], min_height=least[1]), np.uint8
