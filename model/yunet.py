@@ -49,7 +49,7 @@ class YuNet:
     Figures from DOUBTFUL on: recall at confidence .4 of faces from 20 pixels on 350 training
     scenes (without the closer look .923) or, where said so, on 70 frames that are each made of
     four such scenes (.857). A glance suffices for 33 % of 800 training scenes and for 38 % of the
-    validation scenes; three of the 615 faces of the latter then come in boxes that overlap the
+    validation scenes; two of the 615 faces of the latter then come in boxes that overlap the
     annotators' by less than .4. Were pieces of a sure face a suspicion, it would for 26 and 34 %,
     and recall from 20 pixels on training scenes be .9415 instead of .9420.
     """
