@@ -25,7 +25,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 LONGEST_SIDE = 65_535  # of a JPEG; decoders keep a pointer for each row of a PNG
-FAST_SHRINKING = (8, 4, 2)  # by which libjpeg-turbo decodes a JPEG fast; 3/4 takes twice as long as 1
+FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long for 3/4 of a JPEG as for the whole
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
 BAND = 256  # rows that are copied at a time
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
