@@ -9,12 +9,14 @@ have been let out of it.
 from __future__ import annotations
 
 import ctypes
+import os
 import selectors
 import socket
 import struct
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -55,9 +57,30 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
                 self.accept(key.fileobj)
         waiting.close()
         for listener in self.sockets:
-            welcome_newcomers(listener)
+            if others_may_have(listener):
+                welcome_newcomers(listener)
+            # Else refused to the end: between an undoing and the close somebody could come in.
             listener.close()
         self.log.info("No longer listening; %d connections are finished", self.nr_conns)
+
+
+def others_may_have(listener: socket.socket) -> bool:
+    """Tell whether someone may go on listening on a socket, as the master does when it reloads.
+
+    Other workers of the same master do not count: who stops them stops us, or the master has the
+    socket too. True where the master cannot be looked at.
+    """
+    name, master = f"socket:[{os.fstat(listener.fileno()).st_ino}]", os.getppid()
+    for process in [Path(f"/proc/{master}"), *Path("/proc").glob("[0-9]*")]:
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            files = [] if parent == master else [*(process / "fd").iterdir()]
+            if any(str(each.readlink()) == name for each in files):
+                return True
+        except OSError:  # it has ended, or is another user's
+            if process.name == str(master):
+                return True
+    return False
 
 
 def refuse_newcomers(listener: socket.socket) -> None:
@@ -76,7 +99,7 @@ def refuse_newcomers(listener: socket.socket) -> None:
 
 
 def welcome_newcomers(listener: socket.socket) -> None:
-    """Undo that: where only this worker ends, the next one listens on the same socket."""
+    """Undo that, for the next one who listens on the same socket."""
     if sys.platform == "linux":
         with suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
