@@ -125,7 +125,8 @@ def main() -> None:
         metavar="SET[,SET]",
         help="each is a training without the set or sets, judged on them",
     )
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    alone = [name for name, recipe in RECIPES.items() if not recipe.taught]
+    parser.add_argument("--recipes", nargs="+", choices=alone, default=alone)
     parser.add_argument("--run", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--draws", type=int, default=4800, help="crops drawn an epoch")

@@ -18,7 +18,7 @@ import keras
 from model.training import dataset, figures
 from model.training.dataset import Sample
 from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
-from model.training.network import build, unfreeze
+from model.training.network import build, narrowed, unfreeze
 from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
 from model.training.windows import Window, cut_windows
 from model.yunet import YuNet
@@ -36,8 +36,10 @@ class State:
     history: list[dict[str, float | str]] = field(default_factory=list)
 
 
-def compile_for(model: keras.Model, phase: Phase, recipe: Recipe, steps: int) -> None:
-    """Give the model a fresh optimizer whose rate falls along a cosine over the phase."""
+def prepare(model: keras.Model, phase: Phase, recipe: Recipe, steps: int) -> None:
+    """Give the model a phase's layers to train and an optimizer whose rate falls along a cosine."""
+    if phase.first:
+        unfreeze(model, phase.first, statistics=recipe.width < 1)
     rate = keras.optimizers.schedules.CosineDecay(phase.rate, phase.epochs * steps, alpha=0.02)
     average = {"use_ema": True, "ema_momentum": recipe.average} if recipe.average else {}
     model.compile(
@@ -92,9 +94,7 @@ def resume(
         print(f"Resuming {run}: {recipe.phases[state.phase].name}, {state.epoch} epochs done")
         return keras.saving.load_model(run / "last.keras"), state
     model = begin()
-    if recipe.phases[0].first:
-        unfreeze(model, recipe.phases[0].first)
-    compile_for(model, recipe.phases[0], recipe, steps)
+    prepare(model, recipe.phases[0], recipe, steps)
     return model, State(recipe_name)
 
 
@@ -126,9 +126,7 @@ def begin_phase(state: State, run: Path, steps: int) -> keras.Model:
     state.phase, state.epoch, state.worse = state.phase + 1, 0, 0
     phase = recipe.phases[state.phase]
     model = keras.saving.load_model(run / "best.keras")
-    if phase.first:
-        unfreeze(model, phase.first)
-    compile_for(model, phase, recipe, steps)
+    prepare(model, phase, recipe, steps)
     if phase.size != before.size:
         state.best_loss = math.inf  # at other pixels it is another loss
     return model
@@ -176,6 +174,8 @@ def train(  # noqa: PLR0913
         needs = "needs --teacher RUN, a finished one" if recipe.taught else "takes no --teacher"
         raise dataset.DatasetError(f"Recipe '{recipe_name}' {needs}.")
     began, tutor = teacher_of(teacher, recipe_name) if teacher else (None, None)
+    if began and recipe.width < 1:
+        began = narrowed(began, recipe.width)
     model, state = resume(run, lambda: began or build(backbone), recipe_name, steps)
     windows = windows or cut_windows(train_part)
     validations: dict[int, Validation] = {}
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of this run")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT, help="see recipes.py")
-    parser.add_argument("--teacher", type=Path, help="a finished run, for the recipe 'fast'")
+    parser.add_argument("--teacher", type=Path, help="a finished run, for 'fast' and 'narrow'")
     parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(

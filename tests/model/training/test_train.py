@@ -16,9 +16,9 @@ from model.classifier import MaskClassifier
 from model.images import Image
 from model.training import dataset
 from model.training.export import abstain_band, export, fit_temperature
-from model.training.network import INPUT_SIZE, MARGIN
+from model.training.network import INPUT_SIZE, MARGIN, narrowed
 from model.training.overlay import COLOURS, draw_mask
-from model.training.train import samples_of
+from model.training.train import samples_of, train
 from model.yunet import YuNet
 from tests.conftest import ROOT, SHARED
 
@@ -66,10 +66,10 @@ def phases_of(run: Path) -> list[object]:
     return [epoch["phase"] for epoch in history_of(run)]
 
 
-def train_until(phase: str, run: Path, pictures: Path, backbone: Path) -> str:
+def train_until(phase: str, run: Path, pictures: Path, backbone: Path, *more: str) -> str:
     """Run the command until an epoch of a phase is saved, then press Ctrl-C; returns its output."""
     command = [sys.executable, "-m", "model.training.train", "--data", str(pictures)]
-    command += ["--run", str(run), "--backbone", str(backbone), "--draws", "64"]
+    command += ["--run", str(run), "--backbone", str(backbone), "--draws", "64", *more]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -117,6 +117,31 @@ def test_keras_and_the_export_give_the_same_probabilities(run: Path, tmp_path: P
     assert np.ptp(theirs) > 0.01  # else any two networks would agree
     assert np.abs(ours - theirs).mean() <= 0.1  # of a network that is quantized and hardly trained
     assert card.labels == ("mask", "no_mask")
+
+
+def test_a_narrow_network_is_taught_by_a_wide_one(
+    run: Path, tmp_path: Path, pictures: Path, backbone: Path
+) -> None:
+    taught = ("--recipe", "narrow", "--teacher", str(run))
+    train_until("small crops", tmp_path / "narrow", pictures, backbone, *taught)
+    teacher, narrow = (
+        keras.saving.load_model(each / "best.keras") for each in (run, tmp_path / "narrow")
+    )
+    assert narrow.count_params() < 0.5 * teacher.count_params()
+
+
+def test_a_recipe_that_is_taught_asks_for_its_teacher(tmp_path: Path, pictures: Path) -> None:
+    samples = samples_of(tmp_path, pictures, frozenset())
+    with pytest.raises(dataset.DatasetError, match="needs --teacher RUN"):
+        train(samples, tmp_path, None, "narrow", draws=64, seed=1)
+
+
+def test_with_all_channels_kept_a_network_stays_the_same(run: Path) -> None:
+    network = keras.saving.load_model(run / "best.keras")
+    crops = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
+    same = narrowed(network, 1.0).predict(crops, verbose=0)
+    assert np.ptp(same) > 0
+    assert np.allclose(same, network.predict(crops, verbose=0), atol=1e-6)
 
 
 def test_temperature_makes_overconfident_probabilities_honest() -> None:
