@@ -1,6 +1,7 @@
 """What several tests share: free pictures, the real service on a socket, the optional data."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def encoded(image: Image, suffix: str = ".jpg") -> bytes:
 def portrait() -> Image:
     """NASA's portrait of Eileen Collins, public domain: one unmasked face in 512 x 512 pixels."""
     return np.array(astronaut())
+
+
+@pytest.fixture(scope="session")
+def strace() -> None:
+    """Skip where the calls of a process cannot be traced."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    if subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("strace may not trace here")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.progress import track
 from websockets.exceptions import ConnectionClosed
@@ -54,13 +55,15 @@ def watch_readiness(port: int, told: list[tuple[int, str | None]], stop: threadi
         connection.close()
 
 
-def once(kept: int, fresh: int, streams: int, seconds: float) -> dict[str, object]:
-    """Start the service, load it, stop it, and return what came of it."""
+def once(
+    kept: int, fresh: int, streams: int, seconds: float, prefix: Sequence[str] = ()
+) -> dict[str, object]:
+    """Start the service, if need be by a prefix, load it, stop it; return what came of it."""
     outcomes: Counter[Outcome] = Counter()
     codes: list[int | None] = []
     told: list[tuple[int, str | None]] = []
     stop = threading.Event()
-    with Server(GRACEFUL_TIMEOUT=str(GRACE_S)) as server:
+    with Server(prefix=prefix, GRACEFUL_TIMEOUT=str(GRACE_S)) as server:
         asks = [Ask(server.port, keep=True)] * kept + [Ask(server.port, keep=False)] * fresh
         threads = [
             threading.Thread(target=keep_asking, args=(ask, outcomes, stop), daemon=True)

@@ -5,14 +5,30 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.hardening.load import Outcome, ask
 from tests.hardening.server import Server
-from tests.hardening.term import run
+from tests.hardening.term import once, run
+
+# Each time that a socket is given another setting takes longer than who was refused waits until it
+# tries again, one second.
+SLOW_SETTINGS = ("strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null")
+SLOW_SETTINGS += ("-e", "trace=setsockopt", "-e", "inject=setsockopt:delay_exit=1500000")
 
 
 def test_sigterm_under_load_loses_no_accepted_request() -> None:
     lost, exits, streams, _, readiness = run(times=2)  # the fourth row is a time
     assert [row for row in (lost, exits, streams, readiness) if not row.met] == []
+
+
+@pytest.mark.usefixtures("strace")
+def test_nobody_is_let_in_and_cut_off_in_the_last_moment_however_slow() -> None:
+    stop = once(kept=2, fresh=8, streams=0, seconds=1, prefix=SLOW_SETTINGS)
+    outcomes = stop["outcomes"]
+    assert (outcomes["lost"], outcomes["failed"]) == (0, 0)
+    assert outcomes["refused"] > 0
+    assert stop["exit_code"] == 0
 
 
 def test_after_a_reload_the_next_worker_takes_new_connections() -> None:

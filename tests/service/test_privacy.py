@@ -9,9 +9,7 @@ import io
 import json
 import re
 import resource
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -29,6 +27,8 @@ from websockets.sync.client import connect
 from model.images import Image
 from tests.conftest import GUNICORN, ROOT, encoded, serving
 
+pytestmark = pytest.mark.usefixtures("strace")
+
 CALLS = (
     "?open,openat,?openat2,?creat,memfd_create,?mknod,mknodat,?rename,renameat,renameat2,connect"
 )
@@ -39,14 +39,6 @@ HEARTBEAT = re.compile(r'"heartbeat"')
 # A switch of the kernel's, no file.
 CORE_DUMPS = '"/proc/self/coredump_filter"'
 WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE|O_APPEND|O_TRUNC")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tracing() -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    if subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
-        pytest.skip("strace may not trace here")
 
 
 @contextmanager
