@@ -19,7 +19,7 @@ from model.classifier import LABELS
 from model.training import dataset
 from model.training.dataset import CLASSES, Sample, short_side
 from model.training.feed import validation_of
-from model.training.recipes import RECIPES
+from model.training.recipes import DEFAULT, RECIPES
 from model.training.train import samples_of, train
 from model.training.windows import Window, cut_windows
 
@@ -62,6 +62,12 @@ def located_faces(args: argparse.Namespace) -> list[Located]:
     return [(s, next(windows) if s.split == "train" else None) for s in samples]
 
 
+def run_of(recipe: str, left_out: str, args: argparse.Namespace) -> Path:
+    """Return the folder of one training."""
+    run: Path = args.run / f"{recipe}_without_{left_out.replace(',', '_')}_{args.seed}"
+    return run
+
+
 def experiment(
     recipe: str,
     left_out: str,
@@ -70,13 +76,22 @@ def experiment(
 ) -> dict[str, Any]:
     """Train a recipe without some sets, given as a,b, and judge all annotated faces of these."""
     began = time.monotonic()
-    run = args.run / f"{recipe}_without_{left_out.replace(',', '_')}_{args.seed}"
+    run = run_of(recipe, left_out, args)
     run.mkdir(parents=True, exist_ok=True)
     here = [(sample, window) for sample, window in located if sample.source in left_out.split(",")]
     kept = [pair for pair in located if pair[0].source not in left_out.split(",")]
     samples, windows = [s for s, _ in kept], [w for _, w in kept if w is not None]
     dataset.save(samples, run / "samples.jsonl")  # so that the run can be exported
-    train(samples, run, args.backbone, recipe, draws=args.draws, seed=args.seed, windows=windows)
+    train(
+        samples,
+        run,
+        args.backbone,
+        recipe,
+        draws=args.draws,
+        seed=args.seed,
+        windows=windows,
+        teacher=run_of(args.teacher, left_out, args) if RECIPES[recipe].taught else None,
+    )
     seconds = round(time.monotonic() - began)
     # As the annotators boxed them, found by our detector or not.
     unseen = [replace(s, detected=None) for s, _ in here if s.annotated is not None]
@@ -126,7 +141,13 @@ def main() -> None:
         help="each is a training without the set or sets, judged on them",
     )
     alone = [name for name, recipe in RECIPES.items() if not recipe.taught]
-    parser.add_argument("--recipes", nargs="+", choices=alone, default=alone)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=alone)
+    parser.add_argument(
+        "--teacher",
+        choices=alone,
+        default=DEFAULT,
+        help="whose training without the same sets teaches recipes such as 'fast'",
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--draws", type=int, default=4800, help="crops drawn an epoch")
@@ -136,7 +157,15 @@ def main() -> None:
     file = args.run / "results.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(row["recipe"], row["left_out"], row["seed"], row["draws"]) for row in rows}
-    wanted = [(recipe, left_out) for left_out in args.leave_out for recipe in args.recipes]
+    recipes = sorted(args.recipes, key=lambda recipe: RECIPES[recipe].taught > 0)
+    trained = {(row["recipe"], row["left_out"], row["seed"]) for row in rows}
+    needed = {(args.teacher, left_out, args.seed) for left_out in args.leave_out}
+    if RECIPES[recipes[-1]].taught and args.teacher not in recipes and needed - trained:
+        parser.error(
+            f"{recipes[-1]} is taught by {args.teacher}, which is not trained yet: "
+            f"--recipes {args.teacher} {recipes[-1]} --teacher {args.teacher}"
+        )
+    wanted = [(recipe, left_out) for left_out in args.leave_out for recipe in recipes]
     wanted = [pair for pair in wanted if (*pair, args.seed, args.draws) not in done]
     try:
         located = located_faces(args) if wanted else []

@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of this run")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
     parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT, help="see recipes.py")
-    parser.add_argument("--teacher", type=Path, help="a finished run, for 'fast' and 'narrow'")
+    parser.add_argument("--teacher", type=Path, help="a finished run, for recipes such as 'fast'")
     parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(

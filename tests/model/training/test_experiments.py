@@ -78,3 +78,10 @@ def test_experiments_are_run_once_and_then_remembered(
     assert line in second.stdout
     assert "Epoch" in first.stdout
     assert "Epoch" not in second.stdout
+    taught = [*command[:-3], "fast", "--draws", "32", "--leave-out", "two", "--teacher"]
+    early = subprocess.run([*taught, "full"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert early.returncode == 2
+    assert "fast is taught by full, which is not trained yet" in early.stderr
+    third = subprocess.run([*taught, "head"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "head_without_two_1, recipe 'head'" in third.stdout
+    assert "| fast | 1 | two | 4" in third.stdout
