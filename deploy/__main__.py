@@ -29,9 +29,10 @@ from deploy import (
 )
 from deploy.aws import AGAIN, Aws, connect, explain
 from deploy.changes import Changes
-from deploy.config import Config, load
+from deploy.config import Config
 from deploy.console import confirm, note, say
 from deploy.errors import DeployError
+from deploy.settings_file import load
 
 FILE = Path("deploy.toml")
 INTERRUPTED = 130

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deploy.config import Config, flag_value
+from deploy.config import Config
+from deploy.settings_file import flag_value
 
 DESCRIPTION = "Run the mask service on AWS ECS Fargate, and take it away again."
 EXAMPLES = """examples:

@@ -16,9 +16,10 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from deploy.config import Config, load
+from deploy.config import Config
 from deploy.errors import DeployError
 from deploy.prices import AS_OF, HOURS, RATES, fixed_month, rates_of, task_month
+from deploy.settings_file import load
 from deploy.watching import scaling_policies
 
 CAMERAS = (10, 100, 1000)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.config import Config, ConfigError, load
+from deploy.config import Config, ConfigError
+from deploy.settings_file import load
 from tests.conftest import ROOT
 from tests.deploy.conftest import Done
 
