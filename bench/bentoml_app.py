@@ -10,6 +10,7 @@ import bentoml
 import cv2
 from fastapi import FastAPI, Request, Response
 
+from model.images import open_picture
 from model.pipeline import MaskPipeline
 from service.schemas import Prediction
 
@@ -29,7 +30,7 @@ class Masks:
     @app.post("/predict")  # type: ignore[untyped-decorator]
     async def predict(self, request: Request) -> Response:
         """Analyse a picture."""
-        analysis = self.pipeline.analyse(await request.body())
+        analysis = self.pipeline.analyse(open_picture(await request.body()))
         card = self.pipeline.card
         body = Prediction.of("0", card.name, card.version, analysis).model_dump_json()
         return Response(body, media_type="application/json")

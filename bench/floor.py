@@ -8,6 +8,7 @@ from functools import cache
 
 import cv2
 
+from model.images import open_picture
 from model.pipeline import MODELS, MaskPipeline
 
 REPEATS = 20
@@ -28,6 +29,6 @@ def cpu_ms(frame: bytes, model: str) -> float:
     times = []
     for _ in range(REPEATS):
         began = time.process_time()
-        loaded.analyse(frame)
+        loaded.analyse(open_picture(frame))
         times.append(time.process_time() - began)
     return statistics.median(times) * 1e3

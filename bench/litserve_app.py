@@ -10,6 +10,7 @@ import cv2
 import litserve
 from fastapi import Response
 
+from model.images import open_picture
 from model.pipeline import Analysis, MaskPipeline
 from service.schemas import Prediction
 
@@ -29,7 +30,7 @@ class Masks(litserve.LitAPI):  # type: ignore[misc]
 
     def predict(self, x: bytes) -> Analysis:
         """Analyse a picture."""
-        return self.pipeline.analyse(x)
+        return self.pipeline.analyse(open_picture(x))
 
     def encode_response(self, output: Analysis) -> Any:
         """Write the answer."""

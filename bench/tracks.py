@@ -10,7 +10,7 @@ from typing import Any
 from bench.films import Noise, Person, Shot, film
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.faces import Face
-from model.images import Box, Image
+from model.images import Box, Image, open_picture
 from model.pipeline import Judgement, MaskPipeline
 from model.tracking import Tracker, iou
 
@@ -82,8 +82,8 @@ def compare(people: list[Person], frames: int, noise: Noise, seed: int, into: Co
     shots = list(film(people, frames, noise, seed))
     single, tracked = Counting.load(), Counting.load()
     tracker = new_tracker()
-    by_track = [tracker.analyse(tracked, shot.jpeg, MAX_PIXELS).judgements for shot in shots]
-    by_frame = [single.analyse(shot.jpeg).judgements for shot in shots]
+    by_track = [tracker.analyse(tracked, open_picture(shot.jpeg)).judgements for shot in shots]
+    by_frame = [single.analyse(open_picture(shot.jpeg)).judgements for shot in shots]
     tally(into.frames, shots, by_frame, single)
     tally(into.tracks, shots, by_track, tracked)
 
@@ -153,7 +153,7 @@ def delays(noises: tuple[Noise, ...] = (LIGHT, HEAVY)) -> list[float]:
             tracker = new_tracker()
             delay = float("inf")
             for number, shot in enumerate(film([person], off + 30, noise, seed=offset)):
-                faces = tracker.analyse(pipeline, shot.jpeg, MAX_PIXELS).judgements
+                faces = tracker.analyse(pipeline, open_picture(shot.jpeg)).judgements
                 if number >= off and any(face.label == "no_mask" for face in faces):
                     delay = (number - off) / FPS
                     break
@@ -172,8 +172,8 @@ def evidence() -> dict[str, list[float]]:
     for shot in shots:
         box = shot.boxes[0]
         for name, faces in (
-            ("each frame by itself", pipeline.analyse(shot.jpeg).judgements),
-            ("track", tracker.analyse(pipeline, shot.jpeg, MAX_PIXELS).judgements),
+            ("each frame by itself", pipeline.analyse(open_picture(shot.jpeg)).judgements),
+            ("track", tracker.analyse(pipeline, open_picture(shot.jpeg)).judgements),
         ):
             face = best(box, faces) if box else None
             curves[name].append(face.mask if face else nowhere)

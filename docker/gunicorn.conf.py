@@ -3,22 +3,17 @@
 import ctypes
 import os
 import resource
-import signal
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
-import gunicorn.workers.base
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from service import memory
 from service.config import Config, ConfigError
-from service.heartbeat import Heartbeat
 from service.logs import settings
-from service.worker import PatientWorker
 
 try:
     service = Config.from_environ(os.environ)
@@ -44,23 +39,22 @@ wsgi_app = "service.app:from_environ()"
 ports = (service.PORT, service.METRICS_PORT) if service.METRICS_PORT else (service.PORT,)
 bind = [f"{service.HOST}:{port}" for port in ports]
 # One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
-# connections cannot all land on one of several processes. The spare threads answer health checks.
+# connections cannot all land on one of several processes.
 workers = 1
-worker_class = PatientWorker
-threads = service.INFERENCE_SLOTS + service.QUEUE_SIZE + service.MAX_STREAMS + 4
+worker_class = "service.server.worker.Worker"
 # Connections, of which each needs a file descriptor; beyond them the oldest that is idle or slow
 # makes room.
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
-worker_connections = max(threads + 16, min(1000, files - 100))
+worker_connections = min(1000, files - 100)
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (the heartbeat's)
 sendfile = False  # it would wait for a client that reads slowly
 forwarder_headers = ""  # SCRIPT_NAME as a header would be believed from a proxy on the same host
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder
 logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
-gunicorn.workers.base.WorkerTmp = Heartbeat
 
 
 def on_starting(arbiter: Arbiter) -> None:
@@ -84,25 +78,8 @@ def on_starting(arbiter: Arbiter) -> None:
             )
 
 
-def post_worker_init(worker: Worker) -> None:
-    """Let SIGTERM end the streams, for which a worker would otherwise wait in vain."""
-    stop = signal.getsignal(signal.SIGTERM)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        worker.wsgi.extensions["streams"].end()
-        stop(number, frame)
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def worker_int(worker: Worker) -> None:
-    """Let Ctrl-C end them too, if it comes after the start."""
-    if getattr(worker, "wsgi", None) is not None:
-        worker.wsgi.extensions["streams"].end()
-
-
 def worker_exit(_: Arbiter, worker: Worker) -> None:
     """Send the last spans, when all requests are answered."""
     wsgi = getattr(worker, "wsgi", None)  # a worker that could not be loaded has none
-    if wsgi is not None and (traces := wsgi.extensions.get("traces")):
+    if wsgi is not None and (traces := wsgi.extensions["services"].traces):
         traces.end()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 Label = Literal["mask", "no_mask", "uncertain"]
-DetectorName = Literal["yunet", "haar", "ssd"]
+DetectorName = Literal["yunet", "ssd", "haar"]  # the cheapest first
 ModelName = Literal["mobilenetv2-224", "fast"]
 
 DEFAULT_MODEL: ModelName = "mobilenetv2-224"
 DEFAULT_DETECTOR: DetectorName = "yunet"
 DEFAULT_MIN_CONFIDENCE = 0.45
+LEAST_CONFIDENCE = 0.1  # below it noise gives thousands of faces, each of which costs time

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,7 +23,7 @@ from model.headers import JPEG_START, TooCostly, bare_jpeg, orientation
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-LONGEST_SIDE = 65_535  # of a JPEG; decoders keep a pointer for each row of a PNG
+LONGEST_SIDE = 65_500  # of a JPEG; decoders keep a pointer for each row of a PNG
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long for 3/4 of a JPEG as for the whole
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
 BAND = 256  # rows that are copied at a time
@@ -100,18 +99,42 @@ class Frame:
         return float(max(self.size) / max(self.image.shape[:2]))
 
 
-def read(
-    data: bytes,
-    max_pixels: int = 50_000_000,
-    least_side: int | None = None,
-    admit: Callable[[int], object] | None = None,
-) -> Frame:
-    """Decode a JPEG, PNG or WebP, turned upright as its EXIF orientation says.
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture whose header was read, and whose pixels were not.
 
-    Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
-    animation the first picture is taken. Where least_side is given, a JPEG may come back shrunk, by
-    skipping its fine detail, its longer side then being at least so many pixels. Before it is
-    decoded, admit is called with the number of its pixels; it may wait until there is memory.
+    size: width and height of the upright picture.
+    """
+
+    size: tuple[int, int]
+    _data: bytes
+    _header: PillowImage.Image
+    _turn: int
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels the decoded picture has."""
+        return self.size[0] * self.size[1]
+
+    def decode(self, least_side: int | None = None) -> Frame:
+        """Decode the picture and turn it upright.
+
+        Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
+        animation the first picture is taken. Where least_side is given, a JPEG may come back
+        shrunk, by skipping its fine detail, its longer side then being at least so many pixels.
+
+        Raises UndecodableImage.
+        """
+        try:
+            image = native_pixels(self._data, self._header, least_side)
+            image = pixels(self._header) if image is None else image
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+            raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
+        return Frame(upright(image, self._turn), self.size)
+
+
+def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
+    """Read the header of a JPEG, PNG or WebP and check it; decodes nothing.
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -121,12 +144,13 @@ def read(
         exif = b""
         if data.startswith(JPEG_START):
             data, exif = bare_jpeg(data)
-        picture = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+        header = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+        turn = orientation(exif or header.info.get("exif", b""))
     except TooCostly as error:
         raise UndecodableImage(f"This is no ordinary JPEG: {error}.") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
         raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
-    width, height = picture.size
+    width, height = header.size
     if max(width, height) > LONGEST_SIDE:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; "
@@ -137,21 +161,16 @@ def read(
             f"The picture has {width} x {height} pixels; "
             f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
         )
-    if admit is not None:
-        admit(width * height)
-    try:
-        image = native_pixels(data, picture, least_side)
-        image = pixels(picture) if image is None else image
-        turn = orientation(exif or picture.info.get("exif", b""))
-        image = upright(image, turn)
-    except Exception as error:  # as above: on damaged data nearly anything
-        raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
-    return Frame(image, (height, width) if turn in SIDEWAYS else (width, height))
+    size = (height, width) if turn in SIDEWAYS else (width, height)
+    return Picture(size, data, header, turn)
 
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
-    """Decode a whole picture, see read(); returns uint8 RGB of shape (height, width, 3)."""
-    return read(data, max_pixels).image
+    """Decode a whole JPEG, PNG or WebP; returns upright uint8 RGB of shape (height, width, 3).
+
+    Raises ImageTooLarge and UndecodableImage.
+    """
+    return open_picture(data, max_pixels).decode().image
 
 
 def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None) -> Image | None:

@@ -14,7 +14,7 @@ from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, Model
 from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.faces import DetectorUnavailable, Face, FaceDetector, largest
-from model.images import Box, Image, crop, read
+from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
 from model.yunet import MOST_FACES, YuNet
 
@@ -89,7 +89,7 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
 class MaskPipeline:
     """Composes detectors and the classifier; an instance serves many threads at a time.
 
-    missing: why a detector that there could be is not there, by its name.
+    missing: why a detector that was asked for could not be loaded, by its name.
     """
 
     def __init__(
@@ -103,19 +103,19 @@ class MaskPipeline:
         self.missing = missing or {}
 
     @classmethod
-    def load(cls, weights: Path = WEIGHTS) -> MaskPipeline:
-        """Load the classifier and every detector whose weights are installed.
+    def load(cls, weights: Path = WEIGHTS, detectors: Iterable[str] = DETECTORS) -> MaskPipeline:
+        """Load the classifier and those of the named detectors whose weights are installed.
 
         Raises ModelError for unusable weights of the classifier.
         """
-        detectors: dict[str, FaceDetector] = {}
+        loaded: dict[str, FaceDetector] = {}
         missing: dict[str, str] = {}
-        for name, make in DETECTORS.items():
+        for name in detectors:
             try:
-                detectors[name] = make()
+                loaded[name] = DETECTORS[name]()
             except DetectorUnavailable as error:
                 missing[name] = str(error)
-        return cls(detectors, MaskClassifier.load(weights), missing)
+        return cls(loaded, MaskClassifier.load(weights), missing)
 
     @property
     def card(self) -> ModelCard:
@@ -124,7 +124,7 @@ class MaskPipeline:
 
     @property
     def detectors(self) -> tuple[str, ...]:
-        """The names of the installed detectors."""
+        """The names of the loaded detectors."""
         return tuple(self._detectors)
 
     def warm(self) -> None:
@@ -134,36 +134,33 @@ class MaskPipeline:
             detector.detect(blank, DEFAULT_MIN_CONFIDENCE)
         self.judge(blank, [Face(Box(0, 0, 100, 100), 1.0)])
 
-    def analyse(  # noqa: PLR0913
+    def analyse(
         self,
-        data: bytes,
+        picture: Picture,
         detector: str = DEFAULT_DETECTOR,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
-        max_pixels: int = 50_000_000,
         max_faces: int = MOST_FACES,
         *,
         whole: bool = False,
-        admit: Callable[[int], object] | None = None,
     ) -> Analysis:
-        """Find and judge the faces of an encoded picture.
+        """Find and judge the faces of a picture.
 
-        A picture of many megapixels is searched shrunk, and read in full only for faces that are
+        A picture of many megapixels is searched shrunk, and decoded in full only for faces that are
         small in it, or if the whole image is wanted. Of more than max_faces the largest are judged.
-        admit is called with the number of pixels before the picture is decoded.
-        Raises ImageError for a picture that cannot be used and DetectorUnavailable for a detector
-        that is not installed.
+        Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
+        not offered.
         """
-        self.installed(detector)
+        self.offered(detector)
         stages: list[Stage] = []
         with timed(stages, "decode"):
-            frame = read(data, max_pixels, None if whole else ENOUGH_TO_SEARCH, admit)
+            frame = picture.decode(None if whole else ENOUGH_TO_SEARCH)
         with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
             faces = largest(found, max_faces)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
             with timed(stages, "decode"):
-                frame = read(data, max_pixels)
+                frame = picture.decode()
             faces = [face.scaled(scale, frame.size) for face in faces]
         with timed(stages, "classify"):
             judgements = self.judge(frame.image, faces)
@@ -172,20 +169,20 @@ class MaskPipeline:
         left_out = len(found) - len(faces)
         return Analysis(frame.image, frame.size, detector, judgements, stages, left_out)
 
-    def installed(self, detector: str) -> FaceDetector:
-        """Return a detector by its name; raises DetectorUnavailable where there is none."""
+    def offered(self, detector: str) -> FaceDetector:
+        """Return a loaded detector by its name; raises DetectorUnavailable where there is none."""
         if detector not in self._detectors:
-            installed = ", ".join(self._detectors)
-            reason = f"There is no detector '{detector}'; installed are {installed}."
-            raise DetectorUnavailable(self.missing.get(detector, reason))
+            offered = ", ".join(self._detectors)
+            reason = self.missing.get(detector, f"Detector '{detector}' is not offered here.")
+            raise DetectorUnavailable(f"{reason} Use one of: {offered}.")
         return self._detectors[detector]
 
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
         """Find the faces of a uint8 RGB image, the most confident first.
 
-        Raises DetectorUnavailable for a detector that is not installed.
+        Raises DetectorUnavailable for a detector that is not offered.
         """
-        return self.installed(detector).detect(image, min_confidence)
+        return self.offered(detector).detect(image, min_confidence)
 
     def _needs_detail(self, face: Face) -> bool:
         """Tell whether a face's crop would be enlarged for the classifier."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model.evidence import Evidence
 from model.faces import Face, largest
 from model.flow import Flow
-from model.images import Box, Image, read
+from model.images import Box, Image, Picture
 from model.motion import Motion
 from model.pipeline import Analysis, Judgement, MaskPipeline, Stage, timed
 from model.yunet import MOST_FACES
@@ -83,22 +83,15 @@ class Tracker:
         self._detected = (-DETECT_FRAMES, float("-inf"))
         self._next_id = 0
 
-    def analyse(
-        self,
-        pipeline: MaskPipeline,
-        data: bytes,
-        max_pixels: int,
-        admit: Callable[[int], object] | None = None,
-    ) -> Analysis:
-        """Find, follow and judge the faces of the next frame, an encoded picture.
+    def analyse(self, pipeline: MaskPipeline, picture: Picture) -> Analysis:
+        """Find, follow and judge the faces of the next frame.
 
-        admit is called with the number of pixels before the picture is decoded.
-        Raises ImageError for a picture that cannot be used, after which the next may come, and
+        Raises UndecodableImage for a damaged picture, after which the next frame may come, and
         DetectorUnavailable.
         """
         stages: list[Stage] = []
         with timed(stages, "decode"):
-            frame = read(data, max_pixels, admit=admit)
+            frame = picture.decode()
         image = frame.image
         self._frame += 1
         now = self._clock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
+import simplejpeg
 
 from model.images import Image
 from model.pipeline import Analysis, Judgement
@@ -43,10 +43,7 @@ def draw(canvas: Image, judgement: Judgement) -> None:
 
 
 def annotated_jpeg(analysis: Analysis) -> bytes:
-    """Return the upright picture with its boxes as a JPEG; the analysis stays as it is."""
-    canvas = analysis.image.copy()
+    """Draw the boxes onto the analysed image itself and return it as a JPEG."""
     for judgement in reversed(analysis.judgements):  # the surest face comes out on top
-        draw(canvas, judgement)
-    bgr = cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return np.asarray(data).tobytes()
+        draw(analysis.image, judgement)
+    return bytes(simplejpeg.encode_jpeg(analysis.image, JPEG_QUALITY, "RGB", "420"))

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
-from typing import IO
+from typing import TYPE_CHECKING
 
 import gunicorn.util
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Response, g, request
 from flask_cors import CORS
 from gunicorn.errors import AppImportError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from model.classifier import ModelError
 from model.pipeline import MODELS, MaskPipeline
-from service import errors, logs
+from service import errors, logs, memory
+from service.buffers import Buffers
 from service.config import Config, ConfigError
 from service.inference import InferencePool
 from service.keys import Keys
-from service.limits import RateLimit, network_of
+from service.limits import RateLimit, Streams, network_of
 from service.metrics import Metrics, count_requests, create_metrics
 from service.openapi import VERSION, create_openapi
-from service.stream import Streams, create_stream
+from service.services import Services
+from service.stream import create_stream
 from service.views import create_views
+
+if TYPE_CHECKING:
+    from service.tracing import Traces
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -48,40 +52,30 @@ OPEN = {
 HOW_TO_MEND = "Put model/weights back as it was shipped, or build the image anew."
 
 
-class MemoryRequest(Request):
-    """A request whose uploads stay in memory: Werkzeug would put large ones on disk."""
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,  # noqa: ARG002 (Werkzeug calls it with these names)
-        content_type: str | None,  # noqa: ARG002
-        filename: str | None = None,  # noqa: ARG002
-        content_length: int | None = None,  # noqa: ARG002
-    ) -> IO[bytes]:
-        return io.BytesIO()
-
-
 def create_app(config: Config, pool: InferencePool) -> Flask:
     """Make the application of a configuration and a pool of loaded pipelines."""
     app = Flask(__name__)
-    app.request_class = MemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # a redirect would lead to whatever host the client names
 
-    app.extensions["pool"] = pool
-    metrics = app.extensions["metrics"] = Metrics(pool)
+    services = Services(
+        config,
+        pool,
+        Buffers(memory.buffers(config)),
+        Metrics(pool),
+        Keys(config.API_KEYS, config.API_KEYS_FILE),
+        RateLimit(config.RATE_LIMIT),
+        Streams(config.MAX_STREAMS, config.MAX_STREAMS_PER_CLIENT),
+        create_traces(config),
+    )
+    services.attach(app)
     # What is registered first runs first before a request, also one that is then refused, and last
     # after it: the line is logged when all is counted.
     logs.log_requests(app)
-    count_requests(app, metrics)
-    if config.OTEL_EXPORTER_OTLP_ENDPOINT:
-        from service.tracing import Traces  # noqa: PLC0415 (who asks for none does not pay for it)
+    count_requests(app, services.metrics)
+    if services.traces:
+        services.traces.trace_requests(app)
 
-        traces = app.extensions["traces"] = Traces(VERSION)
-        traces.trace_requests(app)
-
-    keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
-    limit = RateLimit(config.RATE_LIMIT)
     # Each proxy adds the address that it was asked from; what is said further left may be a lie.
     proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
     app.wsgi_app = proxies  # type: ignore[method-assign]
@@ -106,7 +100,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         g.key = None
         # A browser asks beforehand, by OPTIONS, whether it may send a key.
         if request.endpoint not in {None, *OPEN} and request.method != "OPTIONS":
-            g.key = keys.client(request)
+            g.key = services.keys.client(request)
         g.client = g.key or network_of(request.remote_addr)
 
     @app.after_request
@@ -116,26 +110,34 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         return response
 
     errors.register(app)
-    app.register_blueprint(create_metrics(config, metrics))
-    app.register_blueprint(create_openapi(config, pool))
-    app.register_blueprint(create_views(config, pool, limit))
-    streams = app.extensions["streams"] = Streams(config.MAX_STREAMS, config.MAX_STREAMS_PER_CLIENT)
-    app.register_blueprint(create_stream(config, pool, streams, keys, limit))
+    app.register_blueprint(create_metrics(config, services.metrics))
+    app.register_blueprint(create_openapi(services))
+    app.register_blueprint(create_views(services))
+    app.register_blueprint(create_stream(services))
     return app
+
+
+def create_traces(config: Config) -> Traces | None:
+    """Begin to send traces, where a collector is configured."""
+    if not config.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return None
+    from service.tracing import Traces  # noqa: PLC0415 (without a collector its memory is saved)
+
+    return Traces(VERSION)
 
 
 def load(config: Config) -> InferencePool:
     """Load what the configuration asks for; raises ConfigError and ModelError."""
     weights = MODELS[config.MODEL]
     pool = InferencePool(
-        lambda: MaskPipeline.load(weights),
+        lambda: MaskPipeline.load(weights, config.offered),
         config.INFERENCE_SLOTS,
         config.QUEUE_SIZE,
         config.MAX_PIXELS,
     )
-    if reason := pool.missing.get(config.DETECTOR):
-        installed = ", ".join(pool.detectors)
-        raise ConfigError(f"DETECTOR={config.DETECTOR!r}: {reason} There are: {installed}.")
+    for name in (config.DETECTOR, *config.DETECTORS):
+        if reason := pool.missing.get(name):
+            raise ConfigError(f"Detector {name!r} (DETECTOR, DETECTORS) cannot be used: {reason}")
     return pool
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from model.choices import (
     DEFAULT_DETECTOR,
     DEFAULT_MIN_CONFIDENCE,
     DEFAULT_MODEL,
+    LEAST_CONFIDENCE,
     DetectorName,
     ModelName,
 )
@@ -98,7 +99,8 @@ class Config(BaseModel):
     METRICS_PORT: int = Field(0, ge=0, le=65535)
     MODEL: ModelName = DEFAULT_MODEL
     DETECTOR: DetectorName = DEFAULT_DETECTOR
-    MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=0, le=1)
+    DETECTORS: Annotated[tuple[DetectorName, ...], BeforeValidator(split)] = ()
+    MIN_CONFIDENCE: float = Field(DEFAULT_MIN_CONFIDENCE, ge=LEAST_CONFIDENCE, le=1)
     MAX_BODY_BYTES: int = Field(10_000_000, ge=1000)
     MAX_PIXELS: int = Field(50_000_000, ge=1)
     MAX_FACES: int = Field(50, ge=1, le=1000)
@@ -130,6 +132,13 @@ class Config(BaseModel):
         if port == info.data.get("PORT"):
             raise ValueError("give another port than PORT, or 0 for the same")
         return port
+
+    @property
+    def offered(self) -> tuple[DetectorName, ...]:
+        """The detectors that a request may ask for: those named, else those that cost no more."""
+        ranked: tuple[DetectorName, ...] = get_args(DetectorName)
+        named = self.DETECTORS or ranked[: ranked.index(self.DETECTOR) + 1]
+        return tuple(dict.fromkeys((self.DETECTOR, *named)))
 
     @property
     def needs_keys(self) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g
-from gunicorn.util import write_nonblock
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
 from model.faces import DetectorUnavailable
 from model.images import ImageTooLarge, UndecodableImage
-from service.inference import Overloaded, TooManyStreams
+from service.inference import Overloaded
 from service.schemas import Problem
+from service.server.connection import Connection
+from service.services import current_services
 
 STATUS = {
     ValidationError: HTTPStatus.BAD_REQUEST,
@@ -22,7 +24,6 @@ STATUS = {
     ImageTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
-    TooManyStreams: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -38,15 +39,18 @@ def answer(error: Exception) -> Response:
     if isinstance(error, HTTPException):
         passed_on = {"Allow", "Retry-After", "Upgrade", "WWW-Authenticate"}
         headers = {k: v for k, v in error.get_headers() if k in passed_on}
-    if isinstance(error, (Overloaded, TooManyStreams)):
+    refused = current_services().metrics.refused
+    if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.RETRY_AFTER_S)
-        current_app.extensions["metrics"].refused.labels(error.REASON).inc()
+        refused.labels(error.reason).inc()
+    if isinstance(error, RequestTimeout):
+        refused.labels("slow").inc()
     body, status = problem.model_dump_json(), problem.status
     return Response(body, status, headers, mimetype="application/problem+json")
 
 
 def refuse(client: socket.socket, code: int, *_: str) -> None:
-    """Answer what gunicorn refuses before it is a request; stands for its util.write_error().
+    """Answer what is refused before it is a request; replaces gunicorn's util.write_error().
 
     That would quote what the client sent, as HTML.
     """
@@ -59,7 +63,10 @@ def refuse(client: socket.socket, code: int, *_: str) -> None:
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
         f"X-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\n\r\n"
     )
-    write_nonblock(client, (head + body).encode())
+    with suppress(OSError):  # the client is gone
+        client.sendall((head + body).encode())
+    if isinstance(client, Connection):
+        client.linger()
 
 
 def problem_of(error: Exception) -> Problem:
@@ -69,8 +76,8 @@ def problem_of(error: Exception) -> Problem:
         detail = error.description or status.description
         if isinstance(error, RequestEntityTooLarge):
             detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
-    elif type(error) in STATUS:
-        status, detail = STATUS[type(error)], describe(error)
+    elif kind := next((each for each in type(error).__mro__ if each in STATUS), None):
+        status, detail = STATUS[kind], describe(error)
     else:
         current_app.logger.error("Unforeseen error, request %s", g.request_id, exc_info=error)
         status = HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,69 +1,56 @@
-"""The pipeline that the request threads share, and how many may use it at once."""
+"""The inference slots: native threads that analyse frames, and the line of frames that wait."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import cv2
+from gevent.event import Event
+from gevent.threadpool import ThreadPool
 
+from model.images import Picture, open_picture
 from model.pipeline import MaskPipeline
 
+T = TypeVar("T")
 SMALL = 2_100_000  # pixels: up to full HD
+OPENED_AT_ONCE = 65_536  # bytes; the header of a larger picture takes milliseconds to read
 
 
 class Overloaded(RuntimeError):
-    """Every slot is busy and the queue is full; to be tried again in a second."""
+    """The service has no room for another frame right now. reason: queue, memory or stop."""
 
     RETRY_AFTER_S = 1
-    REASON = "queue"
+
+    def __init__(self, message: str, reason: str = "queue") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
-class TooManyStreams(RuntimeError):
-    """As many streams are open as may be; to be tried again when one may have ended."""
+@dataclass(eq=False)
+class Ticket:
+    """A frame that waits for a slot or has one. began: monotonic seconds, None while it waits."""
 
-    RETRY_AFTER_S = 5
-    REASON = "streams"
+    pixels: int
+    turn: Event = field(default_factory=Event)
+    began: float | None = None
 
-
-class Room:
-    """The memory for frames: those worked on at once have at most so many pixels together.
-
-    Frames of up to SMALL are not counted, so that none of them waits for a large one.
-    """
-
-    def __init__(self, most_pixels: int) -> None:
-        self._free = most_pixels
-        self._changed = threading.Condition()
-        self._turn = threading.Lock()  # one waits at a time, else small frames would starve it
-
-    @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that waits for room for so many pixels; the end of the block frees it."""
-        taken = 0
-
-        def admit(pixels: int) -> None:
-            nonlocal taken
-            if pixels <= SMALL:
-                return
-            with self._turn, self._changed:
-                self._changed.wait_for(lambda: self._free >= pixels)
-                self._free -= pixels
-                taken += pixels
-
-        try:
-            yield admit
-        finally:
-            with self._changed:
-                self._free += taken
-                self._changed.notify()
+    @property
+    def large(self) -> bool:
+        """Whether the frame counts against the limits on large frames."""
+        return self.pixels > SMALL
 
 
 class InferencePool:
-    """One warmed pipeline, how many frames may be worked on at once, and a queue for a few more."""
+    """One warmed pipeline, a native thread for each slot, and a bounded queue.
+
+    Frames start in the order of arrival, but large ones (over SMALL pixels) never take the last
+    slot and together never exceed most_pixels, so small frames can pass a large one that waits.
+    All methods are for the greenlets of one event loop.
+    """
 
     def __init__(
         self,
@@ -73,87 +60,100 @@ class InferencePool:
         most_pixels: int = 50_000_000,
     ) -> None:
         cv2.setNumThreads(1)  # the slots are the parallelism
-        self.slots, self._free = slots, slots
-        self._most_admitted, self._admitted = slots + queue_size, 0
-        self._queue: deque[threading.Lock] = deque()  # each held until its owner has a slot
-        self._begun: dict[int, float] = {}  # the threads that work on a frame, and since when
-        self._lock = threading.Lock()
+        self.slots = slots
+        self._queue_size, self._most_pixels = queue_size, most_pixels
+        self._waiting: deque[Ticket] = deque()
+        self._running: set[Ticket] = set()
+        self._queued = 0  # frames of requests, waiting or running; those of streams do not count
         self._closed = False
-        self.room = Room(most_pixels)
+        self._threads, self._opener = ThreadPool(slots), ThreadPool(1)
         self._pipeline = load()
         self._pipeline.warm()
         self.card = self._pipeline.card
         self.detectors = self._pipeline.detectors
         self.missing = self._pipeline.missing
+        self.check_offers = self._pipeline.offered  # raises DetectorUnavailable
 
     @property
     def busy(self) -> int:
-        """How many frames now are worked on."""
-        return len(self._begun)
+        """How many frames are being worked on."""
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """How many frames now wait for a slot."""
-        return len(self._queue)
+        """How many frames wait for a slot."""
+        return len(self._waiting)
 
-    @contextmanager
-    def pipeline(self) -> Iterator[MaskPipeline]:
-        """Lend the pipeline, waiting for a slot if the queue has room; raises Overloaded if not."""
-        with self._lock:
-            if self._admitted >= self._most_admitted:
-                raise Overloaded("Too many frames are waiting. Try again in a second.")
-            self._admitted += 1
-        try:
-            with self.next_pipeline() as pipeline:
-                yield pipeline
-        finally:
-            with self._lock:
-                self._admitted -= 1
+    def apart(self, work: Callable[[], T], size: int) -> T:
+        """Call work that parses so many bytes, in a native thread where it could block the loop."""
+        return work() if size <= OPENED_AT_ONCE else cast(T, self._opener.spawn(work).get())
 
-    @contextmanager
-    def next_pipeline(self) -> Iterator[MaskPipeline]:
-        """Lend the next pipeline to a caller whose frames are bounded by other means.
+    def open(self, data: bytes, max_pixels: int) -> Picture:
+        """Read a picture's header; raises ImageError."""
+        return self.apart(lambda: open_picture(data, max_pixels), len(data))
 
-        Raises Overloaded if the pool is closed.
+    def run(self, work: Callable[[MaskPipeline], T], pixels: int) -> T:
+        """Analyse a request's frame of so many pixels; raises Overloaded where the queue is full.
+
+        Of large frames at most half a queue may wait, so that they do not keep out small ones.
         """
-        self._take_slot()
-        thread = threading.get_ident()
-        self._begun[thread] = time.monotonic()
+        ticket = Ticket(pixels)
+        large = sum(each.large for each in self._waiting)
+        if self._queued >= self.slots + self._queue_size or (
+            ticket.large and large > self._queue_size // 2
+        ):
+            raise Overloaded("Too many frames are waiting. Try again in a second.")
+        self._queued += 1
         try:
-            yield self._pipeline
+            return self._run(work, ticket)
         finally:
-            with self._lock:
-                del self._begun[thread]
-                if self._queue:
-                    self._queue.popleft().release()
-                else:
-                    self._free += 1
+            self._queued -= 1
 
-    def _take_slot(self) -> None:
-        """Wait for a slot behind who came before: a semaphore's p99 is half as long again."""
-        turn = threading.Lock()
-        turn.acquire()
-        with self._lock:
-            if self._free and not self._closed:
-                self._free -= 1
-                return
-            if not self._closed:
-                self._queue.append(turn)
-        if not self._closed:
-            turn.acquire()
+    def run_next(self, work: Callable[[MaskPipeline], T], pixels: int) -> T:
+        """Analyse a stream's frame; streams are bounded in number and send one frame at a time.
+
+        Raises Overloaded where the pool is closed.
+        """
+        return self._run(work, Ticket(pixels))
+
+    def _run(self, work: Callable[[MaskPipeline], T], ticket: Ticket) -> T:
+        self._waiting.append(ticket)
+        self._start_next()
+        ticket.turn.wait()
+        if ticket.began is None:
+            raise Overloaded("This process is stopping. Try again in a second.", "stop")
+        try:
+            return cast(T, self._threads.spawn(work, self._pipeline).get())
+        finally:
+            self._running.remove(ticket)
+            self._start_next()
+
+    def _start_next(self) -> None:
+        """Give the free slots to the first frames that may start."""
+        for ticket in list(self._waiting):
+            if self._closed or len(self._running) >= self.slots:
+                break
+            if not ticket.large or self._fits(ticket):
+                self._waiting.remove(ticket)
+                self._running.add(ticket)
+                ticket.began = time.monotonic()
+                ticket.turn.set()
         if self._closed:
-            raise Overloaded("This process of the service ends. Try again in a second.")
+            for ticket in self._waiting:
+                ticket.turn.set()
+            self._waiting.clear()
+
+    def _fits(self, ticket: Ticket) -> bool:
+        large = [each.pixels for each in self._running if each.large]
+        most = max(1, self.slots - 1)
+        return len(large) < most and sum(large) + ticket.pixels <= self._most_pixels
 
     def worked_on_longer_than(self, seconds: float) -> int:
         """Return how many frames have been worked on for longer."""
         begun_before = time.monotonic() - seconds
-        with self._lock:
-            return sum(begun < begun_before for begun in list(self._begun.values()))
+        return sum(each.began is not None and each.began < begun_before for each in self._running)
 
     def close(self) -> None:
-        """Begin no frame any more, not even one that waits."""
-        with self._lock:
-            self._closed = True
-            for turn in self._queue:
-                turn.release()
-            self._queue.clear()
+        """Start no frame any more; those that wait are refused."""
+        self._closed = True
+        self._start_next()

@@ -1,4 +1,4 @@
-"""How many frames, or wrong keys, a client may send in a time."""
+"""How many frames or wrong keys a client may send in a time, and how many streams it may open."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import itertools
 import math
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import gevent
+from websockets.frames import CloseCode
 from werkzeug.exceptions import TooManyRequests
+
+from service.inference import Overloaded
+from service.server.websocket import WebSocket
 
 BURST_S = 2.0  # whoever was silent may send the frames of so many seconds at once
 
@@ -77,3 +85,58 @@ def network_of(address: str | None) -> str:
     if ip.version == 4:
         return str(ip)
     return str(ip.ipv4_mapped or ipaddress.ip_network((int(ip), 64), strict=False))
+
+
+class TooManyStreams(Overloaded):
+    """As many streams are open as may be; to be tried again when one may have ended."""
+
+    RETRY_AFTER_S = 5
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "streams")
+
+
+class Streams:
+    """The open streams of this process, of which there may be only so many."""
+
+    def __init__(self, most: int, most_per_client: int) -> None:
+        self.stopping = False
+        self._most, self._most_per_client = most, most_per_client
+        self._clients: Counter[str] = Counter()
+        self._open: set[WebSocket] = set()
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Hold a place for a client's stream; raises TooManyStreams."""
+        if self.stopping or self._clients.total() >= self._most:
+            raise TooManyStreams(
+                "Too many streams are open. Try again later, or use POST /predict."
+            )
+        if self._clients[client] >= self._most_per_client:
+            raise TooManyStreams(
+                f"You have {self._most_per_client} streams open, as many as one client may. "
+                "Close one, or use POST /predict."
+            )
+        self._clients[client] += 1
+        try:
+            yield
+        finally:
+            self._clients[client] -= 1
+            self._clients += Counter()  # forgets clients without a stream
+
+    @contextmanager
+    def opened(self, socket: WebSocket) -> Iterator[None]:
+        """Let a stop of the service close a stream; at the end of the block it is closed anyway."""
+        self._open.add(socket)
+        try:
+            yield
+        finally:
+            self._open.discard(socket)
+            socket.close(CloseCode.INTERNAL_ERROR)
+            socket.join()
+
+    def end(self) -> None:
+        """Close all streams with code 1001 and take no more."""
+        self.stopping = True
+        for socket in self._open:
+            gevent.spawn(socket.close, CloseCode.GOING_AWAY, "the service stops")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from service.config import Config, ConfigError
 from service.inference import SMALL
-from service.worker import KEEP_BODIES
 
 MB = 1_000_000
 # Measured; tests/hardening/shortage.py tries that it suffices.
 LEAST = 180 * MB  # gunicorn and a warmed worker: 145, and what it needs to judge small frames
+BUFFERED_BODIES = 16  # of the largest size; each is counted twice while it is parsed
+HAAR = 100 * MB  # of a slot's thread, which keeps them
 PER_PIXEL = 11  # bytes at the worst, of a PNG or WebP
 
 
@@ -24,10 +25,16 @@ def available(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return machine
 
 
+def buffers(config: Config) -> int:
+    """Return the bytes that bodies, stream messages and answers may hold together."""
+    return BUFFERED_BODIES * config.MAX_BODY_BYTES
+
+
 def needed(config: Config) -> int:
-    """Return the bytes for the largest frame, small ones in all slots, and slow large bodies."""
+    """Return the bytes for large frames, small ones in all slots, detectors, and all buffers."""
     frames = config.MAX_PIXELS + config.INFERENCE_SLOTS * min(SMALL, config.MAX_PIXELS)
-    return LEAST + PER_PIXEL * frames + KEEP_BODIES * config.MAX_BODY_BYTES
+    haar = HAAR * config.INFERENCE_SLOTS if "haar" in config.offered else 0
+    return LEAST + PER_PIXEL * frames + haar + buffers(config)
 
 
 def warning(config: Config, bytes_: int) -> str:

@@ -27,7 +27,7 @@ from service.inference import InferencePool
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 STAGES = ("decode", "detect", "classify", "whole")
 LABELS = ("mask", "no_mask", "uncertain")
-REFUSALS = ("queue", "streams", "slow")
+REFUSALS = ("queue", "memory", "stop", "streams", "slow")
 
 
 class Metrics:
@@ -58,7 +58,7 @@ class Metrics:
         )
         self.refused = Counter(
             "facemask_refused",
-            "Requests refused: too many frames for the queue or streams, or sent too slowly.",
+            "Refused: a full queue, no memory, a stop, too many streams, or sent too slowly.",
             ["reason"],
             registry=registry,
         )

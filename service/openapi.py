@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.config import Config
-from service.inference import InferencePool
 from service.schemas import (
     FrameProblem,
     JsonImage,
@@ -23,6 +22,7 @@ from service.schemas import (
     StreamAnswer,
     StreamQuery,
 )
+from service.services import Services
 from service.views import IMAGE_TYPES
 
 Json = dict[str, Any]
@@ -236,10 +236,10 @@ def document(config: Config, detectors: Sequence[str]) -> Json:
     }
 
 
-def create_openapi(config: Config, pool: InferencePool) -> Blueprint:
+def create_openapi(services: Services) -> Blueprint:
     """Make the blueprint of /openapi.json and /docs."""
     blueprint = Blueprint("openapi", __name__)
-    body = json.dumps(document(config, pool.detectors))
+    body = json.dumps(document(services.config, services.pool.detectors))
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from model.choices import DetectorName, Label
+from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
 from model.pipeline import Analysis, Judgement
 from model.tracking import TrackedJudgement
@@ -23,7 +23,8 @@ ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
 Detector = Annotated[DetectorName | None, Field(description="Which face detector.")]
 MinConfidence = Annotated[
-    float | None, Field(ge=0, le=1, description="The least confidence of a detected face.")
+    float | None,
+    Field(ge=LEAST_CONFIDENCE, le=1, description="The least confidence of a detected face."),
 ]
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 from pydantic import BaseModel
 from websockets.frames import CloseCode
 
-from model.faces import DetectorUnavailable
 from model.images import UndecodableImage
 from model.tracking import Tracker
 from service import errors, logs
-from service.config import Config
-from service.inference import InferencePool, TooManyStreams
-from service.keys import Keys, key_protocol, refusal
-from service.limits import RateLimit
+from service.keys import key_protocol, refusal
 from service.metrics import Metrics
 from service.schemas import FrameProblem, StreamAnswer, StreamQuery
-from service.websocket import Message, WebSocket
+from service.server.websocket import Message, WebSocket
+from service.services import Services
 
 
 class Upgraded(Response):
@@ -36,45 +30,9 @@ class Upgraded(Response):
         raise StopIteration
 
 
-class Streams:
-    """The open streams of this process, of which there may be only so many."""
-
-    def __init__(self, most: int, most_per_client: int) -> None:
-        self.stopping = threading.Event()
-        self._most, self._most_per_client = most, most_per_client
-        self._open: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def place(self, client: str) -> Iterator[None]:
-        """Hold a place for a client's stream; raises TooManyStreams."""
-        with self._lock:
-            if self.stopping.is_set() or self._open.total() >= self._most:
-                raise TooManyStreams(
-                    "Too many streams are open. Try again later, or use POST /predict."
-                )
-            if self._open[client] >= self._most_per_client:
-                raise TooManyStreams(
-                    f"You have {self._most_per_client} streams open, as many as one client may. "
-                    "Close one, or use POST /predict."
-                )
-            self._open[client] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open[client] -= 1
-                self._open += Counter()  # forgets who has none
-
-    def end(self) -> None:
-        """Close all streams with code 1001 and take no more."""
-        self.stopping.set()
-
-
-def create_stream(
-    config: Config, pool: InferencePool, streams: Streams, keys: Keys, limit: RateLimit
-) -> Blueprint:
+def create_stream(services: Services) -> Blueprint:
     """Make the blueprint of /stream."""
+    config, pool, metrics = services.config, services.pool, services.metrics
     blueprint = Blueprint("stream", __name__)
 
     @blueprint.get("/stream", websocket=True)
@@ -82,9 +40,7 @@ def create_stream(
     def stream() -> Response:
         query = StreamQuery.model_validate(request.args.to_dict())
         detector = query.detector or config.DETECTOR
-        if detector not in pool.detectors:
-            installed = ", ".join(pool.detectors)
-            raise DetectorUnavailable(f"Detector '{detector}' is not installed; use {installed}.")
+        pool.check_offers(detector)
         confidence = query.min_confidence
         tracker = Tracker(
             detector,
@@ -93,38 +49,37 @@ def create_stream(
         )
 
         def answer(message: Message) -> BaseModel:
-            if g.key is not None and not keys.know(g.key):
+            if g.key is not None and not services.keys.know(g.key):
                 socket.close(CloseCode.POLICY_VIOLATION, "the API key does not count any more")
                 raise refusal("This API key does not count any more.")
-            limit.take(g.client)
+            services.limit.take(g.client)
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
             begin = time.perf_counter()
-            with pool.room.share() as admit, pool.next_pipeline() as pipeline:
-                analysis = tracker.analyse(pipeline, message.content, config.MAX_PIXELS, admit)
+            picture = pool.open(message.content, config.MAX_PIXELS)
+            analysis = pool.run_next(
+                lambda pipeline: tracker.analyse(pipeline, picture), picture.pixels
+            )
             body = StreamAnswer.of_frame(
                 g.request_id, pool.card, analysis, message.index, socket.dropped
             )
             metrics.answered(analysis, time.perf_counter() - begin)
-            if traces := current_app.extensions.get("traces"):
-                traces.frame(analysis)
+            if services.traces:
+                services.traces.frame(analysis)
             return body
 
-        metrics: Metrics = current_app.extensions["metrics"]
-        with streams.place(g.client):
+        with services.streams.place(g.client), services.buffers.lend() as loan:
             socket = WebSocket(
-                *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping),
+                *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, loan),
                 origins=config.CORS_ORIGINS,
                 protocol=key_protocol(request),
             )
             opened = {"request_id": g.request_id, "remote": request.remote_addr}
             logs.event("stream opened", **opened)
             try:
-                with metrics.open_streams.track_inprogress():
+                with services.streams.opened(socket), metrics.open_streams.track_inprogress():
                     converse(socket, answer, metrics)
             finally:
-                socket.close(CloseCode.INTERNAL_ERROR)
-                socket.join()
                 counts = {"frames": socket.received, "dropped": socket.dropped}
                 logs.event("stream closed", **counts, **opened)
                 g.request_id = opened["request_id"]

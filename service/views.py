@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from io import BytesIO
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel
-from werkzeug.exceptions import (
-    BadRequest,
-    LengthRequired,
-    ServiceUnavailable,
-    UnsupportedMediaType,
-)
+from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMediaType
+from werkzeug.formparser import MultiPartParser
 
+from model.pipeline import Analysis, MaskPipeline
 from service.annotate import annotated_jpeg
-from service.config import Config
+from service.buffers import Loan
 from service.inference import InferencePool
-from service.limits import RateLimit
 from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Status
+from service.server.body import COPIES, receive
+from service.services import Services
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
+FORM_PARTS, FIELDS_BYTES = 20, 500_000  # of a form, the picture apart
 RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
 HOW_TO_SEND = (
     "Send the picture's bytes with 'Content-Type: image/jpeg' (or image/png, image/webp), "
@@ -28,8 +28,9 @@ HOW_TO_SEND = (
 )
 
 
-def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Blueprint:
-    """Make the blueprint of a configured service."""
+def create_views(services: Services) -> Blueprint:
+    """Make the blueprint of the page, /predict, and what tells of the service."""
+    config, pool = services.config, services.pool
     views = Blueprint("service", __name__)
 
     @views.get("/")
@@ -43,7 +44,7 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
     @views.get("/readyz")
     def readyz() -> Response:
         # The pool is made, loaded and warmed, before there is an app that could answer.
-        if current_app.extensions["streams"].stopping.is_set():
+        if services.streams.stopping:
             raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
         return json_of(Status(status="ready"))
 
@@ -56,36 +57,55 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
 
     @views.post("/predict")
     def predict() -> Response:
-        limit.take(g.client)
-        begin = time.perf_counter()
+        services.limit.take(g.client)
         query = PredictQuery.model_validate(request.args.to_dict())
-        data = posted_image()
-        confidence = query.min_confidence
-        types = ["application/json", "image/jpeg"]
-        annotate = query.annotate or request.accept_mimetypes.best_match(types) == types[1]
-        with pool.room.share() as admit:
-            with pool.pipeline() as pipeline:
-                analysis = pipeline.analyse(
-                    data,
-                    detector=query.detector or config.DETECTOR,
-                    min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
-                    max_pixels=config.MAX_PIXELS,
-                    max_faces=config.MAX_FACES,
-                    whole=annotate,
-                    admit=admit,
-                )
-            if annotate:
-                response = Response(annotated_jpeg(analysis), mimetype="image/jpeg")
-            else:
-                card = pool.card
-                response = json_of(Prediction.of(g.request_id, card.name, card.version, analysis))
-        g.faces = len(analysis.judgements)
-        current_app.extensions["metrics"].answered(analysis, time.perf_counter() - begin)
-        if traces := current_app.extensions.get("traces"):
-            traces.stages(g.span, analysis.stages)
+        connection = request.environ.get("gunicorn.socket")
+        loan = services.buffers.open(connection.evict if connection else None)
+        try:
+            response = judge(services, query, loan)
+            # The picture is not needed any more; the answer is, until the client has read it.
+            loan.resize(response.content_length or 0)
+        except BaseException:
+            loan.close()
+            raise
+        loan.await_client()
+        response.call_on_close(loan.close)
         return response
 
     return views
+
+
+def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
+    """Receive the request's picture, analyse it, and make the answer."""
+    config, pool = services.config, services.pool
+    begin = time.perf_counter()
+    detector = query.detector or config.DETECTOR
+    pool.check_offers(detector)
+    confidence = query.min_confidence
+    types = ["application/json", "image/jpeg"]
+    annotate = query.annotate or request.accept_mimetypes.best_match(types) == types[1]
+    data = posted_image(receive(request.environ, config.MAX_BODY_BYTES, loan), pool)
+    loan.resize(COPIES * len(data))
+    picture = pool.open(data, config.MAX_PIXELS)
+
+    def work(pipeline: MaskPipeline) -> tuple[Analysis, bytes]:
+        analysis = pipeline.analyse(
+            picture,
+            detector=detector,
+            min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
+            max_faces=config.MAX_FACES,
+            whole=annotate,
+        )
+        return analysis, annotated_jpeg(analysis) if annotate else b""
+
+    analysis, drawn = pool.run(work, picture.pixels)
+    g.faces = len(analysis.judgements)
+    services.metrics.answered(analysis, time.perf_counter() - begin)
+    if services.traces:
+        services.traces.stages(g.span, analysis.stages)
+    if annotate:
+        return Response(drawn, mimetype="image/jpeg")
+    return json_of(Prediction.of(g.request_id, pool.card.name, pool.card.version, analysis))
 
 
 def json_of(body: BaseModel) -> Response:
@@ -93,27 +113,34 @@ def json_of(body: BaseModel) -> Response:
     return Response(body.model_dump_json(), mimetype="application/json")
 
 
-def whole_body() -> bytes:
-    """Return the body; raises RequestEntityTooLarge where Werkzeug would cut it silently."""
-    body = request.get_data(cache=False)
-    if request.content_length is None:
-        request.stream.read(1)  # of a chunked body that reached the limit, this raises
-    return body
-
-
-def posted_image() -> bytes:
-    """Return the bytes of the picture that the request carries, in whichever of the three ways."""
-    if request.content_length is None and "Transfer-Encoding" not in request.headers:
-        raise LengthRequired("Say how long the body is (Content-Length) or send it in chunks.")
+def posted_image(body: bytes, pool: InferencePool) -> bytes:
+    """Return the bytes of the picture that a body carries, in any of the three ways."""
     if request.mimetype in IMAGE_TYPES:
-        return whole_body()
+        return body
     if request.mimetype == "application/json":
-        return JsonImage.model_validate_json(whole_body()).image
+        return pool.apart(lambda: JsonImage.model_validate_json(body).image, len(body))
     if request.mimetype == "multipart/form-data":
-        file = request.files.get("image")
-        if file is None:
+        boundary = request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
+        image = pool.apart(lambda: image_field(body, boundary), len(body))
+        if image is None:
             raise BadRequest(f"The form has no file in the field 'image'. {HOW_TO_SEND}")
-        return bytes(file.read())
+        return image
     raise UnsupportedMediaType(
         f"Content-Type '{request.mimetype}' is not a picture's. {HOW_TO_SEND}"
     )
+
+
+def image_field(body: bytes, boundary: bytes) -> bytes | None:
+    """Return the file in the field 'image' of a form, None where there is none.
+
+    Everything stays in memory: Werkzeug would put large files on disk. Raises BadRequest.
+    """
+    parser = MultiPartParser(
+        lambda *_, **__: BytesIO(), max_form_memory_size=FIELDS_BYTES, max_form_parts=FORM_PARTS
+    )
+    try:
+        _, files = parser.parse(BytesIO(body), boundary, len(body))
+    except ValueError as error:
+        raise BadRequest("The form is not multipart/form-data as its header says.") from error
+    file = files.get("image")
+    return None if file is None else file.read()

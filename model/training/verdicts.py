@@ -12,7 +12,7 @@ from rich.progress import track
 
 from model.classifier import LABELS
 from model.faces import Face
-from model.images import Box, Image, ImageError, decode
+from model.images import Box, Image, ImageError, decode, open_picture
 from model.pipeline import MaskPipeline
 from model.training import traits
 from model.training.dataset import SAME_FACE, Corners, Sample, corners, nonempty, overlap
@@ -89,7 +89,7 @@ def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, l
     answers: dict[str, list[Answer]] = {}
     for path in track(by_path(samples), "Finding and judging"):
         try:
-            judgements = pipeline.analyse(Path(path).read_bytes()).judgements
+            judgements = pipeline.analyse(open_picture(Path(path).read_bytes())).judgements
         except (ImageError, OSError):  # judge() comes upon it too, and says so
             judgements = []
         answers[path] = [

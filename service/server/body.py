@@ -1,0 +1,82 @@
+"""Receive a request's body within its limits of bytes, rate and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import gevent
+from werkzeug.exceptions import (
+    BadRequest,
+    ClientDisconnected,
+    LengthRequired,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
+
+from service.buffers import Loan
+from service.inference import Overloaded
+from service.server.connection import PIECE_BYTES, Connection
+
+COPIES = 2  # of a body, at its most: its pieces, or what was parsed out of it, beside the whole
+# Of chunked bodies, beyond the bytes they carry: tiny chunks would cost seconds to parse.
+OVERHEAD_BYTES, OVERHEAD_SHARE = 65_536, 0.05
+
+
+def receive(environ: dict[str, Any], most: int, loan: Loan) -> bytes:
+    """Return a request's body of at most so many bytes.
+
+    Raises LengthRequired, RequestEntityTooLarge, RequestTimeout for a client that is too slow,
+    BadRequest for a body cut short or in tiny chunks, and Overloaded where memory is short.
+    """
+    connection: Connection | None = environ.get("gunicorn.socket")
+    if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
+        raise LengthRequired("Say how long the body is (Content-Length) or send it in chunks.")
+    try:
+        body = b"".join(pieces(environ, connection, most, loan))
+    except Exception:
+        if connection is not None:
+            connection.close_after_answer()
+        raise
+    loan.waiting_since = None
+    return body
+
+
+def pieces(
+    environ: dict[str, Any], connection: Connection | None, most: int, loan: Loan
+) -> list[bytes]:
+    """Read a body to its end; raises as receive() does."""
+    stream, declared = environ["wsgi.input"], int(environ.get("CONTENT_LENGTH", 0))
+    if declared > most:
+        raise RequestEntityTooLarge
+    received: list[bytes] = []
+    size = 0
+    loan.await_client()
+    began = connection.received if connection else 0
+    patience = connection.patience() if connection else nullcontext[Callable[[int], None]](no_limit)
+    with patience as left:
+        while True:
+            with gevent.Timeout(left(size), RequestTimeout("The body arrives too slowly.")):
+                piece = stream.read(PIECE_BYTES)
+            if connection is not None and connection.evicted:
+                raise Overloaded("The body arrives too slowly for a busy service.", "memory")
+            if not piece:
+                break
+            received.append(piece)
+            size += len(piece)
+            if size > most:
+                raise RequestEntityTooLarge
+            overhead = connection.received - began - size if connection else 0
+            if overhead > OVERHEAD_BYTES + OVERHEAD_SHARE * size:
+                raise BadRequest("The chunks are too small. Send at least 1,000 bytes a chunk.")
+            loan.resize(COPIES * size)
+            if size > PIECE_BYTES:
+                gevent.sleep(0)  # a fast sender would keep the loop from all others
+    if size < declared:
+        raise ClientDisconnected
+    return received
+
+
+def no_limit(_: int) -> None:
+    """Wait without end, as for a body that is in memory already."""

@@ -1,0 +1,232 @@
+"""The server's side of a WebSocket on a connection that gunicorn took over as HTTP."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from flask import Request
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request as Handshake
+from websockets.protocol import SEND_EOF, State
+from websockets.server import ServerProtocol
+from websockets.typing import Origin, Subprotocol
+from werkzeug.exceptions import HTTPException
+
+from service.buffers import Loan
+from service.inference import Overloaded
+from service.server.connection import Connection
+
+READ_BYTES = 65536
+PING_S = 20.0  # below the idle time-out of the usual proxies, 60 s
+GOODBYE_S = 2.0  # for the client's half of the closing handshake
+CONTROL_FRAMES, CONTROL_S = 100, 10.0  # so many pings and pongs may come in so many seconds
+EMPTY_FRAMES = 10_000  # of one message; they carry nothing, and the limit of bytes counts none
+COPIES = 2  # of a message while it is received or parsed
+
+
+class HandshakeFailed(HTTPException):
+    """The request does not open a WebSocket; the response says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = status
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """Name the protocol to use, where that is what is wrong."""
+        headers = super().get_headers(*args, **kwargs)
+        if self.code == HTTPStatus.UPGRADE_REQUIRED:
+            headers.append(("Upgrade", "websocket"))
+        return headers
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a client sent: bytes, or str where it was text. index: its count, from 0."""
+
+    index: int
+    content: bytes | str
+
+
+class WebSocket:
+    """A connection of which only the newest message counts.
+
+    A greenlet reads all the time, so that an older message never waits in front of the newest;
+    of those not taken yet only the newest is kept, the others are counted as dropped.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        request: Request,
+        max_size: int,
+        idle_s: float,
+        loan: Loan,
+        *,
+        origins: Iterable[str] = (),
+        protocol: str | None = None,
+    ) -> None:
+        """Answer the handshake of a request; raises HandshakeFailed before anything is sent.
+
+        max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
+        without a message the connection is closed with 1008. loan: for the bytes that are held.
+        origins: of other pages that may open it. protocol: the subprotocol, one that was offered.
+        """
+        self.received = 0
+        self.dropped = 0
+        self._connection: Connection = request.environ["gunicorn.socket"]
+        self._idle_s = idle_s
+        self._loan = loan
+        self._protocol = ServerProtocol(
+            # Browsers tell which page opens a WebSocket; those of others have no business here.
+            origins=[
+                *(Origin(f"http://{request.host}"), Origin(f"https://{request.host}"), None),
+                *map(Origin, origins),
+            ],
+            subprotocols=[Subprotocol(protocol)] if protocol else None,
+            max_size=max_size,
+        )
+        # Gunicorn has read the request; the protocol wants to read it too.
+        handshake = Handshake(request.full_path, Headers(request.headers))
+        self._protocol.receive_data(handshake.serialize())
+        self._protocol.events_received()
+        response = self._protocol.accept(handshake)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            raise HandshakeFailed(response.status_code, (response.body or b"").decode().strip())
+        self._newest: Message | None = None
+        self._arrived = Event()
+        self._sending = BoundedSemaphore()  # or the frames of two greenlets could mix
+        self._closed = False
+        self._content = bytearray()
+        self._pending = 0  # bytes received of the message that is not whole yet
+        self._taken = 0  # bytes of the message that was taken last
+        self._text = False
+        self._frames = self._control = 0
+        self._heard = self._controlled = time.monotonic()
+        self._protocol.send_response(response)
+        self._flush()
+        reason = "the service holds as many bytes as it may"
+        loan.end = lambda: gevent.spawn(self.close, CloseCode.TRY_AGAIN_LATER, reason)
+        self._reader = gevent.spawn(self._read)
+
+    def take(self) -> Message | None:
+        """Wait for a message and return the newest; None once the connection is closed."""
+        self._taken = 0
+        self._arrived.wait()
+        self._arrived.clear()
+        message, self._newest = self._newest, None
+        self._taken = 0 if message is None else len(message.content)
+        return None if self._closed else message
+
+    def send(self, text: str) -> None:
+        """Send a text message; to a client that is gone it is not sent."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(text.encode())
+            self._flush()
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Begin to close; take() returns None soon."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._flush()
+
+    def join(self) -> None:
+        """Wait until nothing reads from the connection any more."""
+        self._reader.join()
+
+    def _read(self) -> None:
+        give_up = float("inf")
+        try:
+            with suppress(OSError):  # as when the client goes without a word
+                while time.monotonic() < give_up and self._receive():
+                    if self._protocol.close_expected():
+                        give_up = min(give_up, time.monotonic() + GOODBYE_S)
+        except Overloaded as error:
+            self.close(CloseCode.TRY_AGAIN_LATER, str(error))
+        finally:
+            self._closed = True
+            self._arrived.set()
+
+    def _receive(self) -> bool:
+        """Take in what the client sends next; return whether more may come."""
+        closing = self._protocol.close_expected()
+        seconds = GOODBYE_S if closing else min(PING_S, self._idle_s)
+        data: bytes | None = gevent.with_timeout(
+            seconds, self._connection.recv, READ_BYTES, timeout_value=None
+        )
+        silent_s = time.monotonic() - self._heard
+        if data:
+            self._protocol.receive_data(data)
+            self._pending += len(data)
+        elif data is not None:
+            self._protocol.receive_eof()
+        elif closing:
+            return False
+        elif silent_s < self._idle_s:
+            self._protocol.send_ping(b"")
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._assemble(event)
+        self._flush()
+        self._hold()
+        if silent_s >= self._idle_s and not self._newest:
+            self.close(CloseCode.POLICY_VIOLATION, f"no frame for {self._idle_s:g} s")
+        return data != b""
+
+    def _assemble(self, frame: Frame) -> None:
+        if frame.opcode not in {Opcode.BINARY, Opcode.TEXT, Opcode.CONT}:
+            self._count_control()
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._text, self._frames = frame.opcode is Opcode.TEXT, 0
+        self._content += frame.data
+        self._frames += not frame.data
+        if self._frames > EMPTY_FRAMES:
+            self.close(CloseCode.POLICY_VIOLATION, "too many empty frames")
+        if not frame.fin:
+            return
+        content, self._content, self._pending = bytes(self._content), bytearray(), 0
+        text = content.decode(errors="replace") if self._text else content
+        self._heard = time.monotonic()
+        self.dropped += self._newest is not None
+        self._newest = Message(self.received, text)
+        self.received += 1
+        self._arrived.set()
+
+    def _count_control(self) -> None:
+        """Close for a flood of pings, each of which would be answered."""
+        now = time.monotonic()
+        if now - self._controlled > CONTROL_S:
+            self._controlled, self._control = now, 0
+        self._control += 1
+        if self._control > CONTROL_FRAMES:
+            self.close(CloseCode.POLICY_VIOLATION, "too many pings")
+
+    def _hold(self) -> None:
+        """Count the bytes that are held; raises Overloaded where there is no room for them."""
+        newest = len(self._newest.content) if self._newest else 0
+        if not self._pending:
+            self._loan.waiting_since = None
+        elif self._loan.waiting_since is None:
+            self._loan.await_client()
+        self._loan.resize(COPIES * (self._pending + newest + self._taken))
+
+    def _flush(self) -> None:
+        with self._sending, suppress(OSError):
+            for data in self._protocol.data_to_send():
+                try:
+                    if data == SEND_EOF:
+                        self._connection.shutdown(socket.SHUT_WR)
+                    else:
+                        self._connection.sendall(data)
+                except OSError:  # the client is gone or reads nothing; the reader then ends
+                    self._connection.shutdown(socket.SHUT_RDWR)
+                    raise
