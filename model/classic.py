@@ -41,8 +41,9 @@ class Haar:
         """The calling thread's cascade."""
         if not hasattr(self._own, "cascade"):
             flags = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
+            storage = cv2.FileStorage(self._text, flags)  # outlives its node
             self._own.cascade = cv2.CascadeClassifier()
-            self._own.cascade.read(cv2.FileStorage(self._text, flags).getFirstTopLevelNode())
+            self._own.cascade.read(storage.getFirstTopLevelNode())
         return cast("cv2.CascadeClassifier", self._own.cascade)
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:

@@ -173,8 +173,9 @@ class MaskPipeline:
         """Return a loaded detector by its name; raises DetectorUnavailable where there is none."""
         if detector not in self._detectors:
             offered = ", ".join(self._detectors)
-            reason = self.missing.get(detector, f"Detector '{detector}' is not offered here.")
-            raise DetectorUnavailable(f"{reason} Use one of: {offered}.")
+            raise DetectorUnavailable(
+                f"Detector '{detector}' is not offered here. Use one of: {offered}."
+            )
         return self._detectors[detector]
 
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:

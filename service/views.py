@@ -30,7 +30,7 @@ HOW_TO_SEND = (
 
 def create_views(services: Services) -> Blueprint:
     """Make the blueprint of the page, /predict, and what tells of the service."""
-    config, pool = services.config, services.pool
+    pool = services.pool
     views = Blueprint("service", __name__)
 
     @views.get("/")

@@ -20,8 +20,9 @@ from service.inference import Overloaded
 from service.server.connection import PIECE_BYTES, Connection
 
 COPIES = 2  # of a body, at its most: its pieces, or what was parsed out of it, beside the whole
-# Of chunked bodies, beyond the bytes they carry: tiny chunks would cost seconds to parse.
-OVERHEAD_BYTES, OVERHEAD_SHARE = 65_536, 0.05
+# Of chunked bodies, beyond the bytes they carry: tiny chunks would cost seconds to parse. One piece
+# is what gunicorn may have received and not parsed yet.
+OVERHEAD_BYTES, OVERHEAD_SHARE = PIECE_BYTES + 65_536, 0.05
 
 
 def receive(environ: dict[str, Any], most: int, loan: Loan) -> bytes:
@@ -67,7 +68,7 @@ def pieces(
             size += len(piece)
             if size > most:
                 raise RequestEntityTooLarge
-            overhead = connection.received - began - size if connection else 0
+            overhead = connection.received - began - size if connection and not declared else 0
             if overhead > OVERHEAD_BYTES + OVERHEAD_SHARE * size:
                 raise BadRequest("The chunks are too small. Send at least 1,000 bytes a chunk.")
             loan.resize(COPIES * size)

@@ -13,7 +13,7 @@ from gevent import Timeout, socket, with_timeout
 
 LEAST_RATE = 50_000  # bytes a second that a client must send or read once its grace is over
 LINGER_S = 2.0  # for the client to read the answer before the connection is closed
-PIECE_BYTES = 65_536
+PIECE_BYTES = 131_072  # that are moved at a time
 
 
 class Connection(socket.socket):
@@ -40,9 +40,9 @@ class Connection(socket.socket):
         """Whether the client has sent nothing of its next request."""
         return self.received == self.idle_at
 
-    def recv(self, *args: Any) -> bytes:
-        """Receive as any socket does; nothing more once the client was given up."""
-        data = b"" if self.evicted else bytes(super().recv(*args))
+    def recv(self, size: int, *args: Any) -> bytes:
+        """Receive at most a piece; nothing more once the client was given up."""
+        data = b"" if self.evicted else bytes(super().recv(min(size, PIECE_BYTES), *args))
         self.received += len(data)
         return data
 

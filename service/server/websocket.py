@@ -26,11 +26,11 @@ from service.buffers import Loan
 from service.inference import Overloaded
 from service.server.connection import Connection
 
-READ_BYTES = 65536
+READ_BYTES = 16_384  # parsed at a time: of tiny frames they take some 20 ms
 PING_S = 20.0  # below the idle time-out of the usual proxies, 60 s
 GOODBYE_S = 2.0  # for the client's half of the closing handshake
-CONTROL_FRAMES, CONTROL_S = 100, 10.0  # so many pings and pongs may come in so many seconds
-EMPTY_FRAMES = 10_000  # of one message; they carry nothing, and the limit of bytes counts none
+# Frames of under SMALL bytes cost more time than bytes: so many may come in so many seconds.
+SMALL, SMALL_FRAMES, SMALL_S = 1000, 2000, 10.0
 COPIES = 2  # of a message while it is received or parsed
 
 
@@ -109,8 +109,8 @@ class WebSocket:
         self._pending = 0  # bytes received of the message that is not whole yet
         self._taken = 0  # bytes of the message that was taken last
         self._text = False
-        self._frames = self._control = 0
-        self._heard = self._controlled = time.monotonic()
+        self._small = 0  # frames since _counted
+        self._heard = self._counted = time.monotonic()
         self._protocol.send_response(response)
         self._flush()
         reason = "the service holds as many bytes as it may"
@@ -182,15 +182,13 @@ class WebSocket:
         return data != b""
 
     def _assemble(self, frame: Frame) -> None:
+        if len(frame.data) < SMALL:
+            self._count_small()
         if frame.opcode not in {Opcode.BINARY, Opcode.TEXT, Opcode.CONT}:
-            self._count_control()
             return
         if frame.opcode is not Opcode.CONT:
-            self._text, self._frames = frame.opcode is Opcode.TEXT, 0
+            self._text = frame.opcode is Opcode.TEXT
         self._content += frame.data
-        self._frames += not frame.data
-        if self._frames > EMPTY_FRAMES:
-            self.close(CloseCode.POLICY_VIOLATION, "too many empty frames")
         if not frame.fin:
             return
         content, self._content, self._pending = bytes(self._content), bytearray(), 0
@@ -201,14 +199,14 @@ class WebSocket:
         self.received += 1
         self._arrived.set()
 
-    def _count_control(self) -> None:
-        """Close for a flood of pings, each of which would be answered."""
+    def _count_small(self) -> None:
+        """Close for a flood of pings, empty or tiny frames."""
         now = time.monotonic()
-        if now - self._controlled > CONTROL_S:
-            self._controlled, self._control = now, 0
-        self._control += 1
-        if self._control > CONTROL_FRAMES:
-            self.close(CloseCode.POLICY_VIOLATION, "too many pings")
+        if now - self._counted > SMALL_S:
+            self._counted, self._small = now, 0
+        self._small += 1
+        if self._small == SMALL_FRAMES:
+            self._protocol.fail(CloseCode.POLICY_VIOLATION, "too many small frames")
 
     def _hold(self) -> None:
         """Count the bytes that are held; raises Overloaded where there is no room for them."""

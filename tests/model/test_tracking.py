@@ -8,7 +8,7 @@ import pytest
 from bench.films import Noise, Person, Shot, film
 from bench.tracks import Counting, new_tracker
 from model.faces import Face
-from model.images import Box, UndecodableImage
+from model.images import Box, UndecodableImage, open_picture
 from model.pipeline import Analysis, MaskPipeline
 from model.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou
 
@@ -22,7 +22,7 @@ def pipeline() -> Counting:
 
 def followed(pipeline: MaskPipeline, shots: Iterable[Shot]) -> list[list[TrackedJudgement]]:
     tracker = new_tracker()
-    answers = [tracker.analyse(pipeline, shot.jpeg, 10_000_000) for shot in shots]
+    answers = [tracker.analyse(pipeline, open_picture(shot.jpeg)) for shot in shots]
     return [tracked(answer) for answer in answers]
 
 
@@ -103,10 +103,11 @@ def test_what_is_no_longer_detected_is_soon_no_longer_shown() -> None:
 def test_a_bad_frame_and_another_size_do_no_harm(pipeline: Counting, portrait_jpeg: bytes) -> None:
     tracker = new_tracker()
     (shot,) = film([Person((224, 124), 108)], 1, NOISE)
-    first = tracked(tracker.analyse(pipeline, shot.jpeg, 10_000_000))
+    first = tracked(tracker.analyse(pipeline, open_picture(shot.jpeg)))
+    cut = open_picture(portrait_jpeg[: len(portrait_jpeg) // 2])
     with pytest.raises(UndecodableImage):
-        tracker.analyse(pipeline, b"no picture", 10_000_000)
-    second = tracked(tracker.analyse(pipeline, portrait_jpeg, 10_000_000))
+        tracker.analyse(pipeline, cut)
+    second = tracked(tracker.analyse(pipeline, open_picture(portrait_jpeg)))
     assert [face.track_id for face in first + second] == [0, 0]
 
 

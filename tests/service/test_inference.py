@@ -1,15 +1,16 @@
-"""Who waits for a slot is served in the order of arrival; the real pipeline, without a server."""
+"""Which frame gets a slot next; the real pipeline, without a server."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from model.pipeline import MaskPipeline
-from service.inference import InferencePool, Overloaded
+from service.inference import SMALL, InferencePool, Overloaded
 
 
 @pytest.fixture
@@ -19,53 +20,105 @@ def pool() -> Iterator[InferencePool]:
     pool.close()
 
 
-def in_turn(pool: InferencePool, count: int, work: Callable[[int], None]) -> list[threading.Thread]:
-    """Let so many threads wait for a slot, each behind the one before it."""
-    threads = []
-    for number in range(count):
-        thread = threading.Thread(target=work, args=(number,))
-        thread.start()
-        threads.append(thread)
-        while pool.waiting <= number:
-            time.sleep(0.001)
-    return threads
+class Held:
+    """Frames that are worked on, in real slots, until they are let go."""
+
+    def __init__(self, pool: InferencePool) -> None:
+        self.started: list[str] = []
+        self._pool = pool
+        self._let_go: dict[str, threading.Event] = {}
+
+    def ask(self, name: str, pixels: int = 1) -> gevent.Greenlet:
+        """Ask for a slot and return once the frame has it, waits or is refused."""
+        event = self._let_go[name] = threading.Event()
+
+        def work(_: MaskPipeline) -> str:
+            self.started.append(name)
+            event.wait(60)
+            return name
+
+        greenlet = gevent.spawn(self._pool.run, work, pixels)
+        gevent.sleep(0)
+        self.settle()
+        return greenlet
+
+    def finish(self, name: str) -> None:
+        """Let a frame go and return once the next one has its slot."""
+        self._let_go[name].set()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until every frame that has a slot has begun."""
+        while self._pool.busy > sum(not self._let_go[each].is_set() for each in self.started):
+            gevent.sleep(0.001)
 
 
-def test_who_came_first_is_served_first(pool: InferencePool) -> None:
-    served: list[int] = []
-
-    def work(number: int) -> None:
-        with pool.pipeline():
-            served.append(number)
-
-    with pool.pipeline():
-        threads = in_turn(pool, 8, work)
-        with pytest.raises(Overloaded), pool.pipeline():
-            pass  # the queue is full
-    for thread in threads:
-        thread.join(30)
-    assert served == list(range(8))
+def test_the_first_frame_to_come_is_served_first(pool: InferencePool) -> None:
+    held = Held(pool)
+    asked = [held.ask(f"{n}") for n in range(9)]
+    assert (pool.busy, pool.waiting) == (1, 8)
+    with pytest.raises(Overloaded, match="waiting"):  # the queue is full
+        held.ask("late").get()
+    for n in range(9):
+        held.finish(f"{n}")
+    assert held.started == [f"{n}" for n in range(9)]
+    assert [each.get() for each in asked] == held.started
     assert (pool.busy, pool.waiting) == (0, 0)
-    with pool.pipeline():  # the slot is free again
-        assert pool.busy == 1
 
 
-def test_a_closed_pool_begins_nothing_and_lets_who_waits_go(pool: InferencePool) -> None:
-    told: list[int] = []
+def test_large_frames_leave_a_slot_to_small_ones() -> None:
+    pool = InferencePool(MaskPipeline.load, slots=3, queue_size=8, most_pixels=10 * SMALL)
+    held = Held(pool)
+    held.ask("large 1", 4 * SMALL)
+    held.ask("large 2", 7 * SMALL)  # more pixels than there is room for
+    held.ask("large 3", 6 * SMALL)
+    held.ask("large 4", 2 * SMALL)  # two slots of three have a large frame
+    held.ask("small 1")
+    assert held.started == ["large 1", "large 3", "small 1"]
+    held.finish("large 3")
+    assert held.started[3:] == ["large 4"]
+    held.finish("large 1")
+    assert held.started[4:] == ["large 2"]
+    pool.close()
 
-    def work(number: int) -> None:
-        try:
-            with pool.next_pipeline():
-                pass
-        except Overloaded:
-            told.append(number)
 
-    with pool.pipeline():
-        threads = in_turn(pool, 3, work)
-        pool.close()
-        for thread in threads:
-            thread.join(30)
-        assert sorted(told) == [0, 1, 2]
-        assert pool.busy == 1  # what was begun goes on
-    with pytest.raises(Overloaded), pool.pipeline():
-        pass
+def test_large_frames_fill_at_most_half_a_queue(pool: InferencePool) -> None:
+    held = Held(pool)
+    for n in range(6):
+        held.ask(f"large {n}", 2 * SMALL)
+    with pytest.raises(Overloaded):
+        held.ask("too many", 2 * SMALL).get()
+    small = held.ask("small")
+    assert not small.ready()
+    assert pool.waiting == 6
+
+
+def test_a_closed_pool_starts_nothing_and_refuses_what_waits(pool: InferencePool) -> None:
+    held = Held(pool)
+    runs = held.ask("runs")
+    waiting = [held.ask(f"{n}") for n in range(3)]
+    pool.close()
+    for each in waiting:
+        with pytest.raises(Overloaded, match="stopping"):
+            each.get()
+    held.finish("runs")
+    assert runs.get() == "runs"
+    with pytest.raises(Overloaded, match="stopping"):
+        held.ask("late").get()
+
+
+def test_work_that_fails_gives_its_slot_back(pool: InferencePool) -> None:
+    def fail(_: MaskPipeline) -> None:
+        raise ZeroDivisionError
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            pool.run(fail, 1)
+    assert pool.run(lambda _: "fine", 1) == "fine"
+
+
+def test_a_frame_does_not_keep_the_loop_from_others(pool: InferencePool) -> None:
+    entered = Event()
+    gevent.spawn(entered.set)
+    assert pool.run(lambda _: entered.is_set(), 1) in {True, False}
+    assert entered.is_set()

@@ -1,35 +1,52 @@
-"""How much memory there is, how much is needed, and that large frames share it."""
+"""How much memory there is and is needed, and who makes room where the buffers are full."""
 
-import threading
 from pathlib import Path
 
 import pytest
 
+from service.buffers import Buffers
 from service.config import Config, ConfigError
-from service.inference import SMALL, Room
+from service.inference import Overloaded
 from service.memory import LEAST, MB, available, needed, warning
 
 
-def test_a_large_frame_waits_for_another_and_a_small_one_for_none() -> None:
-    room = Room(50 * MB)
-    admitted = threading.Event()
+class Client:
+    """A client that holds bytes; ended counts how often the wait for it was ended."""
 
-    def other() -> None:
-        with room.share() as admit:
-            admit(30 * MB)
-            admitted.set()
+    def __init__(self, buffers: Buffers, size: int = 0) -> None:
+        self.ended = 0
+        self.loan = buffers.open(self.end)
+        self.loan.await_client()
+        self.loan.resize(size)
 
-    thread = threading.Thread(target=other)
-    with room.share() as first:
-        first(30 * MB)
-        thread.start()
-        assert not admitted.wait(0.3)
-        with room.share() as small:
-            small(SMALL)
-    thread.join(10)
-    assert admitted.is_set()
-    with room.share() as whole:  # all of it has been given back
-        whole(50 * MB)
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_the_client_that_is_waited_for_the_longest_makes_room() -> None:
+    buffers = Buffers(10 * MB)
+    small, *clients = (Client(buffers, size) for size in (1000, 4 * MB, 4 * MB))
+    newest = Client(buffers, 4 * MB)
+    assert [each.ended for each in (small, *clients, newest)] == [0, 1, 0, 0]
+    assert buffers.held == 8 * MB + 1000
+    for each in (small, *clients, newest):
+        each.loan.close()
+    assert buffers.held == 0
+
+
+def test_bytes_that_are_worked_on_make_no_room() -> None:
+    buffers = Buffers(10 * MB)
+    working = [Client(buffers, 5 * MB) for _ in range(2)]
+    for each in working:
+        each.loan.waiting_since = None
+    with pytest.raises(Overloaded), buffers.lend() as loan:
+        loan.resize(1 * MB)
+    assert [each.ended for each in working] == [0, 0]
+    assert buffers.held == 10 * MB
+    working[0].loan.resize(4 * MB)
+    with buffers.lend() as loan:
+        loan.resize(1 * MB)
+    assert buffers.held == 9 * MB
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import threading
 from typing import Any
 
+import gevent
 import pytest
 import requests
 import yaml
@@ -84,21 +85,17 @@ def test_slots_queue_and_refusals_are_shown(portrait_jpeg: bytes) -> None:
     pool = InferencePool(MaskPipeline.load, slots=1, queue_size=1)
     client = create_app(Config(MAX_STREAMS=0), pool).test_client()
 
-    def wait_in_queue() -> None:
-        with pool.pipeline():
-            pass
-
     def sampled() -> Samples:
         return samples_of(client.get("/metrics").text)
 
-    with pool.pipeline():
-        waiting = threading.Thread(target=wait_in_queue)
-        waiting.start()
-        while not pool.waiting:
-            waiting.join(0.01)
-        full = sampled()
-        refused = client.post("/predict", data=portrait_jpeg, content_type="image/jpeg")
-    waiting.join(30)
+    let_go = threading.Event()
+    frames = [gevent.spawn(pool.run, lambda _: let_go.wait(60), 1) for _ in range(2)]
+    while not pool.waiting:
+        gevent.sleep(0.01)
+    full = sampled()
+    refused = client.post("/predict", data=portrait_jpeg, content_type="image/jpeg")
+    let_go.set()
+    gevent.joinall(frames)
     assert refused.status_code == client.get("/stream").status_code == 503
     assert (value(full, "slots"), value(full, "busy_slots"), value(full, "queue_length")) == (
         *(1, 1, 1),

@@ -9,11 +9,13 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent
 import numpy as np
 import pytest
 import requests
@@ -187,8 +189,13 @@ def test_refusals_for_want_of_room_or_length_and_failures(
 ) -> None:
     client = create_app(Config(MAX_STREAMS=0), pool).test_client()
     picture = {"data": portrait_jpeg, "content_type": "image/jpeg"}
-    with pool.pipeline():  # the only slot
-        full = client.post("/predict", **picture)  # type: ignore[arg-type]
+    let_go = threading.Event()
+    frame = gevent.spawn(pool.run, lambda _: let_go.wait(60), 1)
+    while not pool.busy:  # the only slot
+        gevent.sleep(0.01)
+    full = client.post("/predict", **picture)  # type: ignore[arg-type]
+    let_go.set()
+    frame.join()
     no_length = client.post("/predict", content_type="image/jpeg")
     no_stream = client.get("/stream")
 

@@ -118,8 +118,13 @@ def test_the_box_is_where_the_viewer_of_a_rotated_picture_sees_the_face(
     assert overlap(one_face(answer), portrait_box) > 0.6
 
 
-def test_haar_finds_the_face_too(server_url: str, portrait_jpeg: bytes, portrait_box: Box) -> None:
-    answer = prediction(post(server_url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
+@pytest.mark.parametrize("settings", [{"DETECTORS": "haar"}, {"DETECTOR": "haar"}])
+def test_haar_finds_the_face_too_where_it_is_offered(
+    settings: dict[str, str], portrait_jpeg: bytes, portrait_box: Box
+) -> None:
+    with serving(**settings) as url:
+        assert "yunet" in requests.get(f"{url}/model", timeout=30).json()["detectors"]
+        answer = prediction(post(url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
     assert answer.model.detector == "haar"
     assert overlap(one_face(answer), portrait_box) > 0.5
 
@@ -228,8 +233,11 @@ def test_a_bad_parameter_is_named(
     refused(server_url, post(server_url, portrait_jpeg, query=query), 400, words)
 
 
-def test_a_detector_that_is_not_installed(server_url: str, portrait_jpeg: bytes) -> None:
-    if "ssd" in requests.get(f"{server_url}/model", timeout=30).json()["detectors"]:
-        pytest.skip("detector 'ssd' is installed here")
-    response = post(server_url, portrait_jpeg, query="?detector=ssd")
-    refused(server_url, response, 400, "make detectors")
+@pytest.mark.parametrize("detector", ["haar", "ssd"])
+def test_a_dearer_detector_is_not_offered_by_default(
+    server_url: str, portrait_jpeg: bytes, detector: str
+) -> None:
+    response = post(server_url, portrait_jpeg, query=f"?detector={detector}")
+    refused(
+        server_url, response, 400, f"Detector '{detector}' is not offered here. Use one of: yunet"
+    )
