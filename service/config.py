@@ -67,6 +67,21 @@ def digest(text: str) -> str:
     return text.lower()
 
 
+def unbracketed(text: str) -> str:
+    """Return an IPv6 address without the brackets that it has in a URL."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
+def host(text: str) -> str:
+    """Return a host name in lower case, or `*`; raises ValueError."""
+    if not re.fullmatch(r"\*|\.?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*", text):
+        raise ValueError(
+            "a host is written mask.example.org, without a port; .example.org stands for it and "
+            "its subdomains, * for any; IP addresses are always allowed"
+        )
+    return text.lower()
+
+
 def origin(text: str) -> str:
     """Return the origin of a web page in lower case, as browsers send it; raises ValueError."""
     if not re.fullmatch(r"[a-zA-Z][\w+.-]*://[\w.-]+(:\d{1,5})?", text, re.ASCII):
@@ -93,7 +108,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    HOST: str = Field("127.0.0.1", min_length=1)
+    HOST: Annotated[str, Field(min_length=1), BeforeValidator(unbracketed)] = "127.0.0.1"
     PORT: int = Field(8000, ge=1, le=65535)
     METRICS_PORT: int = Field(0, ge=0, le=65535)
     MODEL: ModelName = DEFAULT_MODEL
