@@ -17,6 +17,7 @@ from model.classifier import ModelError
 from model.pipeline import MODELS, MaskPipeline
 from service import errors, logs
 from service.config import Config, ConfigError
+from service.hosts import check_host, check_origin
 from service.inference import InferencePool
 from service.keys import Keys
 from service.limits import RateLimit, network_of
@@ -100,6 +101,11 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     @app.before_request
     def identify() -> None:
         g.request_id = uuid.uuid4().hex
+
+    @app.before_request
+    def guard() -> None:
+        check_host(request, config.hosts)
+        check_origin(request, config.CORS_ORIGINS)
 
     @app.before_request
     def admit() -> None:

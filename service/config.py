@@ -129,6 +129,9 @@ class Config(BaseModel):
         tuple[Annotated[str, AfterValidator(digest)], ...], BeforeValidator(split)
     ] = ()
     API_KEYS_FILE: Path | None = None
+    ALLOWED_HOSTS: Annotated[
+        tuple[Annotated[str, AfterValidator(host)], ...], BeforeValidator(split)
+    ] = ()
     CORS_ORIGINS: Annotated[
         tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(split)
     ] = ()
@@ -145,6 +148,11 @@ class Config(BaseModel):
         if port == info.data.get("PORT"):
             raise ValueError("give another port than PORT, or 0 for the same")
         return port
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that the service answers to; check_host() also takes IP addresses."""
+        return ("localhost", self.HOST.lower(), *self.ALLOWED_HOSTS)
 
     @property
     def needs_keys(self) -> bool:

@@ -64,7 +64,7 @@ REQUEST_ID: Json = {
 REASONS = {
     400: "A parameter or the body's form is not as described.",
     401: "The API key is missing or is none of those that count.",
-    403: "A page of another site asks.",
+    403: "The request comes from a page of another site that is not in CORS_ORIGINS.",
     404: "There is no such file.",
     408: "The request did not come in within the time for it.",
     411: "The body has neither a length nor is it sent in chunks.",
@@ -74,13 +74,14 @@ REASONS = {
     416: "The file has no such range of bytes.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
+    421: "The Host header is a name that is not in ALLOWED_HOSTS.",
     429: "More frames a second, or wrong keys a minute, than one client may send.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
     503: "Too many frames are waiting, too many streams are open, or the service stops.",
 }
 
-EVERYWHERE = (408, 414, 431, 500)
+EVERYWHERE = (408, 414, 421, 431, 500)
 GUARDED = ("/predict", "/stream", "/model", "/metrics")  # by keys, where there are any
 KEYS: Json = {
     "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -155,7 +156,7 @@ def predict(detectors: Sequence[str]) -> Json:
                 "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
             },
             "responses": {"200": answer("What was found.", found)}
-            | problems(400, 411, 413, 415, 422, 503),
+            | problems(400, 403, 411, 413, 415, 422, 503),
         }
     }
 

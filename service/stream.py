@@ -114,7 +114,6 @@ def create_stream(
         with streams.place(g.client):
             socket = WebSocket(
                 *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, streams.stopping),
-                origins=config.CORS_ORIGINS,
                 protocol=key_protocol(request),
             )
             opened = {"request_id": g.request_id, "remote": request.remote_addr}

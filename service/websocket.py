@@ -6,7 +6,6 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,7 +17,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request as Handshake
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 from werkzeug.exceptions import HTTPException
 
 READ_BYTES = 65536
@@ -59,21 +58,20 @@ class WebSocket:
     counted as dropped. What it holds is bounded by three messages of max_size.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         request: Request,
         max_size: int,
         idle_s: float,
         stopping: threading.Event,
         *,
-        origins: Iterable[str] = (),
         protocol: str | None = None,
     ) -> None:
         """Answer the handshake of a request; raises HandshakeFailed before anything is sent.
 
         max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
         without a message the connection is closed with 1008. stopping: closes it with 1001.
-        origins: of other pages that may open it. protocol: the subprotocol, one that was offered.
+        protocol: the subprotocol, one that was offered.
         """
         self.received = 0
         self.dropped = 0
@@ -81,11 +79,6 @@ class WebSocket:
         self._idle_s = idle_s
         self._stopping = stopping
         self._protocol = ServerProtocol(
-            # Browsers tell which page opens a WebSocket; those of others have no business here.
-            origins=[
-                *(Origin(f"http://{request.host}"), Origin(f"https://{request.host}"), None),
-                *map(Origin, origins),
-            ],
             subprotocols=[Subprotocol(protocol)] if protocol else None,
             max_size=max_size,
         )
