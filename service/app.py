@@ -70,7 +70,8 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would lead to whatever host the client names
 
     app.extensions["pool"] = pool
-    metrics = app.extensions["metrics"] = Metrics(pool)
+    keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
+    metrics = app.extensions["metrics"] = Metrics(pool, keys)
     # What is registered first runs first before a request, also one that is then refused, and last
     # after it: the line is logged when all is counted.
     logs.log_requests(app)
@@ -81,7 +82,6 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         traces = app.extensions["traces"] = Traces(VERSION)
         traces.trace_requests(app)
 
-    keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     limit = RateLimit(config.RATE_LIMIT)
     # Each proxy adds the address that it was asked from; what is said further left may be a lie.
     proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
@@ -124,7 +124,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     errors.register(app)
     app.register_blueprint(create_metrics(config, metrics))
     app.register_blueprint(create_openapi(config, pool))
-    app.register_blueprint(create_views(config, pool, limit))
+    app.register_blueprint(create_views(config, pool, keys, limit))
     streams = app.extensions["streams"] = Streams(config.MAX_STREAMS, config.MAX_STREAMS_PER_CLIENT)
     app.register_blueprint(create_stream(config, pool, streams, keys, limit))
     return app

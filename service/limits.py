@@ -47,13 +47,6 @@ class RateLimit:
                 return
         raise self._refusal(wait)
 
-    def check(self, client: str) -> None:
-        """Raise TooManyRequests if take() would; counts nothing."""
-        with self._lock:
-            wait = self._wait(client, time.monotonic())
-        if wait > 0:
-            raise self._refusal(wait)
-
     def _wait(self, client: str, now: float) -> float:
         paid_until = max(self._paid_until.get(client, now), now) + self._interval
         return paid_until - now - self._burst

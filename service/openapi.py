@@ -19,6 +19,7 @@ from service.schemas import (
     Prediction,
     PredictQuery,
     Problem,
+    Readiness,
     Status,
     StreamAnswer,
     StreamQuery,
@@ -35,6 +36,7 @@ MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     (StreamAnswer, "serialization"),
     (ModelBody, "serialization"),
     (Status, "serialization"),
+    (Readiness, "serialization"),
     (Problem, "serialization"),
     (FrameProblem, "serialization"),
 ]
@@ -72,9 +74,9 @@ REASONS = {
     414: "The address with its query is too long.",
     415: "The Content-Type is not one of a picture.",
     416: "The file has no such range of bytes.",
+    421: "The Host header is a name that is not in ALLOWED_HOSTS.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
-    421: "The Host header is a name that is not in ALLOWED_HOSTS.",
     429: "More frames a second, or wrong keys a minute, than one client may send.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
@@ -190,6 +192,7 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
     document = {"application/json": {"type": "object"}}
     metrics = {"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}}
     status = {"application/json": reference(Status)}
+    readiness = {"application/json": reference(Readiness)}
     model = {"application/json": reference(ModelBody)}
     described = {
         "/predict": predict(detectors),
@@ -198,7 +201,7 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
         "/healthz": get("Is the process alive", {"200": answer("It is.", status)}),
         "/readyz": get(
             "Is the model loaded",
-            {"200": answer("It is, and warmed.", status)} | problems(503),
+            {"200": answer("It is, and warmed.", readiness)} | problems(503),
         ),
         "/metrics": get("Metrics for Prometheus", {"200": answer("All of them.", metrics)}),
         "/openapi.json": get("This document", {"200": answer("OpenAPI 3.1.", document)}),

@@ -17,18 +17,23 @@ from werkzeug.exceptions import (
 from service.annotate import annotated_jpeg
 from service.config import Config
 from service.inference import InferencePool
+from service.keys import Keys
 from service.limits import RateLimit
-from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Status
+from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Readiness, Status
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
+UNREADABLE = (
+    "The file named by API_KEYS_FILE cannot be read; the keys read last still count. "
+    "The log has the reason."
+)
 HOW_TO_SEND = (
     "Send the picture's bytes with 'Content-Type: image/jpeg' (or image/png, image/webp), "
     'multipart/form-data with the file in the field \'image\', or JSON {"image": "<base64>"}.'
 )
 
 
-def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Blueprint:
+def create_views(config: Config, pool: InferencePool, keys: Keys, limit: RateLimit) -> Blueprint:
     """Make the blueprint of a configured service."""
     views = Blueprint("service", __name__)
 
@@ -45,7 +50,7 @@ def create_views(config: Config, pool: InferencePool, limit: RateLimit) -> Bluep
         # The pool is made, loaded and warmed, before there is an app that could answer.
         if current_app.extensions["streams"].stopping.is_set():
             raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
-        return json_of(Status(status="ready"))
+        return json_of(Readiness(status="ready", warnings=[UNREADABLE] * keys.unreadable))
 
     @views.get("/model")
     def model() -> Response:

@@ -21,7 +21,10 @@ from tests.conftest import ROOT, encoded, free_port, serving
 
 def test_health_readiness_and_model(server_url: str) -> None:
     assert requests.get(f"{server_url}/healthz", timeout=30).json() == {"status": "alive"}
-    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {"status": "ready"}
+    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {
+        "status": "ready",
+        "warnings": [],
+    }
     model = requests.get(f"{server_url}/model", timeout=30).json()
     assert model["name"] == "mobilenetv2-224"
     assert model["sha256"].startswith(model["version"])
@@ -84,9 +87,6 @@ def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    keys.write_text("# ours\nnot a digest\n")
 @pytest.mark.parametrize("host", ["nonsense.invalid", "::zz", "localhost:80", "203.0.113.1"])
 def test_a_bad_host_stops_the_start_and_is_named_rather_than_the_port(host: str) -> None:
     port = free_port()
@@ -109,6 +109,9 @@ def test_a_port_in_use_stops_the_start_and_is_named() -> None:
         assert f"METRICS_PORT={port}" in process.stderr
 
 
+def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nnot a digest\n")
     for file, reason in ((keys, "in line 2"), (tmp_path / "none", "No such file")):
         process = started(API_KEYS_FILE=str(file), PORT=str(free_port()))
         assert process.returncode != 0
