@@ -10,6 +10,8 @@ import time
 
 from werkzeug.exceptions import TooManyRequests
 
+from service.hosts import address_of
+
 BURST_S = 2.0  # whoever was silent may send the frames of so many seconds at once
 
 
@@ -62,10 +64,12 @@ class RateLimit:
 
 
 def network_of(address: str | None) -> str:
-    """Return an address as the limit counts it: of IPv6 the /64, which is one customer's."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:  # a Unix socket has none
+    """Return an address as the limits count it: without a port, and of IPv6 the /64.
+
+    A port, which some proxies add, is another with each connection; a /64 is one customer's.
+    """
+    ip = address_of(address or "")
+    if ip is None:  # a Unix socket has none
         return address or ""
     if ip.version == 4:
         return str(ip)
