@@ -1,6 +1,7 @@
 """Gunicorn's settings, made of the service's own."""
 
 import ctypes
+import errno
 import os
 import resource
 import socket
@@ -36,8 +37,9 @@ if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
     libc.mallopt(M_TRIM_THRESHOLD, 8_000_000)
 
 wsgi_app = "service.app:from_environ()"
-ports = (service.PORT, service.METRICS_PORT) if service.METRICS_PORT else (service.PORT,)
-bind = [f"{service.HOST}:{port}" for port in ports]
+host = f"[{service.HOST}]" if ":" in service.HOST else service.HOST
+ports = {"PORT": service.PORT, "METRICS_PORT": service.METRICS_PORT}
+bind = [f"{host}:{port}" for port in ports.values() if port]
 # One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
 # connections cannot all land on one of several processes.
 workers = 1
@@ -63,7 +65,9 @@ def on_starting(arbiter: Arbiter) -> None:
         arbiter.log.warning(memory_warning)
     if "GUNICORN_FD" in os.environ:  # it takes over the sockets of the one before
         return
-    for port in ports:
+    for name, port in ports.items():
+        if not port:
+            continue
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 service.HOST, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -71,10 +75,16 @@ def on_starting(arbiter: Arbiter) -> None:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a host name"
+            if getattr(error, "errno", None) in {errno.EADDRINUSE, errno.EACCES}:
+                sys.exit(
+                    f"The service cannot listen on HOST={service.HOST}, {name}={port}: {reason}. "
+                    "Stop what listens there, or set HOST, PORT or METRICS_PORT to others."
+                )
             sys.exit(
-                f"The service cannot listen on HOST={service.HOST}, port {port}: {error.strerror}. "
-                "End what listens there, or set HOST, PORT or METRICS_PORT to others."
+                f"The service cannot listen on HOST={service.HOST}: {reason}. Set HOST to an "
+                "address of this machine: 127.0.0.1 or ::1, or 0.0.0.0 or :: for all of them."
             )
 
 

@@ -17,6 +17,7 @@ from model.pipeline import MODELS, MaskPipeline
 from service import errors, logs, memory
 from service.buffers import Buffers
 from service.config import Config, ConfigError
+from service.hosts import check_host, check_origin
 from service.inference import InferencePool
 from service.keys import Keys
 from service.limits import RateLimit, Streams, network_of
@@ -58,12 +59,13 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # a redirect would lead to whatever host the client names
 
+    keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     services = Services(
         config,
         pool,
         Buffers(memory.buffers(config)),
-        Metrics(pool),
-        Keys(config.API_KEYS, config.API_KEYS_FILE),
+        Metrics(pool, keys),
+        keys,
         RateLimit(config.RATE_LIMIT),
         Streams(config.MAX_STREAMS, config.MAX_STREAMS_PER_CLIENT),
         create_traces(config),
@@ -94,6 +96,11 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     @app.before_request
     def identify() -> None:
         g.request_id = uuid.uuid4().hex
+
+    @app.before_request
+    def guard() -> None:
+        check_host(request, config.hosts)
+        check_origin(request, config.CORS_ORIGINS)
 
     @app.before_request
     def admit() -> None:

@@ -68,6 +68,21 @@ def digest(text: str) -> str:
     return text.lower()
 
 
+def unbracketed(text: str) -> str:
+    """Return an IPv6 address without the brackets that it has in a URL."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
+def host(text: str) -> str:
+    """Return a host name in lower case, or `*`; raises ValueError."""
+    if not re.fullmatch(r"\*|\.?[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*", text):
+        raise ValueError(
+            "a host is written mask.example.org, without a port; .example.org stands for it and "
+            "its subdomains, * for any; IP addresses are always allowed"
+        )
+    return text.lower()
+
+
 def origin(text: str) -> str:
     """Return the origin of a web page in lower case, as browsers send it; raises ValueError."""
     if not re.fullmatch(r"[a-zA-Z][\w+.-]*://[\w.-]+(:\d{1,5})?", text, re.ASCII):
@@ -94,7 +109,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    HOST: str = Field("127.0.0.1", min_length=1)
+    HOST: Annotated[str, Field(min_length=1), BeforeValidator(unbracketed)] = "127.0.0.1"
     PORT: int = Field(8000, ge=1, le=65535)
     METRICS_PORT: int = Field(0, ge=0, le=65535)
     MODEL: ModelName = DEFAULT_MODEL
@@ -116,6 +131,9 @@ class Config(BaseModel):
         tuple[Annotated[str, AfterValidator(digest)], ...], BeforeValidator(split)
     ] = ()
     API_KEYS_FILE: Path | None = None
+    ALLOWED_HOSTS: Annotated[
+        tuple[Annotated[str, AfterValidator(host)], ...], BeforeValidator(split)
+    ] = ()
     CORS_ORIGINS: Annotated[
         tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(split)
     ] = ()
@@ -139,6 +157,11 @@ class Config(BaseModel):
         ranked: tuple[DetectorName, ...] = get_args(DetectorName)
         named = self.DETECTORS or ranked[: ranked.index(self.DETECTOR) + 1]
         return tuple(dict.fromkeys((self.DETECTOR, *named)))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that the service answers to; check_host() also takes IP addresses."""
+        return ("localhost", self.HOST.lower(), *self.ALLOWED_HOSTS)
 
     @property
     def needs_keys(self) -> bool:

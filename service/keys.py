@@ -19,10 +19,7 @@ from service.limits import RateLimit, network_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PROTOCOL = "key."  # in front of the key where it comes as the subprotocol of a WebSocket
-# Wrong keys that an address may try a minute, also all at once, and how many pairs of an address
-# and its good key are remembered.
-WRONG_A_MINUTE = 10
-REMEMBERED = 10_000
+WRONG_A_MINUTE = 10  # keys that an address may try, also all at once
 HOW_TO_SEND = "Send it in the header 'X-API-Key', or as 'Authorization: Bearer'."
 
 
@@ -39,7 +36,6 @@ class Keys:
         self._wrong = RateLimit(
             WRONG_A_MINUTE / 60, 60, f"More than {WRONG_A_MINUTE} wrong API keys a minute."
         )
-        self._welcome: dict[tuple[str, str], None] = {}  # in the order of their first use
         self.needed = bool(self._fixed) or file is not None
         if complaint := self._refresh():
             raise ConfigError(complaint)
@@ -47,9 +43,9 @@ class Keys:
     def client(self, request: Request) -> str | None:
         """Return the digest of a request's key, None where none is needed.
 
-        From an address that tried too many wrong keys none is looked at but those that were good
-        from there before, so that nobody who works behind it is locked out. Raises Unauthorized
-        and TooManyRequests.
+        A good key is always accepted, however many wrong ones came from its address: a limit that
+        stopped it would let anyone there lock its holder out. Raises Unauthorized, and
+        TooManyRequests after WRONG_A_MINUTE wrong keys.
         """
         if not self.needed:
             return None
@@ -57,26 +53,28 @@ class Keys:
         if key is None:
             raise refusal(f"This service wants an API key. {HOW_TO_SEND}")
         digest = digest_of(key)
-        network = network_of(request.remote_addr)
-        if (network, digest) not in self._welcome:
-            self._wrong.check(network)
         if not self.know(digest):
-            self._wrong.take(network)
+            self._wrong.take(network_of(request.remote_addr))
             raise refusal("This API key is not known, or not any more.")
-        with self._lock:
-            self._welcome[network, digest] = None
-            if len(self._welcome) > REMEMBERED:
-                del self._welcome[next(iter(self._welcome))]
         return digest
 
     def know(self, digest: str) -> bool:
         """Tell whether a digest is one of the keys' in a time that says nothing about which."""
-        if complaint := self._refresh():
-            current_app.logger.error(complaint)
+        self._reread()
         found = False
         for known in self._fixed | self._filed:
             found |= hmac.compare_digest(known, digest)
         return found
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the file cannot be read now, so that the keys read last still count."""
+        self._reread()
+        return self._state == ()
+
+    def _reread(self) -> None:
+        if complaint := self._refresh():
+            current_app.logger.error(complaint)
 
     def _refresh(self) -> str:
         """Read a file that changed; return what is wrong with it, once."""
@@ -85,7 +83,7 @@ class Keys:
         with self._lock:
             try:
                 stat = self._file.stat()
-                state = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                state = (stat.st_ino, stat.st_size, stat.st_ctime_ns)  # ctime: its rights too
                 if state == self._state:
                     return ""
                 lines = self._file.read_text().splitlines()

@@ -15,6 +15,7 @@ import gevent
 from websockets.frames import CloseCode
 from werkzeug.exceptions import TooManyRequests
 
+from service.hosts import address_of
 from service.inference import Overloaded
 from service.server.websocket import WebSocket
 
@@ -55,13 +56,6 @@ class RateLimit:
                 return
         raise self._refusal(wait)
 
-    def check(self, client: str) -> None:
-        """Raise TooManyRequests if take() would; counts nothing."""
-        with self._lock:
-            wait = self._wait(client, time.monotonic())
-        if wait > 0:
-            raise self._refusal(wait)
-
     def _wait(self, client: str, now: float) -> float:
         paid_until = max(self._paid_until.get(client, now), now) + self._interval
         return paid_until - now - self._burst
@@ -77,10 +71,12 @@ class RateLimit:
 
 
 def network_of(address: str | None) -> str:
-    """Return an address as the limit counts it: of IPv6 the /64, which is one customer's."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:  # a Unix socket has none
+    """Return an address as the limits count it: without a port, and of IPv6 the /64.
+
+    A port, which some proxies add, is another with each connection; a /64 is one customer's.
+    """
+    ip = address_of(address or "")
+    if ip is None:  # a Unix socket has none
         return address or ""
     if ip.version == 4:
         return str(ip)

@@ -23,6 +23,7 @@ from werkzeug.exceptions import NotFound
 from model.pipeline import Analysis
 from service.config import Config
 from service.inference import InferencePool
+from service.keys import Keys
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 STAGES = ("decode", "detect", "classify", "whole")
@@ -33,7 +34,7 @@ REFUSALS = ("queue", "memory", "stop", "streams", "slow")
 class Metrics:
     """The metrics of one application, in a registry of their own."""
 
-    def __init__(self, pool: InferencePool) -> None:
+    def __init__(self, pool: InferencePool, keys: Keys) -> None:
         # A series more for each, that nobody asks for.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self.registry = CollectorRegistry()
@@ -75,6 +76,11 @@ class Metrics:
             ("busy_slots", "Slots in which a frame is worked on.", lambda: pool.busy),
             ("slots", "Frames that may be worked on at once.", lambda: pool.slots),
             ("queue_length", "Frames that wait for a slot.", lambda: pool.waiting),
+            (
+                "keys_file_unreadable",
+                "1 while API_KEYS_FILE cannot be read and the keys read last still count.",
+                lambda: keys.unreadable,
+            ),
         ):
             Gauge(f"facemask_{name}", meaning, registry=registry).set_function(value)
         model = Gauge(

@@ -18,6 +18,7 @@ from service.schemas import (
     Prediction,
     PredictQuery,
     Problem,
+    Readiness,
     Status,
     StreamAnswer,
     StreamQuery,
@@ -35,6 +36,7 @@ MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     (StreamAnswer, "serialization"),
     (ModelBody, "serialization"),
     (Status, "serialization"),
+    (Readiness, "serialization"),
     (Problem, "serialization"),
     (FrameProblem, "serialization"),
 ]
@@ -64,7 +66,7 @@ REQUEST_ID: Json = {
 REASONS = {
     400: "A parameter or the body's form is not as described.",
     401: "The API key is missing or is none of those that count.",
-    403: "A page of another site asks.",
+    403: "The request comes from a page of another site that is not in CORS_ORIGINS.",
     404: "There is no such file.",
     408: "The request did not come in within the time for it.",
     411: "The body has neither a length nor is it sent in chunks.",
@@ -72,6 +74,7 @@ REASONS = {
     414: "The address with its query is too long.",
     415: "The Content-Type is not one of a picture.",
     416: "The file has no such range of bytes.",
+    421: "The Host header is a name that is not in ALLOWED_HOSTS.",
     422: "The bytes are not a whole JPEG, PNG or WebP picture.",
     426: "The request does not ask for a WebSocket.",
     429: "More frames a second, or wrong keys a minute, than one client may send.",
@@ -80,7 +83,7 @@ REASONS = {
     503: "Too many frames are waiting, too many streams are open, or the service stops.",
 }
 
-EVERYWHERE = (408, 414, 431, 500)
+EVERYWHERE = (408, 414, 421, 431, 500)
 GUARDED = ("/predict", "/stream", "/model", "/metrics")  # by keys, where there are any
 KEYS: Json = {
     "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -155,7 +158,7 @@ def predict(detectors: Sequence[str]) -> Json:
                 "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
             },
             "responses": {"200": answer("What was found.", found)}
-            | problems(400, 411, 413, 415, 422, 503),
+            | problems(400, 403, 411, 413, 415, 422, 503),
         }
     }
 
@@ -189,6 +192,7 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
     document = {"application/json": {"type": "object"}}
     metrics = {"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}}
     status = {"application/json": reference(Status)}
+    readiness = {"application/json": reference(Readiness)}
     model = {"application/json": reference(ModelBody)}
     described = {
         "/predict": predict(detectors),
@@ -197,7 +201,7 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
         "/healthz": get("Is the process alive", {"200": answer("It is.", status)}),
         "/readyz": get(
             "Is the model loaded",
-            {"200": answer("It is, and warmed.", status)} | problems(503),
+            {"200": answer("It is, and warmed.", readiness)} | problems(503),
         ),
         "/metrics": get("Metrics for Prometheus", {"200": answer("All of them.", metrics)}),
         "/openapi.json": get("This document", {"200": answer("OpenAPI 3.1.", document)}),

@@ -205,9 +205,18 @@ class ModelBody(BaseModel):
 
 
 class Status(BaseModel):
-    """The answer of GET /healthz and /readyz."""
+    """The answer of GET /healthz."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["alive"]
+
+
+class Readiness(BaseModel):
+    """The answer of GET /readyz."""
+
+    status: Literal["ready"]
+    warnings: Annotated[
+        list[str], Field(description="What an operator should repair; requests are answered.")
+    ]
 
 
 class Problem(BaseModel):

@@ -71,7 +71,6 @@ def create_stream(services: Services) -> Blueprint:
         with services.streams.place(g.client), services.buffers.lend() as loan:
             socket = WebSocket(
                 *(request, config.MAX_BODY_BYTES, config.STREAM_IDLE_TIMEOUT, loan),
-                origins=config.CORS_ORIGINS,
                 protocol=key_protocol(request),
             )
             opened = {"request_id": g.request_id, "remote": request.remote_addr}

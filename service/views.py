@@ -15,13 +15,17 @@ from model.pipeline import Analysis, MaskPipeline
 from service.annotate import annotated_jpeg
 from service.buffers import Loan
 from service.inference import InferencePool
-from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Status
+from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Readiness, Status
 from service.server.body import COPIES, receive
 from service.services import Services
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM_PARTS, FIELDS_BYTES = 20, 500_000  # of a form, the picture apart
 RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
+UNREADABLE = (
+    "The file named by API_KEYS_FILE cannot be read; the keys read last still count. "
+    "The log has the reason."
+)
 HOW_TO_SEND = (
     "Send the picture's bytes with 'Content-Type: image/jpeg' (or image/png, image/webp), "
     'multipart/form-data with the file in the field \'image\', or JSON {"image": "<base64>"}.'
@@ -46,7 +50,7 @@ def create_views(services: Services) -> Blueprint:
         # The pool is made, loaded and warmed, before there is an app that could answer.
         if services.streams.stopping:
             raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
-        return json_of(Status(status="ready"))
+        return json_of(Readiness(status="ready", warnings=[UNREADABLE] * services.keys.unreadable))
 
     @views.get("/model")
     def model() -> Response:

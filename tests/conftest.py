@@ -85,14 +85,17 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    lines: list[str] | None = None, command: Sequence[str] = GUNICORN, **environ: str
+    lines: list[str] | None = None,
+    command: Sequence[str] = GUNICORN,
+    address: str = "",
+    **environ: str,
 ) -> Iterator[str]:
     """Run the service as `make serve` does and return its address once it is ready.
 
-    At the end, lines holds all that it said.
+    address: where to ask for it, if not on 127.0.0.1. At the end, lines holds all that it said.
     """
     port = environ.get("PORT") or free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = address or f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
         process = subprocess.Popen(
             command,

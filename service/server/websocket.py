@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request as Handshake
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 from werkzeug.exceptions import HTTPException
 
 from service.buffers import Loan
@@ -64,21 +63,20 @@ class WebSocket:
     of those not taken yet only the newest is kept, the others are counted as dropped.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         request: Request,
         max_size: int,
         idle_s: float,
         loan: Loan,
         *,
-        origins: Iterable[str] = (),
         protocol: str | None = None,
     ) -> None:
         """Answer the handshake of a request; raises HandshakeFailed before anything is sent.
 
         max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
         without a message the connection is closed with 1008. loan: for the bytes that are held.
-        origins: of other pages that may open it. protocol: the subprotocol, one that was offered.
+        protocol: the subprotocol, one that was offered.
         """
         self.received = 0
         self.dropped = 0
@@ -86,11 +84,6 @@ class WebSocket:
         self._idle_s = idle_s
         self._loan = loan
         self._protocol = ServerProtocol(
-            # Browsers tell which page opens a WebSocket; those of others have no business here.
-            origins=[
-                *(Origin(f"http://{request.host}"), Origin(f"https://{request.host}"), None),
-                *map(Origin, origins),
-            ],
             subprotocols=[Subprotocol(protocol)] if protocol else None,
             max_size=max_size,
         )

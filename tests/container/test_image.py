@@ -58,6 +58,16 @@ def test_the_container_is_healthy_and_answers(
     assert form.json()["faces"] == answer.json()["faces"]
 
 
+def test_only_this_machine_reaches_it_and_only_containers_read_metrics(
+    container: tuple[str, str],
+) -> None:
+    name, url = container
+    assert docker("port", name).split() == ["8000/tcp", "->", url.removeprefix("http://")]
+    assert requests.get(f"{url}/metrics", timeout=30).status_code == 404
+    code = "from urllib.request import urlopen; print(urlopen('http://mask:9100/metrics').status)"
+    assert inside(name, "python3", "-c", code) == "200"
+
+
 def test_it_runs_as_an_ordinary_user_on_a_read_only_root(container: tuple[str, str]) -> None:
     name, _ = container
     assert inside(name, "id", "-u") == "10001"

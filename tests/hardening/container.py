@@ -31,7 +31,7 @@ networks:
   default:
     internal: true
 """
-PAGES = ("/", "/docs", "/openapi.json", "/model", "/metrics", "/healthz", "/readyz")
+PAGES = ("/", "/docs", "/openapi.json", "/model", "/healthz", "/readyz")
 REACH = (
     "import socket\n"
     "try: socket.create_connection(('1.1.1.1', 443), 3); print('reached')\n"

@@ -89,7 +89,7 @@ class Visitor:
     def _leave(self, share: float) -> None:
         """Send a part of a request and go, half of the times with a reset."""
         body = self._rng.choice(self._frames)
-        lines = ("Host: x", "Content-Type: image/jpeg", f"Content-Length: {len(body)}")
+        lines = ("Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {len(body)}")
         head = "\r\n".join(("POST /predict HTTP/1.1", *lines, "", ""))
         data = head.encode() + body
         with socket.create_connection(self._address, timeout=TIMEOUT_S) as connection:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,10 @@ from tests.conftest import ROOT, encoded, free_port, serving
 
 def test_health_readiness_and_model(server_url: str) -> None:
     assert requests.get(f"{server_url}/healthz", timeout=30).json() == {"status": "alive"}
-    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {"status": "ready"}
+    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {
+        "status": "ready",
+        "warnings": [],
+    }
     model = requests.get(f"{server_url}/model", timeout=30).json()
     assert model["name"] == "mobilenetv2-224"
     assert model["sha256"].startswith(model["version"])
@@ -82,6 +86,28 @@ def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     assert "PORT='eighty'" in process.stderr
     assert "QUEUE_SIZE='-1'" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("host", ["nonsense.invalid", "::zz", "localhost:80", "203.0.113.1"])
+def test_a_bad_host_stops_the_start_and_is_named_rather_than_the_port(host: str) -> None:
+    port = free_port()
+    process = started(HOST=host, PORT=str(port))
+    assert process.returncode != 0
+    assert f"HOST={host}" in process.stderr
+    assert str(port) not in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_port_in_use_stops_the_start_and_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        process = started(HOST="127.0.0.1", PORT=port)
+        assert process.returncode != 0
+        assert f"PORT={port}" in process.stderr
+        process = started(HOST="127.0.0.1", PORT=str(free_port()), METRICS_PORT=port)
+        assert f"METRICS_PORT={port}" in process.stderr
 
 
 def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:

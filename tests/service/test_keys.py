@@ -17,6 +17,7 @@ from websockets.typing import Origin, Subprotocol
 from service.config import Config, ConfigError
 from service.keys import Keys
 from tests.conftest import ROOT, serving
+from tests.service.test_metrics import samples_of
 
 KEY, OTHER = "a-key-of-the-tests", "another_key"
 SITE, NO_SITE = "https://shop.example", "https://elsewhere.example"
@@ -83,20 +84,28 @@ def test_a_key_lets_in_by_either_header(guarded: str, portrait_jpeg: bytes) -> N
     assert status(guarded, Authorization=f"Basic {KEY}") == 401
 
 
-def test_guesses_are_counted_and_who_has_a_key_is_not_locked_out() -> None:
+def test_wrong_keys_are_limited_and_good_ones_always_let_in() -> None:
     with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
         assert status(url, X_API_Key=KEY) == 200
         assert [status(url, X_API_Key=f"guess-{n}") for n in range(12)] == [401] * 10 + [429] * 2
-        headers = {"Authorization": f"Bearer {OTHER}"}
-        refused = requests.get(f"{url}/model", headers=headers, timeout=TIMEOUT_S)
-        # A right guess looks like any other, or the limit would be none.
-        assert refused.status_code == 429
+        refused = requests.get(f"{url}/model", headers={"X-API-Key": "guess"}, timeout=TIMEOUT_S)
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert 0 < int(refused.headers["Retry-After"]) <= 60
-        assert status(url, X_API_Key=KEY) == 200
         with pytest.raises(InvalidStatus) as failure:
             connect(socket_of(url), subprotocols=[Subprotocol("key.guess")])
         assert failure.value.response.status_code == 429
+        assert status(url, X_API_Key=KEY) == 200
+        assert status(url, Authorization=f"Bearer {OTHER}") == 200  # never seen before
+        assert status(url) == 401  # no key is no guess
+
+
+def test_a_foreign_page_cannot_use_up_the_wrong_keys_of_an_address(guarded: str) -> None:
+    guess = [Subprotocol("key.guess")]
+    for _ in range(11):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(socket_of(guarded), origin=Origin(NO_SITE), subprotocols=guess)
+        assert refused.value.response.status_code == 403
+    assert status(guarded, X_API_Key="a wrong one") == 401  # not 429
 
 
 def test_health_and_the_page_need_no_key(guarded: str) -> None:
@@ -147,12 +156,36 @@ def test_keys_change_without_a_restart(
             assert closed.value.rcvd.code == 1008
         file.unlink()
         assert [status(url, X_API_Key=OTHER) for _ in range(3)] == [200] * 3
-        file.write_text("")  # nobody, and not everybody
+        file.write_text("")  # no key is left, which does not open the service
         assert (status(url, X_API_Key=OTHER), status(url)) == (401, 401)
     log = capsys.readouterr().out
     assert log.count("no SHA-256 digest (64 hex digits) in line 1.") == 1
     assert log.count("No such file") == 1
     assert not any(secret in log for secret in (KEY, OTHER, digest(KEY), digest(OTHER)))
+
+
+def test_a_keys_file_that_cannot_be_read_is_reported_until_it_can(tmp_path: Path) -> None:
+    def reported(url: str) -> tuple[int, list[str], float]:
+        ready = requests.get(f"{url}/readyz", timeout=TIMEOUT_S)
+        assert ready.json()["status"] == "ready"
+        text = requests.get(f"{url}/metrics", headers={"X-API-Key": KEY}, timeout=TIMEOUT_S).text
+        gauge = samples_of(text)["facemask_keys_file_unreadable", frozenset()]
+        return ready.status_code, ready.json()["warnings"], gauge
+
+    folder = tmp_path / "secret-place"
+    folder.mkdir()
+    file = folder / "keys"
+    file.write_text(digest(KEY))
+    with serving(API_KEYS_FILE=str(file)) as url:
+        assert reported(url) == (200, [], 0)
+        file.rename(folder / "elsewhere")
+        code, (warning,), gauge = reported(url)
+        assert (code, gauge) == (200, 1)
+        assert "API_KEYS_FILE" in warning
+        assert "secret-place" not in warning
+        assert status(url, X_API_Key=KEY) == 200
+        (folder / "elsewhere").rename(file)
+        assert reported(url) == (200, [], 0)
 
 
 def test_bad_keys_stop_the_start_and_are_not_shown(tmp_path: Path) -> None:
@@ -209,16 +242,3 @@ def test_the_stream_opens_to_the_same_sites(guarded: str) -> None:
 def test_what_is_no_origin_stops_the_start(origin: str) -> None:
     with pytest.raises(ConfigError, match="CORS_ORIGINS"):
         Config.from_environ({"CORS_ORIGINS": origin})
-
-
-def test_an_address_may_guess_ten_times_a_minute_and_who_is_known_there_goes_on() -> None:
-    with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
-        assert status(url, X_API_Key=KEY) == 200
-        guessed = [status(url, X_API_Key=f"guess {n}") for n in range(15)]
-        assert guessed == [401] * 10 + [429] * 5
-        assert status(url, X_API_Key=OTHER) == 429  # good, but never seen from here
-        assert status(url, X_API_Key=KEY) == 200
-        assert status(url) == 401  # no key is no guess
-        refused = requests.get(f"{url}/model", headers={"X-API-Key": "guess"}, timeout=TIMEOUT_S)
-        assert refused.headers["Content-Type"] == "application/problem+json"
-        assert 0 < int(refused.headers["Retry-After"]) <= 60

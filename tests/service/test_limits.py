@@ -74,6 +74,11 @@ def test_behind_a_proxy_each_client_has_its_own_limit(capsys: pytest.CaptureFixt
         assert statuses(url, "203.0.113.9, 203.0.113.1") == [429]  # the proxy wrote the last
         same, other = ["2001:db8:0:1::1", "2001:db8:0:1::2"], "2001:db8:0:2::1"
         assert statuses(url, *same, other) == [422, 429, 422]
+        # Some proxies add the client's port, which changes with each connection.
+        assert statuses(url, "203.0.113.1:5678", "203.0.113.7:1", "203.0.113.7:2") == [
+            *(429, 422, 429),
+        ]
+        assert statuses(url, "[2001:db8:0:1::3]:99", "[2001:db8:0:2::1]") == [429, 429]
     assert "remote=203.0.113.2" in capsys.readouterr().out
 
 

@@ -153,9 +153,11 @@ def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
 def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     own = {"HOST", "PORT"}  # which the image sets
-    passed_on = set(services["mask"]["environment"])
-    further = {name for name in passed_on if name.startswith("OTEL_")}  # read by OpenTelemetry
-    assert passed_on - further == {n for n in Config.model_fields if n[:5] != "OTEL_"} - own
+    environment = dict(each.partition("=")[::2] for each in services["mask"]["environment"])
+    further = {name for name in environment if name.startswith("OTEL_")}  # read by OpenTelemetry
+    assert (
+        environment.keys() - further == {n for n in Config.model_fields if n[:5] != "OTEL_"} - own
+    )
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in further
     for name in ("prometheus", "grafana"):
         assert services[name]["profiles"] == ["observability"]
@@ -163,4 +165,16 @@ def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
             source = volume.split(":")[0]
             assert not source.startswith(".") or (ROOT / source).is_file()
     scraped = yaml.safe_load((ROOT / "docker/observability/prometheus.yml").read_text())
-    assert scraped["scrape_configs"][0]["static_configs"] == [{"targets": ["mask:8000"]}]
+    (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
+    host, port = target.split(":")
+    assert port == environment["METRICS_PORT"]
+    assert host in environment["ALLOWED_HOSTS"].split(",")
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "docker/proxy/compose.yml"])
+def test_compose_publishes_to_this_machine_alone_unless_told_otherwise(file: str) -> None:
+    published = re.findall(r'^ +- "(.+:\d+)"$', (ROOT / file).read_text(), re.MULTILINE)
+    assert published
+    for port in published:
+        assert port.startswith(("127.0.0.1:", "${HOST:-127.0.0.1}:"))
+        assert not port.endswith(":9100")  # /metrics is published nowhere

@@ -213,7 +213,9 @@ def test_another_content_type(server_url: str, portrait_jpeg: bytes) -> None:
 def test_no_length_and_no_chunks(server_url: str) -> None:
     address = urlsplit(server_url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
-        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n\r\n")
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n\r\n"
+        )
         assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
 
 

@@ -21,7 +21,7 @@ FACE_IN_FILM = tuple(v * 480 / 512 for v in FACE)
 A_PERSON = re.compile(r"^Person \d+: (Mask \d\d %|No mask \d\d %|Uncertain)$")
 ALLOWED, A_CAMERA = IMITATED_CAMERA
 TWO_CAMERAS = (ALLOWED, f"{A_CAMERA}=device-count=2")
-INSECURE = ("--host-resolver-rules=MAP mask.test 127.0.0.1",)
+INSECURE = ("--host-resolver-rules=MAP 192.168.7.7 127.0.0.1",)
 
 # A phone with two cameras: which way the open one looks is said as phones say it.
 IMITATED_PHONE = """
@@ -143,7 +143,7 @@ def test_hidden_page_films_nobody(visit: Visit, filmed: tuple[str, ...]) -> None
         ((A_CAMERA,), {}, "The camera is not allowed."),
         ((ALLOWED,), {}, "No camera was found."),
         (TWO_CAMERAS, {"prepare": scripted(BUSY_CAMERA)}, "The camera is busy."),
-        (INSECURE, {"host": "mask.test"}, "only to pages opened over https or on localhost"),
+        (INSECURE, {"host": "192.168.7.7"}, "only to pages opened over https or on localhost"),
     ],
     ids=["denied", "missing", "busy", "insecure"],
 )
