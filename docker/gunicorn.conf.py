@@ -9,12 +9,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import gunicorn.workers.base
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from service import memory
 from service.config import Config, ConfigError
 from service.logs import settings
+from service.server.heartbeat import Heartbeat
 
 try:
     service = Config.from_environ(os.environ)
@@ -50,12 +52,12 @@ _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
 worker_connections = min(1000, files - 100)
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (the heartbeat's)
 sendfile = False  # it would wait for a client that reads slowly
 forwarder_headers = ""  # SCRIPT_NAME as a header would be believed from a proxy on the same host
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # it would be written to the home folder
+gunicorn.workers.base.WorkerTmp = Heartbeat
 logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
 
 

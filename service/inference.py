@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import cv2
 from gevent.event import Event
@@ -28,6 +28,26 @@ class Overloaded(RuntimeError):
     def __init__(self, message: str, reason: str = "queue") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def in_thread(threads: ThreadPool, work: Callable[[], T]) -> T:
+    """Call work in a native thread while the loop goes on; raises what it raises.
+
+    gevent would print an exception that leaves the thread, with its message.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def keep() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 (raised again below)
+            errors.append(error)
+
+    threads.spawn(keep).get()
+    for error in errors:
+        raise error
+    return results[0]
 
 
 @dataclass(eq=False)
@@ -86,7 +106,7 @@ class InferencePool:
 
     def apart(self, work: Callable[[], T], size: int) -> T:
         """Call work that parses so many bytes, in a native thread where it could block the loop."""
-        return work() if size <= OPENED_AT_ONCE else cast(T, self._opener.spawn(work).get())
+        return work() if size <= OPENED_AT_ONCE else in_thread(self._opener, work)
 
     def open(self, data: bytes, max_pixels: int) -> Picture:
         """Read a picture's header; raises ImageError."""
@@ -123,7 +143,7 @@ class InferencePool:
         if ticket.began is None:
             raise Overloaded("This process is stopping. Try again in a second.", "stop")
         try:
-            return cast(T, self._threads.spawn(work, self._pipeline).get())
+            return in_thread(self._threads, lambda: work(self._pipeline))
         finally:
             self._running.remove(ticket)
             self._start_next()

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import gevent
 from flask import Flask, Response, g, request
 
 EVENTS = logging.getLogger("service.events")
@@ -108,6 +109,11 @@ def log_failures() -> None:
     def ignored(failure: sys.UnraisableHookArgs) -> None:
         FAILURES.error("Unforeseen error, ignored", exc_info=failure.exc_value)
 
+    def in_greenlet(_: object, __: object, error: object, ___: object) -> None:
+        cause = error if isinstance(error, BaseException) else None
+        FAILURES.error("Unforeseen error in a greenlet", exc_info=cause)
+
+    gevent.get_hub().print_exception = in_greenlet  # type: ignore[method-assign]
     threading.excepthook = in_thread
     sys.unraisablehook = ignored
     # Pillow warns of damaged headers; Python keeps every text that it has seen, and so would grow.

@@ -80,8 +80,9 @@ class Connection(socket.socket):
     def evict(self) -> None:
         """Give the client up: whatever it is waited for ends at once."""
         self.evicted = True
+        # gevent's own shutdown() would raise an error in the greenlet that waits.
         with suppress(OSError):
-            self.shutdown(sockets.SHUT_RD)
+            self._sock.shutdown(sockets.SHUT_RD)  # type: ignore[attr-defined]
 
     def close_after_answer(self) -> None:
         """Serve no further request: where the next one would begin is unknown, or far away."""
