@@ -113,7 +113,7 @@ def log_failures() -> None:
         cause = error if isinstance(error, BaseException) else None
         FAILURES.error("Unforeseen error in a greenlet", exc_info=cause)
 
-    gevent.get_hub().print_exception = in_greenlet  # type: ignore[method-assign]
+    gevent.get_hub().print_exception = in_greenlet  # type: ignore[assignment,method-assign]
     threading.excepthook = in_thread
     sys.unraisablehook = ignored
     # Pillow warns of damaged headers; Python keeps every text that it has seen, and so would grow.

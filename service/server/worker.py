@@ -6,10 +6,11 @@ import os
 import sys
 import time
 from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self
 
 import gevent
+from gevent.event import Event
 from gevent.local import local
 from gevent.pool import Pool
 from gevent.server import StreamServer
@@ -19,6 +20,7 @@ from service import errors, logs
 from service.config import Config
 from service.metrics import Metrics
 from service.server.connection import LINGER_S, Connection
+from service.server.drain import close_listeners
 from service.services import Services, services_of
 
 TICK_S = 0.25  # how soon a stop or a hung frame is noticed
@@ -66,6 +68,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.config = Config.from_environ(os.environ)
         self.connections: set[Connection] = set()
         self.stuck = False
+        self.wsgi: Any = None  # until the service is loaded, which may fail
+        self.stopping = Event()
 
     @property
     def services(self) -> Services:
@@ -84,22 +88,28 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         while self.alive:
             self.notify()
             self.end_if_stuck()
-            gevent.sleep(TICK_S)
+            self.stopping.wait(TICK_S)
+        close_listeners(servers)
         self.services.streams.end()
-        for server in servers:
-            close_listener(server)
-        self.finish()
+        self.finish(pool)
         if self.stuck:
             self.leave()
 
-    def finish(self) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, on SIGTERM."""
+        super().handle_exit(sig, frame)
+        if self.wsgi is not None:
+            self.services.streams.stopping = True  # so that /readyz says so
+        self.stopping.set()
+
+    def finish(self, pool: Pool) -> None:
         """Wait for the requests that were accepted, for GRACEFUL_TIMEOUT at most.
 
         A connection that is kept alive may have sent a request in the same moment, so it is closed
         only after LINGER_S; a client that is slow with a request has half of the time.
         """
         began = time.monotonic()
-        while self.connections and (spent := time.monotonic() - began) < self.cfg.graceful_timeout:
+        while len(pool) and (spent := time.monotonic() - began) < self.cfg.graceful_timeout:
             for connection in self.connections:
                 patience = LINGER_S if connection.idle else self.cfg.graceful_timeout / 2
                 if connection.waiting_since is not None and spent > patience:
@@ -164,11 +174,3 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.log.info("Worker leaves (pid: %s)", self.pid)
         sys.stderr.flush()
         os._exit(1)
-
-
-def close_listener(server: StreamServer) -> None:
-    """Take the connections that are in the listener's queue, then close it."""
-    server.stop_accepting()
-    while (accepted := server.do_read()) is not None:
-        server.do_handle(*accepted)
-    server.close()

@@ -1,0 +1,102 @@
+"""Close the listeners such that no client is let in and then cut off.
+
+A connection whose handshake ends between the last accept() and the close would be reset. So the
+kernel first drops those who begin a handshake, and the queue is emptied. Without this, 2 to 4
+requests were lost in 8 stops under load.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import gevent
+from gevent.server import StreamServer
+
+HANDSHAKE_S = 0.05  # for handshakes that have begun: a round trip on a network of some size
+ACCEPT_S = 0.005
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+# Classic BPF: code, jump if true, jump if false, operand.
+NO_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the flags of the TCP header
+        (0x45, 0, 1, 0x02),  # SYN: go on, else skip one
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # keep
+    )
+)
+
+
+def close_listeners(servers: Sequence[StreamServer]) -> None:
+    """Hand the connections that are in the queues to the servers' handlers, then close."""
+    for server in servers:
+        server.stop_accepting()
+        refuse_newcomers(server.socket)
+    end = time.monotonic() + HANDSHAKE_S
+    accepted = True
+    while accepted or time.monotonic() < end:  # after that time no one new can be in a queue
+        accepted = sum(accept_all(server) for server in servers) > 0
+        gevent.sleep(0 if accepted else ACCEPT_S)
+    for server in servers:
+        if others_may_have(server.socket):
+            welcome_newcomers(server.socket)
+        # Otherwise they are refused to the end: between undoing and close someone could come in.
+        server.close()
+
+
+def accept_all(server: StreamServer) -> bool:
+    """Hand on every connection in a server's queue; tell whether there was one."""
+    found = False
+    while (accepted := server.do_read()) is not None:
+        server.do_handle(*accepted)
+        found = True
+    return found
+
+
+def others_may_have(listener: socket.socket) -> bool:
+    """Tell whether another process may go on listening on a socket, as the master at a reload.
+
+    Other workers of the same master do not count: they stop with us, or the master has the socket
+    too. True where the master cannot be looked at.
+    """
+    name, master = f"socket:[{os.fstat(listener.fileno()).st_ino}]", os.getppid()
+    for process in [Path(f"/proc/{master}"), *Path("/proc").glob("[0-9]*")]:
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            files = [] if parent == master else [*(process / "fd").iterdir()]
+            if any(str(each.readlink()) == name for each in files):
+                return True
+        except OSError:  # it has ended, or belongs to another user
+            if process.name == str(master):
+                return True
+    return False
+
+
+def refuse_newcomers(listener: socket.socket) -> None:
+    """Let the kernel drop the first packet of new connections; begun handshakes may end.
+
+    The clients try again after a second by themselves, and are then refused. Only Linux can do
+    this; elsewhere a client that connects in the last moment is cut off.
+    """
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
+    count = len(NO_SYN) // struct.calcsize("HBBI")
+    with suppress(OSError):  # a sandbox may forbid it
+        filter_ = struct.pack("HP", count, ctypes.addressof(program))
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+
+
+def welcome_newcomers(listener: socket.socket) -> None:
+    """Undo that, for the next process that listens on the same socket."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
