@@ -19,7 +19,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image as PillowImage
 
-from model.headers import JPEG_START, TooCostly, bare_jpeg, orientation
+from model.headers import TooCostly, TooManyPixels, bare, orientation
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
@@ -118,12 +118,12 @@ def read(
     if not data:
         raise UndecodableImage("The picture is empty (0 bytes).")
     try:
-        exif = b""
-        if data.startswith(JPEG_START):
-            data, exif = bare_jpeg(data)
+        data, exif = bare(data)
         picture = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+    except TooManyPixels as error:
+        raise ImageTooLarge(str(error)) from error
     except TooCostly as error:
-        raise UndecodableImage(f"This is no ordinary JPEG: {error}.") from error
+        raise UndecodableImage(str(error)) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
         raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
     width, height = picture.size
@@ -142,7 +142,7 @@ def read(
     try:
         image = native_pixels(data, picture, least_side)
         image = pixels(picture) if image is None else image
-        turn = orientation(exif or picture.info.get("exif", b""))
+        turn = orientation(exif)
         image = upright(image, turn)
     except Exception as error:  # as above: on damaged data nearly anything
         raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error

@@ -11,7 +11,7 @@ def test_costly_pictures_are_refused_or_read_within_bounds() -> None:
         assert each.foreseen, each
         assert each.peak_mb <= MOST_MB, each
     for name in ("JPEG of endless scans", "JPEG of endless empty comments"):
-        assert "no ordinary JPEG" in costs[name].answer
+        assert costs[name].answer.startswith("The JPEG has over")
     for name in ("JPEG of 60,000 x 60,000", "PNG of 1 x 50,000,000"):
         assert costs[name].answer.startswith("The picture has")
     assert costs["JPEG of as many scans as are read"].answer == "0 faces"
