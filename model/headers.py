@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 
 # Bounds. The figures are for one core, default settings and a body of 10 MB.
 # MOST is for a JPEG.
@@ -23,11 +23,11 @@ MOST = {
 }
 # Blocks of 8 x 8 values that all scans of a JPEG decode. A baseline JPEG of 50 megapixels has 1.2
 # to 2.3 million, a progressive one of mozjpeg 3.5 to 7 and of libjpeg 6.2 to 10.9 million. The
-# dearest at this bound takes .4 s, in CMYK 1.
+# dearest at this bound takes .4 s.
 MOST_BLOCKS = 11_000_000
 MOST_CHUNKS = 20_000  # libpng writes one for each 8 kB of pixels
-# Bytes of a PNG's or WebP's unpacked pixels: 28 megapixels at three bytes, 21 at four. The dearest
-# PNG takes .7 s, where 50 megapixels at eight bytes took 2.7.
+# Bytes of the unpacked pixels of what is not read shrunk, a PNG, WebP or CMYK JPEG: 28 megapixels
+# at three bytes, 21 at four. The dearest PNG takes .7 s, where 50 megapixels at eight took 2.7.
 MOST_UNPACKED = 84_000_000
 MOST_ENTRIES = 1000  # of EXIF data; cameras write under 100
 
@@ -42,6 +42,7 @@ METADATA = {*range(0xE1, 0xEE), 0xEF, COMMENT}  # not JFIF and Adobe, which tell
 APPLICATION = {*range(0xE0, 0xF0)}
 EXIF_SEGMENT, EXIF = 0xE1, b"Exif\0\0"
 ORIENTATION, SHORT = 0x0112, 3
+CMYK = 4  # components; of these a JPEG is not read shrunk
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 PNG_ONCE = {b"IHDR", b"PLTE", b"IEND"}  # with IDAT all that pixels need
@@ -58,10 +59,11 @@ class TooManyPixels(TooCostly):
 
 
 class Frame(NamedTuple):
-    """A JPEG's width and height in pixels, and how many blocks each of its components has."""
+    """A JPEG's width and height in pixels, its components, and how many blocks each of them has."""
 
     width: int
     height: int
+    components: int
     blocks: dict[int, int]
 
 
@@ -88,7 +90,7 @@ def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
     """
     kept, exif = [JPEG_START], b""
     counts = dict.fromkeys(MOST, 0)
-    frame, blocks = Frame(0, 0, {}), 0
+    frame, blocks = Frame(0, 0, 0, {}), 0
     for kind, before, start, end in jpeg_segments(data):
         if counts["scans"]:  # before the first one there are no pixels between segments, only junk
             # With 0xFF at its end, what follows a segment that is dropped could become a marker.
@@ -96,6 +98,9 @@ def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
         body = data[start + 4 : end]
         if kind in FRAMES:
             frame = frame_of(body)
+            if frame.components == CMYK:
+                unpacked = CMYK * frame.width * frame.height
+                check_unpacked("CMYK JPEG", frame.width, frame.height, unpacked)
         elif kind in REFUSED:
             raise TooCostly(
                 "The JPEG is arithmetic-coded, lossless or hierarchical; only baseline, extended "
@@ -157,7 +162,7 @@ def check_blocks(frame: Frame, blocks: int) -> None:
 def frame_of(body: bytes) -> Frame:
     """Read a JPEG's frame header; a damaged one is empty, for a decoder to judge."""
     if len(body) < 6:
-        return Frame(0, 0, {})
+        return Frame(0, 0, 0, {})
     height, width, count = struct.unpack_from(">HHB", body, 1)
     rows = body[6 : 6 + 3 * count]
     components = [
@@ -166,11 +171,11 @@ def frame_of(body: bytes) -> Frame:
     ]
     most_across = max((across for _, across, _ in components), default=0) or 1
     most_down = max((down for _, _, down in components), default=0) or 1
-    blocks = {
-        name: -(-width * across // (8 * most_across)) * -(-height * down // (8 * most_down))
-        for name, across, down in components
-    }
-    return Frame(width, height, blocks)
+    blocks: dict[int, int] = {}
+    for name, across, down in components:
+        wide, high = -(-width * across // (8 * most_across)), -(-height * down // (8 * most_down))
+        blocks[name] = max(wide * high, blocks.get(name, 0))  # a name may stand for several
+    return Frame(width, height, count, blocks)
 
 
 def scanned(body: bytes) -> bytes:
@@ -252,7 +257,7 @@ def check_unpacked(kind: str, width: int, height: int, unpacked: int) -> None:
     if unpacked > MOST_UNPACKED:
         raise TooManyPixels(
             f"The picture has {width} x {height} pixels, {unpacked / 1e6:.0f} MB unpacked; "
-            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB. Send a smaller one, or a JPEG."
+            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB. Send a smaller one, or an RGB JPEG."
         )
 
 

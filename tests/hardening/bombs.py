@@ -175,7 +175,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of endless junk": lambda: full(lambda n: behind_start(small(), b"\xff\0" * n)),
     "JPEG of 49 megapixels whose passes refine nothing": lambda: refined(7_000, 7_000, 3, 39),
     "JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11),
-    "CMYK JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 4, 10),
+    "JPEG of as many blocks as are read, with bytes too many": lambda: (
+        refined(7_000, 7_000, 3, 11)[:-2] + b"\xff\xd1" + b"\1\2\3" * 10 + b"\xff\xd9"
+    ),
+    "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(4_580, 4_580, 4, 26),
     "PNG of endless profiles": lambda: full(
         lambda n: with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n)
     ),
@@ -201,7 +204,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of 0 x 0": lambda: resized(small(), 0, 0),
     "JPEG of endless scans": lambda: full(lambda n: many_scans(7_000, 7_000, n)),
     "JPEG of endless scans of few pixels": lambda: full(lambda n: many_scans(512, 512, n)),
-    "JPEG of as many scans as are read": lambda: many_scans(7_000, 7_000, 63),
+    "JPEG of as many scans as are read": lambda: many_scans(3_000, 3_000, 63),
     "JPEG of 10 MB of comments": lambda: full(
         lambda n: behind_start(small(), segment(0xFE, bytes(65_533)) * n)
     ),

@@ -39,6 +39,12 @@ def saved(images: list[Image], file_format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def small_cmyk() -> bytes:
+    buffer = io.BytesIO()
+    PillowImage.new("CMYK", (32, 32)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def colours(count: int) -> list[Image]:
     return [np.full((32, 32, 3), 40 * number, np.uint8) for number in range(1, count + 1)]
 
@@ -95,6 +101,15 @@ def test_a_jpeg_that_costs_more_than_a_photo_is_refused(data: bytes, what: str) 
 def test_a_jpeg_of_too_many_passes_over_too_many_pixels_is_refused(data: bytes) -> None:
     with pytest.raises(ImageTooLarge, match=r"7000 x 7000 .*11 million blocks.*a baseline JPEG"):
         decode(data)
+
+
+def test_components_of_one_name_count_as_the_largest() -> None:
+    """Decoders take them in turn; the last one here has a sixteenth of the blocks."""
+    jpeg = refined(7000, 7000, 3, 42)
+    same = jpeg.replace(bytes([1, 0x11, 0, 2, 0x11, 0]), bytes([1, 0x44, 0, 1, 0x11, 0]))
+    assert same != jpeg
+    with pytest.raises(TooManyPixels):
+        bare(same)
 
 
 def test_a_jpeg_with_10_mb_of_metadata_is_taken() -> None:
@@ -171,16 +186,17 @@ def test_a_picture_in_too_many_chunks_is_refused(data: bytes, kind: str) -> None
         png(5_300, 5_300, 8, 2, b""),
         png(3_300, 3_300, 16, 6, b""),
         png(4_600, 4_600, 8, 6, b""),
+        resized(small_cmyk(), 4_600, 4_600),
         animated_webp(4_600, 4_600),
         riff(riff_chunk(b"VP8L", b"\x2f" + struct.pack("<I", 4599 | 4599 << 14) + bytes(9))),
         riff(riff_chunk(b"VP8 ", bytes(3) + b"\x9d\1\x2a" + struct.pack("<HH", 5300, 5300))),
     ],
-    ids=["PNG RGB", "PNG 64 bits", "PNG RGBA", "animation", "lossless WebP", "WebP"],
+    ids=["PNG RGB", "PNG 64 bits", "PNG RGBA", "CMYK JPEG", "animation", "lossless WebP", "WebP"],
 )
 def test_pictures_that_cannot_be_read_shrunk_are_bounded_by_their_bytes(data: bytes) -> None:
     with pytest.raises(TooManyPixels):
         bare(data)
-    with pytest.raises(ImageTooLarge, match=r"8. MB unpacked.*may take 84 MB.*or a JPEG"):
+    with pytest.raises(ImageTooLarge, match=r"8. MB unpacked.*may take 84 MB.*or an RGB JPEG"):
         decode(data)
 
 
@@ -227,3 +243,10 @@ def test_exif_data_of_endless_entries_are_not_read_to_their_end() -> None:
     found = SIDEWAYS[10:22]
     assert orientation(start + bytes(12 * (MOST_ENTRIES - 1)) + found) == 6
     assert orientation(start + bytes(12 * MOST_ENTRIES) + found) == 1
+
+
+def test_a_jpeg_with_bytes_too_many_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second decoder, after one that refused it at its end, took as long as the first."""
+    monkeypatch.setattr("model.images.pixels", lambda _: pytest.fail("it was decoded twice"))
+    jpeg = small()
+    assert np.array_equal(decode(jpeg[:-2] + b"\xff\xd1\1\2\3" + jpeg[-2:]), decode(jpeg))
