@@ -20,6 +20,7 @@ from model.yunet import MOST_FACES, YuNet
 
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
+WHOLE_PIXELS = 12_500_000  # of a phone; to search, draw on and encode 50 million takes over 1 s
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
 
 
@@ -146,14 +147,16 @@ class MaskPipeline:
         """Find and judge the faces of a picture.
 
         A picture of many megapixels is searched shrunk, and decoded in full only for faces that are
-        small in it, or if the whole image is wanted. Of more than max_faces the largest are judged.
+        small in it. whole: keeps all its pixels in the analysis, or of more than WHOLE_PIXELS half
+        of each side. Of more than max_faces the largest are judged.
         Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
         not offered.
         """
         self.offered(detector)
         stages: list[Stage] = []
         with timed(stages, "decode"):
-            frame = picture.decode(None if whole else ENOUGH_TO_SEARCH)
+            half = max(picture.size) // 2 if picture.pixels > WHOLE_PIXELS else None
+            frame = picture.decode(half if whole else ENOUGH_TO_SEARCH)
         with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
             faces = largest(found, max_faces)

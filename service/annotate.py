@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
+import numpy as np
 import simplejpeg
 
 from model.images import Image
-from model.pipeline import Analysis, Judgement
+from model.pipeline import WHOLE_PIXELS, Analysis, Judgement
 
 # RGB, told apart also by those who do not see red and green; the text says the label anyway.
 COLOURS = {"mask": (0, 158, 115), "no_mask": (213, 60, 0), "uncertain": (230, 159, 0)}
@@ -43,7 +46,15 @@ def draw(canvas: Image, judgement: Judgement) -> None:
 
 
 def annotated_jpeg(analysis: Analysis) -> bytes:
-    """Draw the boxes onto the analysed image itself and return it as a JPEG."""
+    """Return the upright picture with its boxes as a JPEG, drawn onto the analysed image itself.
+
+    A picture of over WHOLE_PIXELS comes back with half of its width and height.
+    """
+    image = analysis.image
+    if image.shape[0] * image.shape[1] > WHOLE_PIXELS:
+        half = (max(1, image.shape[1] // 2), max(1, image.shape[0] // 2))
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    size, scale = (image.shape[1], image.shape[0]), image.shape[1] / analysis.size[0]
     for judgement in reversed(analysis.judgements):  # the surest face comes out on top
-        draw(analysis.image, judgement)
-    return bytes(simplejpeg.encode_jpeg(analysis.image, JPEG_QUALITY, "RGB", "420"))
+        draw(image, replace(judgement, face=judgement.face.scaled(scale, size)))
+    return bytes(simplejpeg.encode_jpeg(image, JPEG_QUALITY, "RGB", "420"))

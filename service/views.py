@@ -21,6 +21,8 @@ from service.services import Services
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM_PARTS, FIELDS_BYTES = 20, 500_000  # of a form, the picture apart
+# The parser keeps every value that a body holds, 50 bytes for each of its own, before any is checked.
+JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 50
 RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
 UNREADABLE = (
     "The file named by API_KEYS_FILE cannot be read; the keys read last still count. "
@@ -122,6 +124,8 @@ def posted_image(body: bytes, pool: InferencePool) -> bytes:
     if request.mimetype in IMAGE_TYPES:
         return body
     if request.mimetype == "application/json":
+        if sum(map(body.count, JSON_MARKS)) > MOST_JSON_MARKS:
+            raise BadRequest("The JSON has more than the one field 'image'. Send only that.")
         return pool.apart(lambda: JsonImage.model_validate_json(body).image, len(body))
     if request.mimetype == "multipart/form-data":
         boundary = request.mimetype_params.get("boundary", "").encode("latin-1", "replace")

@@ -23,6 +23,7 @@ CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no
 SAME_FACE = 0.4  # intersection over union from which a detection is an annotated face
 TRAIN_DETECTION_CONFIDENCE = 0.5
 CORRECTIONS = Path(__file__).parent / "corrections.json"
+MASK_BOX = "mask_box"  # the origin of a box around a mask alone
 VALIDATION_SHARE = 0.1  # of a data set that comes without a split of its own
 
 Corners = formats.Corners
@@ -59,13 +60,15 @@ def read(folder: Path) -> list[Sample]:
     A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
     cls, origin}]}), with Pascal VOC or YOLO annotations, or with class folders with_mask/,
     without_mask/ and optionally incorrect_mask/; the given folder is one itself or holds several;
-    an annotations.json stands for its folder. Raises DatasetError.
+    an annotations.json stands for its folder. Boxes of origin mask_box are left out: they enclose
+    a mask, not a face. Raises DatasetError.
     """
     samples = find(folder)
     if not samples:
         raise DatasetError(
             f"{folder} holds neither annotations.json nor with_mask/ and without_mask/, "
-            "nor faces in Pascal VOC or YOLO format, nor folders that do."
+            "nor faces in Pascal VOC or YOLO format, nor folders that do. "
+            "Boxes of masks (origin mask_box) are not faces."
         )
     return samples
 
@@ -93,11 +96,19 @@ def read_one(folder: Path) -> list[Sample]:
 
 def read_manifest(folder: Path) -> list[Sample]:
     """Read a folder's annotations.json."""
+    file = folder / "annotations.json"
     try:
-        rows = json.loads((folder / "annotations.json").read_text())
-        samples = [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{folder / 'annotations.json'} cannot be read: {error!r}") from error
+        rows = json.loads(file.read_text())
+        samples = [
+            manifest_sample(folder, row, box)
+            for row in rows
+            for box in row["boxes"]
+            if box.get("origin") != MASK_BOX
+        ]
+    except DatasetError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError(f"{file} cannot be read: {error!r}") from error
     return corrected(samples, folder)
 
 
@@ -125,17 +136,21 @@ def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
 
 
 def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> Sample:
-    """Make a sample of one box of a manifest's row."""
-    left, top, right, bottom = (float(v) for v in box["xyxy"])
+    """Make a sample of one box of a manifest's row. Raises DatasetError."""
+    file = folder / "annotations.json"
+    path = formats.inside(folder, folder / row["image"], file)
+    for name, value in (("group", row["group"]), ("split", row["split"]), ("cls", box["cls"])):
+        if not isinstance(value, str):
+            raise DatasetError(f"{file} has the {name} {value!r} for {row['image']}; write a text.")
     # The box of a whole picture says nothing of where in it the face is: at times it is a person.
     whole = box.get("origin") == "full_image"
     return Sample(
-        path=str(folder / row["image"]),
+        path=str(path),
         cls=box["cls"],
         source=folder.name,
         group=row["group"],
         split=row["split"],
-        annotated=None if whole else (left, top, right, bottom),
+        annotated=None if whole else formats.four(box["xyxy"], file),
         human=box.get("origin") == "gt",
     )
 

@@ -50,13 +50,32 @@ class Picture:
 
 
 def class_folders(folder: Path) -> list[Picture]:
-    """Read the pictures below with_mask/, without_mask/ and incorrect_mask/; empty if none."""
+    """Read the pictures below with_mask/, without_mask/ and incorrect_mask/; empty if none.
+
+    Raises DatasetError for a link that leaves the folder.
+    """
     return [
-        Picture(path, ((cls, None),))
+        Picture(inside(folder, path, path), ((cls, None),))
         for cls in ALIASES
         for path in sorted((folder / cls).rglob("*"))
         if path.suffix.lower() in SUFFIXES
     ]
+
+
+def inside(folder: Path, path: Path, file: Path) -> Path:
+    """Return a path that lies in a data set's folder, links followed.
+
+    Raises DatasetError, naming the file that names the path, for one that does not.
+    """
+    try:
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
+    except RuntimeError as error:
+        raise DatasetError(f"{file} leads to {path}, a link to itself. Remove it.") from error
+    raise DatasetError(
+        f"{file} leads to {path}, outside of the data set's folder {folder}. "
+        "Only files inside it are read; copy the file there, or remove the entry."
+    )
 
 
 def class_of(name: str, file: Path) -> str:
@@ -97,17 +116,25 @@ def with_area(faces: Iterable[tuple[str, Corners]], file: Path) -> Iterator[tupl
 def walk(folder: Path) -> list[Path]:
     """List the files of a data set: in its folder, and in rooms and parts below it, at any depth.
 
-    Other folders are not entered: they may be data sets of their own.
+    Other folders are not entered: they may be data sets of their own. Raises DatasetError for a
+    link that leaves the folder, or leads to a folder that is read anyway.
     """
-    files = []
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if entry.name.startswith("."):
-            continue  # what macOS adds to archives, ._name.xml, is no XML
-        if entry.is_file():
-            files.append(entry)
-        elif entry.name.lower() in ROOMS | PARTS.keys():
-            files += walk(entry)
-    return files
+    files, folders, entered = [], [folder] if folder.is_dir() else [], {folder.resolve()}
+    while folders:
+        for entry in sorted(folders.pop().iterdir()):
+            if entry.name.startswith("."):
+                continue  # what macOS adds to archives, ._name.xml, is no XML
+            if entry.is_file():
+                files.append(inside(folder, entry, entry))
+            elif entry.is_dir() and entry.name.lower() in ROOMS | PARTS.keys():
+                real = inside(folder, entry, entry).resolve()
+                if real in entered:
+                    raise DatasetError(
+                        f"{entry} is a link to {real}, which is read anyway. Remove the link."
+                    )
+                entered.add(real)
+                folders.append(entry)
+    return sorted(files)
 
 
 def part_of(folder: Path, file: Path) -> str:

@@ -62,25 +62,63 @@ def read_names(folder: Path, files: list[Path]) -> dict[str, str]:
     """Return the class names by their numbers, as written in the labels. Raises DatasetError."""
     for file in files:
         if file.name.lower() in NAMES_FILES:
-            return numbered(text(file).splitlines())
+            return numbered(text(file).splitlines(), file)
     for file in files:
         if file.suffix.lower() in {".yaml", ".yml"}:
-            try:
-                described = yaml.safe_load(text(file))
-            except yaml.YAMLError as error:
-                raise DatasetError(f"{file} is damaged: {error}") from error
+            described = described_in(file)
             if isinstance(described, dict) and "names" in described:
-                return numbered(described["names"])
+                return numbered(described["names"], file)
     raise DatasetError(
         f"{folder} has YOLO labels and neither a classes.txt nor a data.yaml with `names`: write "
         "the class names into a classes.txt, a name a line, in the order of their numbers."
     )
 
 
-def numbered(names: list[str] | dict[int, str]) -> dict[str, str]:
-    """Return names by their numbers, given in their order or by number, as a data.yaml may."""
-    pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    return {str(number): str(name) for number, name in pairs}
+class PlainLoader(yaml.BaseLoader):
+    """Reads YAML without aliases, every value as text.
+
+    An alias stands for what it names: ten lines of ten aliases each stand for ten thousand million
+    values. Numbers would be computed, of which a long one takes hours.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node; raises YAMLError for an alias."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.get_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"aliases are not taken; write out what *{event.anchor} stands for",
+                event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+def described_in(file: Path) -> object:
+    """Return what a YAML file holds, values as text. Raises DatasetError."""
+    try:
+        return yaml.load(text(file), PlainLoader)  # noqa: S506 (it makes texts, lists and dicts)
+    except yaml.YAMLError as error:
+        raise DatasetError(f"{file} is damaged: {error}") from error
+    except RecursionError as error:
+        raise DatasetError(
+            f"{file} is damaged: it is nested too deeply. Write `names: [mask, no mask]`."
+        ) from error
+
+
+def numbered(names: object, file: Path) -> dict[str, str]:
+    """Return names by their numbers, given in their order or by number, as a data.yaml may.
+
+    Raises DatasetError for anything but texts.
+    """
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise DatasetError(
+            f"{file} does not list the class names as texts. Write `names: [mask, no mask]`, "
+            "in the order of their numbers."
+        )
+    return {str(number): name for number, name in names.items()}
 
 
 def face_of(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image as PillowImage
 
+from model.headers import PNG_START
+
 LARGEST = 10_000_000  # bytes of a body, as the service takes them by default
 
 
@@ -76,12 +78,62 @@ def with_chunks(*chunks: bytes) -> bytes:
     return png[:33] + b"".join(chunks) + png[33:]
 
 
+def riff_chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a WebP."""
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def riff(chunks: bytes) -> bytes:
+    """Return a WebP of these chunks."""
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def sides(width: int, height: int) -> bytes:
+    """Return width and height as a WebP writes them."""
+    return struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+
+
+def animated_webp(width: int, height: int, frames: int = 1) -> bytes:
+    """Return an animation of 32 x 32 pixels on a larger canvas."""
+    frame = riff_chunk(b"ANMF", bytes(6) + sides(32, 32) + bytes(4) + small("WEBP")[12:])
+    canvas = riff_chunk(b"VP8X", bytes([2, 0, 0, 0]) + sides(width, height))
+    return riff(canvas + riff_chunk(b"ANIM", bytes(6)) + frame * frames)
+
+
+def refined(width: int, height: int, components: int, passes: int) -> bytes:
+    """Return a progressive JPEG that looks at all values of a component in each of its passes."""
+    quantisation = segment(0xDB, bytes([0]) + bytes([1]) * 64)
+    codes = segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0]))
+    codes += segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0]))
+    blocks = -(-width // 8) * -(-height // 8)
+    packed = ("0" * 15 * -(-blocks // 16384)).ljust(-(-15 * -(-blocks // 16384) // 8) * 8, "1")
+    nothing = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\0")
+    jpeg = b"\xff\xd8" + quantisation + codes + frame_header(0xC2, width, height, 8, components)
+    for name in range(1, components + 1):
+        jpeg += segment(0xDA, bytes([1, name, 0, 0, 0, 0])) + bytes(-(-blocks // 8))
+    for number in range(passes):
+        level = 13 - number // components
+        levels = 13 if level == 13 else (level + 1) << 4 | level
+        jpeg += segment(0xDA, bytes([1, number % components + 1, 0, 1, 63, levels])) + nothing
+    return jpeg + b"\xff\xd9"
+
+
+def png(width: int, height: int, depth: int, colours: int, packed: bytes) -> bytes:
+    """Return a PNG of these pixels."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    return PNG_START + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def predicted(width: int, height: int, depth: int, colours: int, bytes_each: int) -> bytes:
+    """Return a PNG, each byte of which a decoder has to predict (Paeth) from three others."""
+    row = b"\4" + bytes(range(64)) * (width * bytes_each // 64)
+    rows = row.ljust(width * bytes_each + 1, b"\1") * height
+    return png(width, height, depth, colours, zlib.compress(rows, 1))
+
+
 def wide_webp(width: int, height: int) -> bytes:
     """Return a WebP of 32 x 32 pixels that claims a larger canvas."""
-    inner = small("WEBP")[12:]
-    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
-    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + sides + inner
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    return riff(riff_chunk(b"VP8X", bytes(4) + sides(width, height)) + small("WEBP")[12:])
 
 
 def crowded_directory(entries: int, value: int) -> bytes:
@@ -116,6 +168,32 @@ def full(build: Callable[[int], bytes]) -> bytes:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
+    "JPEG of 10 MB of 0xFF": lambda: b"\xff\xd8" + b"\xff" * (LARGEST - 3) + b"\0",
+    "JPEG of endless quantisation tables": lambda: full(
+        lambda n: behind_start(small(), segment(0xDB, (bytes([0]) + bytes([1]) * 64) * 1000) * n)
+    ),
+    "JPEG of endless junk": lambda: full(lambda n: behind_start(small(), b"\xff\0" * n)),
+    "JPEG of 49 megapixels whose passes refine nothing": lambda: refined(7_000, 7_000, 3, 39),
+    "JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11),
+    "JPEG of as many blocks as are read, with bytes too many": lambda: (
+        refined(7_000, 7_000, 3, 11)[:-2] + b"\xff\xd1" + b"\1\2\3" * 10 + b"\xff\xd9"
+    ),
+    "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(4_580, 4_580, 4, 26),
+    "PNG of endless profiles": lambda: full(
+        lambda n: with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n)
+    ),
+    "PNG of endless profiles behind its pixels": lambda: full(
+        lambda n: (
+            small("PNG")[:-12]
+            + chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n
+            + small("PNG")[-12:]
+        )
+    ),
+    "PNG of 7,000 x 7,000 at 64 bits, predicted": lambda: predicted(7_000, 7_000, 16, 6, 8),
+    "PNG of as many bytes as are read": lambda: predicted(5_290, 5_290, 8, 2, 3),
+    "PNG of as many bytes as are read, 64 bits": lambda: predicted(3_240, 3_240, 16, 6, 8),
+    "WebP with a canvas of 16,383 x 16,383": lambda: animated_webp(16_383, 16_383),
+    "WebP of endless pictures": lambda: animated_webp(32, 32, 40_000),
     "JPEG of 60,000 x 60,000": lambda: resized(small(), 60_000, 60_000),
     "JPEG of 7,000 x 7,000 without pixels": lambda: resized(small(), 7_000, 7_000),
     "progressive JPEG of 7,000 x 7,000 without pixels": lambda: resized(
@@ -126,7 +204,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of 0 x 0": lambda: resized(small(), 0, 0),
     "JPEG of endless scans": lambda: full(lambda n: many_scans(7_000, 7_000, n)),
     "JPEG of endless scans of few pixels": lambda: full(lambda n: many_scans(512, 512, n)),
-    "JPEG of as many scans as are read": lambda: many_scans(7_000, 7_000, 63),
+    "JPEG of as many scans as are read": lambda: many_scans(3_000, 3_000, 63),
     "JPEG of 10 MB of comments": lambda: full(
         lambda n: behind_start(small(), segment(0xFE, bytes(65_533)) * n)
     ),

@@ -65,6 +65,72 @@ def test_what_is_no_data_set_is_said(tmp_path: Path) -> None:
         dataset.read(tmp_path)
 
 
+def test_boxes_of_masks_are_left_out(tmp_path: Path, portrait: Image) -> None:
+    folder = manifest(tmp_path / "set")
+    cv2.imwrite(str(folder / "face.png"), portrait)
+    (face,) = dataset.read(folder)
+    file = folder / "annotations.json"
+    (row,) = json.loads(file.read_text())
+    row["boxes"].append(row["boxes"][0] | {"cls": "with_mask", "origin": "mask_box"})
+    file.write_text(json.dumps([row]))
+    assert dataset.read(folder) == [face]
+    row["boxes"] = row["boxes"][1:]
+    file.write_text(json.dumps([row]))
+    with pytest.raises(DatasetError, match="Boxes of masks"):
+        dataset.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "../private/face.png"}, r"leads to .*private.*outside of the data set's folder"),
+        ({"image": "/etc/passwd"}, r"leads to /etc/passwd, outside of the data set's folder"),
+        ({"image": "link.png"}, r"leads to .*link\.png, outside of the data set's folder"),
+        ({"group": ["g"]}, r"the group \['g'\] for face\.png; write a text"),
+        ({"boxes": [{"xyxy": [0, 0, 1, float("nan")], "cls": "with_mask"}]}, "four numbers"),
+        ({"boxes": [{"xyxy": [0, 0, 1, 1], "cls": {}}]}, r"the cls \{\} for face\.png"),
+        ({"boxes": [None]}, r"annotations\.json cannot be read"),
+    ],
+)
+def test_a_hostile_manifest_is_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    folder = manifest(tmp_path / "set")
+    (tmp_path / "private").mkdir()
+    (folder / "link.png").symlink_to(tmp_path / "private" / "face.png")
+    (row,) = json.loads((folder / "annotations.json").read_text())
+    (folder / "annotations.json").write_text(json.dumps([row | change]))
+    with pytest.raises(DatasetError, match=message) as error:
+        dataset.read(folder)
+    assert str(error.value).startswith(str(folder / "annotations.json"))
+
+
+def test_a_manifest_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    folder = manifest(tmp_path / "set")
+    (folder / "annotations.json").write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match=r"annotations\.json cannot be read"):
+        dataset.read(folder)
+
+
+@pytest.mark.parametrize("name", ["haonanshi", "leoring", "wangrongsheng"])
+def test_the_sets_of_scenes_are_read(shared: Path, name: str) -> None:
+    folder = shared / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs ../shared/data/{name}, a public data set")
+    samples = dataset.read(folder)
+    assert {sample.cls for sample in samples} == {"with_mask", "without_mask"}
+    assert all(sample.human for sample in samples)
+
+
+def test_the_set_of_masks_gives_no_faces(shared: Path) -> None:
+    folder = shared / "data" / "ppe"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/ppe, a public data set")
+    rows = json.loads((folder / "annotations.json").read_text())
+    assert {box["origin"] for row in rows for box in row["boxes"]} == {"mask_box"}
+    assert dataset.find(folder) == []
+
+
 def test_the_shared_sets_keep_groups_within_a_split(shared: Path) -> None:
     samples = dataset.read(shared / "data")
     splits: dict[str, set[str]] = {}

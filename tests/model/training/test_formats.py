@@ -273,3 +273,65 @@ def test_the_names_in_a_data_yaml_are_read(tmp_path: Path, names: str) -> None:
     write(tmp_path / "labels" / "a.txt", f"1 {LABEL}")
     write(tmp_path / "data.yaml", f"train: images\nnc: 2\nnames: {names}\n")
     assert [sample.cls for sample in dataset.read(tmp_path)] == ["without_mask"]
+
+
+LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"a0: &a0 [ha]\n{LAUGHS}names: *a7\n", r"aliases are not taken; write out what \*a0"),
+        ("names: &a [*a]\n", r"aliases are not taken; write out what \*a"),
+        ("[" * 20_000, "nested too deeply"),
+        ("names: " + "9" * 5000, r"Write `names: \[mask, no mask\]`"),
+        ("names: [[face]]", r"Write `names: \[mask, no mask\]`"),
+        ("names: {0: {a: b}}", r"Write `names: \[mask, no mask\]`"),
+        ("names: !!python/object/apply:os.system [true]", None),
+    ],
+    ids=["laughs", "itself", "brackets", "number", "list", "dict", "object"],
+)
+def test_a_hostile_data_yaml_is_refused(tmp_path: Path, content: str, message: str | None) -> None:
+    picture(tmp_path / "images" / "a.png")
+    write(tmp_path / "labels" / "a.txt", f"0 {LABEL}")
+    file = write(tmp_path / "data.yaml", content)
+    with pytest.raises(DatasetError, match=message) as error:
+        dataset.read(tmp_path)
+    assert message is None or str(error.value).startswith(str(file))
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    """Two of them in a folder were followed 2 to the power of 40 ways."""
+    folder = tmp_path / "set"
+    picture(folder / "images" / "a.png")
+    for name in ("train", "val"):
+        (folder / "images" / name).symlink_to(folder / "images")
+    with pytest.raises(DatasetError, match=r"train is a link to .*images, which is read anyway"):
+        dataset.read(folder)
+
+
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    picture(tmp_path / "with_mask" / "a.png")
+    link = tmp_path / "with_mask" / "b.png"
+    link.symlink_to(link)
+    with pytest.raises(DatasetError, match=r"b\.png, a link to itself\. Remove it"):
+        dataset.read(tmp_path)
+
+
+@pytest.mark.parametrize("link", ["images", "images/a.png", "annotations", "with_mask/a.png"])
+def test_links_that_leave_the_folder_are_refused(tmp_path: Path, link: str) -> None:
+    inside = tmp_path / "set" / link
+    outside = tmp_path / "private" / inside.name
+    picture(tmp_path / "private" / "a.png")
+    picture(tmp_path / "private" / "images" / "a.png")
+    write(tmp_path / "private" / "annotations" / "a.xml", xml("a.png", ("face", BOX)))
+    inside.parent.mkdir(parents=True)
+    inside.symlink_to(outside)
+    with pytest.raises(DatasetError, match=r"outside of the data set's folder .*copy the file"):
+        dataset.read(tmp_path / "set")
+
+
+def test_a_data_set_may_itself_be_a_link(kaggle: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(kaggle)
+    assert len(dataset.read(link)) == 3
