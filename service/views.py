@@ -21,7 +21,7 @@ from service.services import Services
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM_PARTS, FIELDS_BYTES = 20, 500_000  # of a form, the picture apart
-# The parser keeps every value that a body holds, 50 bytes for each of its own, before any is checked.
+# The parser keeps every value of a body before it checks any, with 50 bytes for each of its own.
 JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 50
 RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
 UNREADABLE = (
