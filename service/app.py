@@ -23,6 +23,7 @@ from service.keys import Keys
 from service.limits import RateLimit, Streams, network_of
 from service.metrics import Metrics, count_requests, create_metrics
 from service.openapi import VERSION, create_openapi
+from service.server.body import close_if_unread
 from service.services import Services
 from service.stream import create_stream
 from service.views import create_views
@@ -114,6 +115,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     def add_headers(response: Response) -> Response:
         response.headers.update(HEADERS)
         response.headers["X-Request-ID"] = g.request_id
+        close_if_unread(request.environ)
         return response
 
     errors.register(app)

@@ -88,7 +88,11 @@ class InferencePool:
         self._closed = False
         self._threads, self._opener = ThreadPool(slots), ThreadPool(1)
         self._pipeline = load()
-        self._pipeline.warm()
+        # In all threads at once, so that each is there, with its own part of the heap.
+        warmed = [self._threads.spawn(self._pipeline.warm) for _ in range(slots)]
+        self._opener.spawn(int).get()
+        for each in warmed:
+            each.get()
         self.card = self._pipeline.card
         self.detectors = self._pipeline.detectors
         self.missing = self._pipeline.missing

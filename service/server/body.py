@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import gevent
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
@@ -19,6 +20,7 @@ from service.buffers import Loan
 from service.inference import Overloaded
 from service.server.connection import PIECE_BYTES, Connection
 
+RECEIVED = "facemask.body_received"
 COPIES = 2  # of a body, at its most: its pieces, or what was parsed out of it, beside the whole
 # Of chunked bodies, beyond the bytes they carry: tiny chunks would cost seconds to parse. One piece
 # is what gunicorn may have received and not parsed yet.
@@ -34,14 +36,21 @@ def receive(environ: dict[str, Any], most: int, loan: Loan) -> bytes:
     connection: Connection | None = environ.get("gunicorn.socket")
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
         raise LengthRequired("Say how long the body is (Content-Length) or send it in chunks.")
-    try:
-        body = b"".join(pieces(environ, connection, most, loan))
-    except Exception:
-        if connection is not None:
-            connection.close_after_answer()
-        raise
+    body = b"".join(pieces(environ, connection, most, loan))
+    environ[RECEIVED] = True
     loan.waiting_since = None
     return body
+
+
+def close_if_unread(environ: dict[str, Any]) -> None:
+    """Close the connection after the answer where the request has a body that was not received.
+
+    Gunicorn would read it, however long, and take what it holds to be its end for the next request.
+    """
+    connection: Connection | None = environ.get("gunicorn.socket")
+    has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
+    if connection is not None and has_body and RECEIVED not in environ:
+        connection.close_after_answer()
 
 
 def pieces(
@@ -59,7 +68,10 @@ def pieces(
     with patience as left:
         while True:
             with gevent.Timeout(left(size), RequestTimeout("The body arrives too slowly.")):
-                piece = stream.read(PIECE_BYTES)
+                try:
+                    piece = stream.read(PIECE_BYTES)
+                except (ParseException, OSError) as error:
+                    raise BadRequest("The body is cut short, or its chunks are broken.") from error
             if connection is not None and connection.evicted:
                 raise Overloaded("The body arrives too slowly for a busy service.", "memory")
             if not piece:

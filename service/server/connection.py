@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gevent import Timeout, socket, with_timeout
+from gunicorn.http.errors import LimitRequestHeaders
 
 LEAST_RATE = 50_000  # bytes a second that a client must send or read once its grace is over
 LINGER_S = 2.0  # for the client to read the answer before the connection is closed
 PIECE_BYTES = 131_072  # that are moved at a time
+HEAD_BYTES = 65_536  # of a request; gunicorn bounds each line of it and their number only
 
 
 class Connection(socket.socket):
@@ -31,6 +33,7 @@ class Connection(socket.socket):
         self.received = 0
         self.waiting_since: float | None = None
         self.idle_at = 0  # bytes received when the wait for the next request began
+        self.in_head = False  # whether a request's head is being received
         self.evicted = False
         self.request: Any = None  # gunicorn's, once there is one
         self.lingers = False
@@ -41,9 +44,14 @@ class Connection(socket.socket):
         return self.received == self.idle_at
 
     def recv(self, size: int, *args: Any) -> bytes:
-        """Receive at most a piece; nothing more once the client was given up."""
+        """Receive at most a piece; nothing more once the client was given up.
+
+        Raises LimitRequestHeaders for a head of over HEAD_BYTES.
+        """
         data = b"" if self.evicted else bytes(super().recv(min(size, PIECE_BYTES), *args))
         self.received += len(data)
+        if self.in_head and self.received - self.idle_at > HEAD_BYTES:
+            raise LimitRequestHeaders(f"over {HEAD_BYTES} bytes")
         return data
 
     def sendall(self, data: Any, flags: int = 0) -> None:

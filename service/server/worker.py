@@ -40,6 +40,7 @@ class HeadTimeout(gevent.Timeout):
     def __enter__(self) -> Self:
         self._connection.waiting_since = time.monotonic()
         self._connection.idle_at = self._received
+        self._connection.in_head = True
         super().__enter__()
         return self
 
@@ -51,6 +52,7 @@ class HeadTimeout(gevent.Timeout):
     ) -> Literal[True] | None:
         timed_out = bool(super().__exit__(kind, error, trace))
         connection = self._connection
+        connection.in_head = False
         began, connection.waiting_since = connection.waiting_since, None
         if (timed_out or connection.evicted) and connection.received > self._received:
             self._metrics.refused.labels("slow").inc()

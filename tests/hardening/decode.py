@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from model.images import ImageError
+from model.images import ImageError, open_picture
 from model.pipeline import MaskPipeline
 from tests.hardening.bombs import BOMBS
 from tests.hardening.rows import Row, finish
@@ -63,7 +63,7 @@ def cost(name: str) -> Cost:
     answers = []
     for detector in ("yunet", "haar"):
         try:
-            faces = pipeline.analyse(data, detector=detector).judgements
+            faces = pipeline.analyse(open_picture(data), detector=detector).judgements
             answers.append(f"{len(faces)} faces")
         except ImageError as error:
             answers.append(str(error)[:60])

@@ -7,7 +7,6 @@ from tests.wire import get, post
 CHUNKED = "Transfer-Encoding: chunked"
 BEHIND = get()  # what a smuggler hides behind a request, or in its body
 WRONG = {
-    "more digits than a length has": post(BEHIND, f"Content-Length: {len(BEHIND):025}"),
     "two lengths": post(b"abc", "Content-Length: 3", "Content-Length: 3"),
     "two lengths that differ": post(BEHIND, "Content-Length: 0", f"Content-Length: {len(BEHIND)}"),
     "a signed length": post(b"abc", "Content-Length: +3"),
@@ -31,11 +30,9 @@ WRONG = {
     "a space behind a chunk's size": post(b"3 \r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a negative chunk": post(b"-3\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a hexadecimal prefix": post(b"0x3\r\nabc\r\n0\r\n\r\n", CHUNKED),
-    "more digits than a chunk has": post(b"%020d\r\nabc\r\n0\r\n\r\n" % 3, CHUNKED),
     "a chunk longer than it says": post(b"3\r\nabcdef0\r\n\r\n", CHUNKED),
     "a chunk with a wrong extension": post(b"3;;\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a length as a trailer": post(b"0\r\nContent-Length: 3\r\n\r\n", CHUNKED),
-    "a wrong chunk that nobody would read": get("/healthz", CHUNKED) + b"3\r\nabcdef0\r\n\r\n",
     "a line that ends in a line feed": b"POST /predict HTTP/1.1\nContent-Length: 3\r\n\r\nabc",
     "a line that ends in a return": post(b"abc", "Content-Length: 3\rHost: other"),
     "the PROXY protocol": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
