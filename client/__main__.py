@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-from client import arguments, window
+from client import arguments, shown, window
 from client.events import Events
 from client.frames import SourceError
 from client.job import Job
@@ -36,7 +36,7 @@ def main() -> int:
         with ExitStack() as stack:
             return run(options, stop, stack)
     except (SourceError, window.WindowUnavailable, OSError) as error:
-        print(f"python -m client: {error}", file=sys.stderr)
+        print(f"python -m client: {shown.plain(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -66,10 +66,10 @@ def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) ->
     progress.close()
     for job in jobs:
         if job.error is not None:
-            print(f"python -m client: {job.error}", file=sys.stderr)
+            print(f"python -m client: {shown.plain(str(job.error))}", file=sys.stderr)
         else:
             name = f"{job.name}: " if len(jobs) > 1 else ""
-            print(f"{name}{job.summary}", flush=True)
+            print(shown.plain(f"{name}{job.summary}"), flush=True)
     return 1 if any(job.failed for job in jobs) else 0
 
 

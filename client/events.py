@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from typing import TextIO
 
+from client import shown
 from client.tracks import COLUMNS, Event
 from client.webhook import Webhook
 
@@ -35,7 +36,7 @@ class Events:
                 if self._jsonl:
                     self._jsonl.write(json.dumps(row) + "\n")
                 if self._rows and self._table:
-                    self._rows.writerow(row)
+                    self._rows.writerow({name: shown.cell(value) for name, value in row.items()})
                     self._table.flush()
                 if self._webhook and event.event == "no_mask_confirmed":
                     self._webhook.put(event)

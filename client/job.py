@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from client import overlay
-from client.api import Service, Verdicts, as_jpeg
+from client.answers import Verdicts
+from client.api import Service, as_jpeg
 from client.events import Events
 from client.frames import Frame, Image, SourceError
 from client.live import Live

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from client.api import Verdicts
+from client.answers import Verdicts
 from client.frames import Frame, Image
 
 LONGEST_SIDE = 3840  # few players take an MPEG-4 video beyond it

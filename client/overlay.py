@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import cv2
 
-from client.api import Face
+from client.answers import Face
 from client.frames import Image
 
 Colour = tuple[int, int, int]

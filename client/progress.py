@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from client import shown
+
 SELDOM_S = 10.0
 NAME = 24  # characters of a source's name beside its bar
 
@@ -35,7 +37,7 @@ class Progress:
     def add(self, name: str, total: int) -> int:
         """Begin to show a source of so many frames, 0 if nobody knows; returns its number."""
         with self._lock:
-            self._names.append(name)
+            self._names.append(name := shown.plain(name))
             self._due.append(time.monotonic() + SELDOM_S)
             if self._bars:
                 self._bars.start()
@@ -56,7 +58,8 @@ class Progress:
         self.note(f"{name}{done} frames  {found}  {status}")
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays, whatever a server put into it."""
+        text = shown.plain(text)
         if self._bars:
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
             return

@@ -11,7 +11,8 @@ from contextlib import suppress
 from functools import partial
 
 from client import backoff
-from client.api import Face, Refused, Unreachable, Verdicts
+from client.answers import Face, Verdicts
+from client.api import Refused, Unreachable
 from client.frames import Frame, Image, Source
 
 TICK_S = 1 / 60
@@ -208,7 +209,7 @@ class Session:
 
     def _retry(self, error: Unreachable) -> None:
         if not self._away:
-            self._note(f"The service cannot be reached ({error}); trying again.")
+            self._note(f"The service gives no verdicts ({error}); trying again.")
         self._away = True
         self.faces = ()  # boxes that stand still on a moving picture would be untrue
         delay = next(self._retries)

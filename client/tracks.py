@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from client.api import Box, Face, Verdicts
+from client.answers import Box, Face, Verdicts
 from client.frames import Frame
 
 Kind = Literal["first_seen", "label_changed", "no_mask_confirmed", "last_seen"]

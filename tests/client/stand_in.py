@@ -91,12 +91,14 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def start(*arguments: str, stderr: int = subprocess.PIPE, **environment: str) -> subprocess.Popen:
+def start(
+    *arguments: str, stderr: int = subprocess.PIPE, folder: Path = ROOT, **environment: str
+) -> subprocess.Popen:
     """Start the client; a test that does not wait for its end sends it a signal."""
-    variables = {**os.environ, "NO_PROXY": "127.0.0.1", **environment}
+    variables = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-W", "error", "-m", "client", *arguments]
     return subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+        command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
 
 
@@ -112,9 +114,9 @@ def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.Co
     return subprocess.CompletedProcess(client.args, client.returncode, out, err)
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def run(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
     """Run the client to its end."""
-    return finish(start(*arguments, **environment))
+    return finish(start(*arguments, folder=folder, **environment))
 
 
 def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:

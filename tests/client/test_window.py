@@ -12,7 +12,8 @@ import pytest
 
 from client import arguments, window
 from client.__main__ import viewer
-from client.api import Verdicts, as_jpeg
+from client.answers import Verdicts
+from client.api import as_jpeg
 from client.events import Events
 from client.job import Job
 from client.session import Session
