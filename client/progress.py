@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -60,13 +61,14 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a line that stays, whatever a server put into it."""
         text = shown.plain(text)
-        if self._bars:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            return
-        with self._lock:
-            print(text, file=sys.stderr, flush=True)
+        with suppress(OSError), self._lock:  # a terminal that was closed
+            if self._bars:
+                self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the cursor on a line of its own."""
-        if self._bars:
-            self._bars.stop()
+        with suppress(OSError):
+            if self._bars:
+                self._bars.stop()

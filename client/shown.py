@@ -32,7 +32,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
 def address(text: str) -> str:
     """Return an address or path without user, password and query, whatever characters they hold.
 
-    rtsp://admin:pa#ss@cam/live?token=1 is shown as rtsp://…@cam/live… Where it is unclear what
+    rtsp://admin:pa#ss@cam/live?token=1 is shown as rtsp://cam/live… Where it is unclear what
     belongs to a secret, only the scheme is shown.
     """
     scheme = SCHEME.match(text)
@@ -41,7 +41,8 @@ def address(text: str) -> str:
     if UNCLEAR.search(user):
         return plain(start + HIDDEN)
     kept = QUERY.split(place, maxsplit=1)[0]
-    return plain(start + (HIDDEN + at if at else "") + kept + (HIDDEN if kept != place else ""))
+    user = HIDDEN + at if at and not scheme else ""
+    return plain(start + user + kept + (HIDDEN if kept != place else ""))
 
 
 def cell(value: object) -> object:

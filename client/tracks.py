@@ -61,11 +61,11 @@ class Person:
 class Tracks:
     """The people of one source.
 
-    fps: of a video file, whose time is told by its frames; None where the clock tells it.
-    stills: pictures that have nothing to do with each other, so that nobody is followed.
+    live: its time is the clock's; else that of the video file. stills: pictures that have nothing
+    to do with each other, so that no one is followed, and one look confirms nothing.
     """
 
-    fps: float | None
+    live: bool
     stills: bool = False
     people: dict[int, Person] = field(default_factory=dict)
     next_id: int = 0
@@ -86,7 +86,7 @@ class Tracks:
             person.unmasked = person.unmasked + 1 if face.label == "no_mask" else 0
             if face.label != "no_mask":
                 person.confirmed = False
-            elif not person.confirmed and (self.stills or person.unmasked >= CONFIRMED):
+            elif not person.confirmed and person.unmasked >= CONFIRMED:
                 person.confirmed = True
                 yield self._event("no_mask_confirmed", number)
 
@@ -98,9 +98,9 @@ class Tracks:
     def _gone(self, person: Person, frame: Frame) -> bool:
         if self.stills:
             return True
-        if self.fps is not None:
-            return (frame.index - person.frame.index) / self.fps > GONE_S
-        return (frame.time - person.frame.time).total_seconds() > GONE_S
+        if self.live:
+            return (frame.time - person.frame.time).total_seconds() > GONE_S
+        return frame.at_s - person.frame.at_s > GONE_S
 
     def _leave(self, number: int) -> Event:
         event = self._event("last_seen", number)
@@ -110,7 +110,7 @@ class Tracks:
     def _event(self, kind: Kind, number: int, previous: str | None = None) -> Event:
         person = self.people[number]
         frame, face = person.frame, person.face
-        position_s = None if self.fps is None or self.stills else round(frame.index / self.fps, 3)
+        position_s = None if self.live or self.stills else round(frame.at_s, 3)
         mask = face.probabilities.get("mask")
         return Event(
             *(kind, frame.name, number, frame.time, frame.index, position_s),
