@@ -35,8 +35,10 @@ def main() -> int:
     threading.excepthook = lambda fault: tell(fault.exc_type, fault.exc_value, fault.exc_traceback)
     options = arguments.parse()
     stop = threading.Event()
+    signals: list[str] = []
 
     def end(number: int, _: object) -> None:
+        signals.append(signal.Signals(number).name)
         stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C need not wait for anything
         if number == getattr(signal, "SIGHUP", None):  # the terminal is gone
@@ -50,10 +52,13 @@ def main() -> int:
             signal.signal(number, end)
     try:
         with ExitStack() as stack:
-            return run(options, stop, stack)
+            code = run(options, stop, stack)
     except (SourceError, OutputError, window.WindowUnavailable, OSError) as error:
         say(f"python -m client: {error}", sys.stderr)
         return 1
+    for name in signals:
+        say(f"Ended by {name}; what was written is whole.", sys.stderr)
+    return code
 
 
 def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> int:

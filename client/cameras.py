@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
+from io import BytesIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import cv2
@@ -63,17 +65,24 @@ def http(url: str) -> Pictures:
 
 
 def answer(session: requests.Session, url: str) -> requests.Response:
-    """Ask a camera for its stream, by digest where it wants that."""
+    """Ask a camera for its stream; where it wants a password, by digest if it can."""
     parts = urlsplit(url)
     login = unquote(parts.username or ""), unquote(parts.password or "")
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    timeouts = (OPENING_S, SILENCE_S)
-    response = session.get(bare, auth=login if any(login) else None, timeout=timeouts, stream=True)
-    digest = response.headers.get("WWW-Authenticate", "").lower().startswith("digest")
-    if response.status_code == 401 and digest and any(login):
-        response.close()
-        response = session.get(bare, auth=HTTPDigestAuth(*login), timeout=timeouts, stream=True)
+    ask = partial(session.get, bare, timeout=(OPENING_S, SILENCE_S), stream=True)
+    if not any(login):
+        return ask()
+    response = ask(auth=HTTPDigestAuth(*login), hooks={"response": unread})
+    if response.status_code == 401:
+        response = ask(auth=login)
     return response
+
+
+def unread(response: requests.Response, **_: object) -> None:
+    """Leave the body of a refusal unread, which requests would read whole."""
+    if response.status_code == 401:
+        response.close()
+        response.raw = BytesIO()
 
 
 class Body:

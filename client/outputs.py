@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from client.answers import Verdicts
@@ -191,6 +192,9 @@ class Film:
         stream = cast(VideoStream, container.add_stream(encoder, rate=rate, options=X264))
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
+        # How swscale turns RGB into YUV; untagged, players guess by the size.
+        stream.codec_context.colorspace = Colorspace.ITU601
+        stream.codec_context.color_range = ColorRange.MPEG
         stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
         return disk, container, stream
 

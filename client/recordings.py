@@ -79,7 +79,7 @@ def file(path: Path, note: Callable[[str], None]) -> Recording:
 def film(path: Path, container: InputContainer, note: Callable[[str], None]) -> Iterator[Frame]:
     """Yield the frames of an open video file and close it."""
     step_s = 1 / video.rate(container)
-    start_s = (container.start_time or 0) / av.time_base
+    start_s = video.start_s(container)
     at_s = -step_s
     with container:
         try:

@@ -59,11 +59,13 @@ def stream(url: str, name: str, stop: threading.Event) -> Live:
     except ValueError:
         parts = urlsplit("")
     pictures = STREAMS.get(parts.scheme.lower())
-    if pictures is None or not parts.hostname or ("@" in url and "@" not in parts.netloc):
+    if pictures is not None and "@" in url and "@" not in parts.netloc:
         raise SourceError(
-            f"{name} is no address of a stream, such as rtsp://camera.local/stream. In a user or "
-            "password write / as %2F, ? as %3F, # as %23 and @ as %40."
+            f"The user or password in the address {name} holds a /, ? or #, which would end it. "
+            "Write / as %2F, ? as %3F, # as %23 and @ as %40."
         )
+    if pictures is None or not parts.hostname:
+        raise SourceError(f"{name} is no address of a stream, such as rtsp://camera.local/stream.")
     advice = (
         f"The stream {name} does not open or gives no picture. Check the address, the user and "
         "password in it (rtsp://user:password@host/path) and that this machine reaches the "

@@ -14,6 +14,7 @@ Kind = Literal["first_seen", "label_changed", "no_mask_confirmed", "last_seen"]
 
 GONE_S = 3.0  # out of sight for so long, a person has left
 CONFIRMED = 5  # answers in a row that say no_mask
+MOST_PEOPLE = 1000  # followed at once, whatever a service says
 SAME_FACE = 0.3  # intersection over union, where the service numbers no faces
 
 
@@ -89,6 +90,9 @@ class Tracks:
             elif not person.confirmed and person.unmasked >= CONFIRMED:
                 person.confirmed = True
                 yield self._event("no_mask_confirmed", number)
+        longest_unseen = sorted(self.people, key=lambda number: self.people[number].frame.index)
+        for number in longest_unseen[: max(len(self.people) - MOST_PEOPLE, 0)]:
+            yield self._leave(number)
 
     def end(self) -> Iterator[Event]:
         """Yield that everybody has left."""

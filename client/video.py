@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.format import Flags
 
 from client.frames import Image
 
@@ -45,6 +46,12 @@ def rate(container: InputContainer) -> float:
     stream = container.streams.video[0]
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     return fps if 0 < fps <= MOST_FPS else USUAL_FPS
+
+
+def start_s(container: InputContainer) -> float:
+    """Return the seconds at which a container's clock begins: not at 0 in a recorded broadcast."""
+    anywhere = Flags.ts_discont in Flags(container.format.flags)
+    return (container.start_time or 0) / av.time_base if anywhere else 0.0
 
 
 def count(container: InputContainer) -> int:

@@ -85,6 +85,7 @@ def test_a_signal_leaves_what_was_answered(tmp_path: Path, ending: signal.Signal
     else:
         assert done.returncode == 0, done.stderr
         assert f"{answered} frames answered" in done.stdout
+        assert f"Ended by {ending.name}; what was written is whole." in done.stderr
         assert len(written) == answered
 
 

@@ -11,6 +11,7 @@ import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
-from client import shown, web
-from client.answers import MOST_BYTES
+from client import answers, shown, web
+from client.answers import MOST_BYTES, MOST_FACES
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
+from client.frames import Frame
+from client.tracks import MOST_PEOPLE, Tracks
 from client.webhook import Webhook
 from tests.client.stand_in import (
     FACE,
@@ -100,14 +103,14 @@ def test_a_bad_answer_is_a_failure_of_the_service(name: str):
 
 
 def test_after_bad_answers_the_client_goes_on(tmp_path: Path):
-    source, answers = film(tmp_path / "film.mp4", frames=2, fps=12), tmp_path / "answers.jsonl"
+    source, written = film(tmp_path / "film.mp4", frames=2, fps=12), tmp_path / "answers.jsonl"
     service = Service()
     for count, name in enumerate(("html", "box of 2^40", "infinite elsewhere"), start=1):
         service.failures[count] = (200, {"Content-Type": f"text/{ESCAPES[:5]}"}, BAD[name])
     with service.serving() as port:
         url = f"http://127.0.0.1:{port}"
         done = run(
-            *("--url", url, "--source", str(source), "--no-window", "--answers", str(answers))
+            *("--url", url, "--source", str(source), "--no-window", "--answers", str(written))
         )
     assert done.returncode == 0, done.stderr
     assert "2 frames answered, 0 refused" in done.stdout
@@ -115,7 +118,7 @@ def test_after_bad_answers_the_client_goes_on(tmp_path: Path):
     assert "trying again" in done.stderr
     assert "The service answers again." in done.stderr
     assert is_inert(done.stderr)
-    assert [line["frame"] for line in lines_of(answers)] == [0, 1]
+    assert [line["frame"] for line in lines_of(written)] == [0, 1]
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
@@ -271,3 +274,17 @@ def test_an_error_without_a_body_still_says_who_sent_it():
     service.failures[0] = (404, {"Content-Type": "application/problem+json"}, b"[" * 200_000)
     with service.serving() as port, pytest.raises(Refused, match="may not be a mask service"):
         Client(f"http://127.0.0.1:{port}").predict(JPEG)
+
+
+def test_a_crowd_that_a_service_makes_up_is_not_followed():
+    tracks = Tracks(live=False)
+    body = json.dumps({"request_id": "1", "faces": [FACE] * MOST_FACES})
+    made_up = answers.verdicts(answers.parsed(body), 1.0)
+    for number in range(5):
+        faces = [
+            replace(face, track_id=number * MOST_FACES + n) for n, face in enumerate(made_up.faces)
+        ]
+        frame = Frame(number, "film", picture(1), number / 30)
+        list(tracks.add(frame, replace(made_up, faces=tuple(faces))))
+        assert len(tracks.people) <= MOST_PEOPLE
+    assert {person.frame.index for person in tracks.people.values()} == {4}
