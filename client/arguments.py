@@ -25,8 +25,9 @@ EXAMPLES = """examples:
   FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
 
 Of a file or folder every frame is sent, and waits while the service is away. Of a camera or
-stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends; the
-files written are whole then. Exit code: 0 done, 1 no frames or no verdicts, 2 wrong arguments.
+stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends. Files
+are whole up to where it ended. Exit code: 0 done or ended by you, 1 no frames, no verdicts, given
+up or a full disk, 2 wrong arguments. In a password write / as %2F, ? as %3F, # as %23, @ as %40.
 
 Events, in --jsonl and --csv, are first_seen, label_changed, no_mask_confirmed and last_seen of
 each person. FACEMASK_API_KEY in the environment stands for --api-key, and is seen by fewer.
@@ -74,8 +75,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output",
         type=video_path,
         metavar="FILE.mp4",
-        help="write the annotated video, over an existing file; of several sources FILE-1.mp4 "
-        "and so on",
+        help="write the annotated video (H.264), over an existing file; of several sources "
+        "FILE-1.mp4 and so on",
     )
     add(
         "--jsonl",

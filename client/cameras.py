@@ -13,7 +13,7 @@ import numpy as np
 import requests
 from requests.auth import HTTPDigestAuth
 
-from client import video, web
+from client import shown, video, web
 from client.live import Pictures
 
 WARM_UP_S = 2.0  # some webcams fail to read while they start
@@ -54,8 +54,13 @@ def http(url: str) -> Pictures:
     FFmpeg never learns the address. Raises what web.Failure names, av.FFmpegError and ValueError.
     """
     with web.Session() as session, answer(session, url) as response:
-        response.raise_for_status()
+        if response.is_redirect:
+            raise ValueError(f"it is at {shown.address(response.headers['Location'])}")
+        if not response.ok:
+            raise ValueError(f"{response.status_code} {response.reason}")
         kind = response.headers.get("Content-Type", "")
+        if "mpegurl" in kind.lower():
+            raise ValueError("it is an HLS playlist, which is not read: give an RTSP address")
         mjpeg = kind.lower().startswith("multipart/")
         body = Body(response)
         with video.opened(body, kind="mpjpeg" if mjpeg else None) as container:

@@ -86,7 +86,7 @@ def film(path: Path, container: InputContainer, note: Callable[[str], None]) -> 
             for index, (pixels, time_s) in enumerate(video.pictures(container)):
                 at_s = at_s + step_s if time_s is None else time_s - start_s
                 yield Frame(index, str(path), pixels, at_s)
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, ValueError) as error:
             note(f"{path} is damaged and ends early: {video.reason(error)}")
 
 

@@ -17,6 +17,7 @@ from client.api import Refused, Unreachable
 from client.frames import Frame, Image, Source
 
 TICK_S = 1 / 60
+LONGEST_PAUSE_S = 5.0  # between two frames, whatever a damaged file says
 BUSY_S = 0.1  # the least wait, should the service say Retry-After: 0
 REPEATS = 3  # the same reason, frame after frame, is said no more often than this
 
@@ -190,7 +191,7 @@ class Session:
         """Tell whether a recording would run too fast, and set when its frame is due."""
         if self._shown_at is not None:
             last, at_s = self._shown_at
-            due = last + frame.at_s - at_s
+            due = last + min(frame.at_s - at_s, LONGEST_PAUSE_S)
             if frame.at_s != at_s and due > now:
                 self._not_before = due
                 return True

@@ -11,6 +11,7 @@ import numpy as np
 from av.container import InputContainer
 from av.format import Flags
 
+from client import web
 from client.frames import Image
 
 MOST_PIXELS = 70_000_000  # twice 8K; a few bytes can claim four thousand million
@@ -33,7 +34,11 @@ def opened(
     """
     bounds = {"max_pixels": str(MOST_PIXELS)}
     container: InputContainer = av.open(
-        file, format=kind, options=bounds | (options or {}), timeout=timeout_s
+        file,
+        format=kind,
+        options=bounds | (options or {}),
+        timeout=timeout_s,
+        metadata_errors="replace",
     )
     if not container.streams.video:
         container.close()
@@ -84,8 +89,8 @@ def pictures(container: InputContainer) -> Iterator[tuple[Image, float | None]]:
 
 def reason(error: BaseException) -> str:
     """Say why a video does not open or ended, without the address that FFmpeg adds."""
-    if isinstance(error, av.error.ExitError | TimeoutError):
+    if isinstance(error, av.error.ExitError):
         return "no answer in time"
-    if isinstance(error, ValueError) and not isinstance(error, av.FFmpegError):
-        return str(error)
-    return getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, av.FFmpegError):
+        return error.strerror or type(error).__name__
+    return str(error) if isinstance(error, ValueError) else web.reason(error)

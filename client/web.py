@@ -12,11 +12,13 @@ import urllib3
 
 CHUNK = 65_536
 LONGEST_WAIT_S = 300.0
-Failure = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
-class TooLarge(OSError):
+class TooLarge(ValueError):
     """The other side sends more than is accepted."""
+
+
+Failure = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, TooLarge)
 
 
 class Session(requests.Session):
@@ -49,10 +51,10 @@ def read(response: requests.Response, most_bytes: int, deadline: float) -> bytes
     return bytes(body)
 
 
-def reason(error: BaseException, timeout_s: float) -> str:
+def reason(error: BaseException, timeout_s: float | None = None) -> str:
     """Say in a few words why a request failed, without the address that libraries add."""
     if isinstance(error, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError):
-        return f"no answer within {timeout_s:g} s"
+        return f"no answer within {timeout_s:g} s" if timeout_s else "no answer in time"
     cause = error
     while nested := cause.__cause__ or cause.__context__:  # requests wraps three times
         cause = nested

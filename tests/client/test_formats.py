@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pillow_heif
 import pytest
@@ -78,7 +79,7 @@ def test_what_a_folder_leaves_out_is_named(tmp_path: Path):
 
 
 def test_one_picture_confirms_nothing(tmp_path: Path):
-    source, events = saved(tmp_path / "one.heic"), tmp_path / "events.jsonl"
+    source, events = saved(tmp_path / "one.png"), tmp_path / "events.jsonl"
     service = Service()
     service.faces = [BARE]
     with service.serving() as port:
@@ -116,3 +117,18 @@ def test_a_damaged_film_gives_what_it_holds(tmp_path: Path):
     frames = list(recordings.file(tmp_path / "damaged.mp4", print).frames())
     assert 15 <= len(frames) <= 30
     assert frames[-1].at_s == pytest.approx(2.9, abs=0.11)
+
+
+def test_a_film_whose_title_is_no_utf8_is_read(tmp_path: Path):
+    path = film(tmp_path / "film.mp4", frames=5, fps=10)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "a.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        target.metadata["title"] = "TITLE OF THE FILM"
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = (tmp_path / "a.mkv").read_bytes()
+    assert b"TITLE OF" in data
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"TITLE OF", b"TITL\xe9 OF"))
+    assert len(list(recordings.file(tmp_path / "a.mkv", print).frames())) == 5

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import pty
+import socket
 import tracemalloc
 import unicodedata
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import StreamRequestHandler
 
 import cv2
 import pytest
@@ -27,6 +29,7 @@ from client.answers import MOST_BYTES, MOST_FACES
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
 from client.frames import Frame
+from client.stream import Stream
 from client.tracks import MOST_PEOPLE, Tracks
 from client.webhook import Webhook
 from tests.client.stand_in import (
@@ -288,3 +291,48 @@ def test_a_crowd_that_a_service_makes_up_is_not_followed():
         list(tracks.add(frame, replace(made_up, faces=tuple(faces))))
         assert len(tracks.people) <= MOST_PEOPLE
     assert {person.frame.index for person in tracks.people.values()} == {4}
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+RAW = {
+    "nothing": b"",
+    "zeros": bytes(100_000),
+    "no line": b"x" * 200_000,
+    "odd status": b"HTTP/1.1 99999999999 \x1b[31m\r\n\r\n",
+    "no version": b"HTTP/x 200 OK\r\n\r\n",
+    "many headers": HEAD + b"a: b\r\n" * 1000 + b"\r\n",
+    "long header": HEAD + b"a: " + b"b" * 200_000 + b"\r\n\r\n",
+    "no header": HEAD + b"\x1b]0;owned\x07\r\n\r\n",
+    "short body": HEAD + b"Content-Length: 100\r\n\r\n{}",
+    "negative length": HEAD + b"Content-Length: -5\r\n\r\n{}",
+    "two lengths": HEAD + b"Content-Length: 5, 6\r\n\r\n{}",
+    "bad chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "long chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
+    "chunk line": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 100_000,
+    "bad gzip": HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08broken",
+    "many codings": HEAD + b"Content-Encoding: " + b"gzip, " * 1000 + b"gzip\r\n\r\n{}",
+    "switched": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\xff\xff",
+    "informed": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_what_is_hardly_http_is_a_failure_of_the_service(
+    name: str, capfd: pytest.CaptureFixture[str]
+):
+    class Server(StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.recv(65_536)
+                self.wfile.write(RAW[name])
+                self.request.shutdown(socket.SHUT_WR)
+                while self.request.recv(65_536):
+                    pass
+
+    with serving(Server) as port:
+        service = Client(f"http://127.0.0.1:{port}", timeout_s=5)
+        notes: list[str] = []
+        for ask in (service.predict, Stream(service, notes.append).ask):
+            with pytest.raises((Unreachable, Refused)):
+                ask(JPEG)
+    assert "\x1b" not in "".join(capfd.readouterr())

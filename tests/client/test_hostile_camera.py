@@ -171,3 +171,30 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
         assert len(list(cameras.http(f"http://user:p@127.0.0.1:{port}/"))) >= 3
     assert seen[0] is None
     assert seen[-1].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (404, {}, "404 Not Found"),
+        (302, {"Location": "http://u:s3cr3t@cam/?a=s3cr3t"}, "it is at http://cam/…"),
+        (200, {"Content-Type": "application/vnd.apple.mpegurl"}, "HLS playlist"),
+        (200, {"Content-Type": "text/html"}, "Invalid data"),
+    ],
+)
+def test_what_is_no_camera_is_named(status: int, headers: dict[str, str], said: str):
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output clean."""
+
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+    with serving(Handler) as port, pytest.raises(SourceError, match="does not open") as caught:
+        open_source(f"http://127.0.0.1:{port}/", "the camera", threading.Event(), print)
+    assert said in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
