@@ -149,7 +149,7 @@ class Job:
         if not self._options.blur:
             frame = session.frame
             pixels = frame.pixels if frame else None
-        else:  # of a frame that was not yet judged nobody knows where the faces are
+        else:  # where the faces are is known of a judged frame only
             frame, faces = session.judged
             pixels = overlay.blurred(frame.pixels, faces) if frame else None
         return None if pixels is None else overlay.draw(pixels, session.faces, session.status)

@@ -25,14 +25,14 @@ from client.frames import Frame, Image
 LONGEST_SIDE = 3840  # few players take a larger video
 LONGEST_GAP_S = 2.0
 CLOCK: Final = 60_000  # ticks a second: whole ones at 24, 25, 29.97 and 30 fps
-ENCODERS = ("libx264", "h264_videotoolbox", "h264_mf", "libopenh264")  # all write H.264
+H264 = "libx264"  # of every PyAV on PyPI
 # Playable while it is written; at the end it becomes an ordinary, seekable file.
 MP4 = {
     "movflags": "hybrid_fragmented+delay_moov",
     "frag_duration": "500000",  # microseconds: what a kill may cost
     "flush_packets": "1",
 }
-X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}  # other encoders know none
+X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}  # MPEG-4 ignores them
 
 
 class OutputError(Exception):
@@ -115,11 +115,10 @@ class Disk:
         return self._file.tell()
 
     def finish(self) -> None:
-        """Close the file; after a failure without what is not whole."""
-        with suppress(OSError):
+        """Close the file; after a failure, cut off what is not whole."""
+        with suppress(OSError), self._file:
             if self.error:
                 self._file.truncate(whole_bytes(self._file))
-            self._file.close()
 
     def _refuse(self) -> None:
         if self.error:
@@ -165,10 +164,12 @@ class Film:
         disk, container, _ = self._opened
         broken = disk.error is not None
         try:
-            if self._held is not None and not broken:
-                self._write(self._held, min(self._shortest, round(CLOCK / self._fps)))
-                self._write(None, 0)
-            container.close()
+            try:
+                if self._held is not None and not broken:
+                    self._write(self._held, min(self._shortest, round(CLOCK / self._fps)))
+                    self._write(None, 0)
+            finally:
+                container.close()
         except (OSError, av.FFmpegError) as error:
             if not broken:
                 raise failed(self._path, disk.error or error) from error
@@ -177,11 +178,11 @@ class Film:
             self._opened = None
 
     def _open(self) -> tuple[Disk, OutputContainer, VideoStream]:
-        encoder = next((name for name in ENCODERS if name in av.codecs_available), "mpeg4")
-        if encoder == "mpeg4":
+        encoder = H264 if H264 in av.codecs_available else "mpeg4"
+        if encoder != H264:
             self._note(
                 f"{self._path} is MPEG-4 Part 2, which browsers do not play: the installed PyAV "
-                "has no H.264 encoder. The one of PyPI has: pip install --force-reinstall av"
+                "has no H.264 encoder. The one on PyPI does: pip install --force-reinstall av"
             )
         try:
             disk = Disk(self._path)

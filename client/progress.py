@@ -36,7 +36,7 @@ class Progress:
             )
 
     def add(self, name: str, total: int) -> int:
-        """Begin to show a source of so many frames, 0 if nobody knows; returns its number."""
+        """Start to show a source; total: its frames, 0 if unknown. Returns its number."""
         with self._lock:
             self._names.append(name := shown.plain(name))
             self._due.append(time.monotonic() + SELDOM_S)

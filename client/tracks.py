@@ -1,4 +1,4 @@
-"""Tell who is new, who changed and who left: events per person, out of verdicts per frame."""
+"""Turn verdicts per frame into events per person: arrived, changed, confirmed, left."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class Tracks:
     def _numbered(self, verdicts: Verdicts) -> Iterator[tuple[int, Face]]:
         """Yield each face with the number of its person, a new one for a new person.
 
-        The service's track_id tells who it is. Where it gives none, or knows none of before
-        because the connection is a new one, a face is that of whom it overlaps most.
+        The service's track_id identifies the person. Where it gives none, or starts again because
+        the connection is new, a face belongs to the person whose last box it overlaps most.
         """
         known = {p.face.track_id: n for n, p in self.people.items() if p.face.track_id is not None}
         present = {

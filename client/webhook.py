@@ -24,7 +24,7 @@ PERMANENT = {400, 401, 403, 404, 405, 410, 413, 415, 422}
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the HMAC-SHA256 of "timestamp.body", in hex, which only who has the secret can."""
+    """Return the HMAC-SHA256 of "timestamp.body", in hex."""
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from bench.page import CHROMIUM, FLAGS
-from client.outputs import ENCODERS, Film, Lines, OutputError
+from client.outputs import H264, Film, Lines, OutputError
 from tests.client.stand_in import (
     FACE,
     Service,
@@ -218,7 +218,7 @@ def test_a_camera_that_stays_away_is_given_up():
 
 
 def test_without_an_encoder_of_h264_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(av, "codecs_available", av.codecs_available - set(ENCODERS))
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {H264})
     output, notes = tmp_path / "out.mp4", []
     written = Film(output, 10, notes.append, live=False)
     for number in range(20):

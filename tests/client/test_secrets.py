@@ -24,7 +24,7 @@ HOSTS = st.sampled_from(["cam", "192.168.1.7:554", "[fe80::1]:554"])
 PATHS = st.sampled_from(["", "/", "/stream", "/a/b.sdp", "/live;x"])
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(SCHEMES, st.text(max_size=8), MARKED, HOSTS, PATHS)
 @example("rtsp://", "admin", "pa#s3cr3tS3CR3T", "cam", "/stream")
 @example("rtsp://", "admin", "S3CR3T?x=@y", "cam", "/stream?a=b")
@@ -36,7 +36,7 @@ def test_a_password_is_never_shown(scheme: str, user: str, password: str, host: 
     assert shown.address(as_it_should_be).startswith(f"rtsp://{host}")
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(SCHEMES, HOSTS, st.sampled_from(["/live", "/a/b"]), st.text(max_size=8), MARKED)
 @example("rtsp://", "cam", "/live", "password", "p@S3CR3T")
 def test_a_value_of_a_query_is_never_shown(
@@ -47,6 +47,7 @@ def test_a_value_of_a_query_is_never_shown(
         assert "S3CR3T" not in shown.address(address)
 
 
+@settings(deadline=None)
 @given(MARKED)
 def test_a_secret_is_not_in_an_argument_error(secret: str):
     assume("\0" not in secret)
