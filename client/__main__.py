@@ -1,43 +1,64 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import signal
 import sys
 import threading
 import time
+import traceback
+from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
-from client import arguments, window
+from client import arguments, shown, sources, window
 from client.events import Events
 from client.frames import SourceError
-from client.job import Job
+from client.job import Job, Task
+from client.outputs import Lines, OutputError
 from client.progress import Progress
 from client.webhook import Webhook
 
 REDRAWS_PER_S = 4  # when nothing but the status changes
 TICK_S = 1 / 60
+ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 def main() -> int:
     """Run the client and return its exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # libraries log addresses
+    sys.excepthook = tell
+    threading.excepthook = lambda fault: tell(fault.exc_type, fault.exc_value, fault.exc_traceback)
     options = arguments.parse()
     stop = threading.Event()
+    signals: list[str] = []
 
     def end(number: int, _: object) -> None:
+        signals.append(signal.Signals(number).name)
         stop.set()
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C need not wait for anything
+        if number == getattr(signal, "SIGHUP", None):  # the terminal is gone
+            for stream in (sys.stdout, sys.stderr):
+                if stream.isatty():
+                    silence(stream)
 
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    for name in ENDINGS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            signal.signal(number, end)
     try:
         with ExitStack() as stack:
-            return run(options, stop, stack)
-    except (SourceError, window.WindowUnavailable, OSError) as error:
-        print(f"python -m client: {error}", file=sys.stderr)
+            code = run(options, stop, stack)
+    except (SourceError, OutputError, window.WindowUnavailable, OSError) as error:
+        say(f"python -m client: {error}", sys.stderr)
         return 1
+    for name in signals:
+        say(f"Ended by {name}; what was written is whole.", sys.stderr)
+    return code
 
 
 def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> int:
@@ -66,20 +87,21 @@ def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) ->
     progress.close()
     for job in jobs:
         if job.error is not None:
-            print(f"python -m client: {job.error}", file=sys.stderr)
-        else:
-            name = f"{job.name}: " if len(jobs) > 1 else ""
-            print(f"{name}{job.summary}", flush=True)
+            say(f"python -m client: {job.error}", sys.stderr)
+        if job.error is None or job.session is not None:
+            say((f"{job.name}: " if len(jobs) > 1 else "") + job.summary, sys.stdout)
     return 1 if any(job.failed for job in jobs) else 0
 
 
 def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress) -> list[Job]:
     """Make a job of each source, all of which write into the same files but for the videos."""
 
-    def opened(path: Path | None) -> TextIO | None:
+    def opened(path: Path | None) -> Lines | None:
         if path is None:
             return None
-        return stack.enter_context(path.open("w", buffering=1, encoding="utf-8", newline=""))
+        lines = Lines(path)
+        stack.callback(lines.close)
+        return lines
 
     webhook = None
     if options.webhook:
@@ -89,9 +111,19 @@ def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress)
     answers = opened(options.answers)
     outputs = arguments.outputs(options.output, len(options.source))
     return [
-        Job(source, options, output, answers, events)
-        for source, output in zip(options.source, outputs, strict=True)
+        Job(Task(*task), options, answers, events)
+        for task in zip(options.source, names(options.source), outputs, strict=True)
     ]
+
+
+def names(given: list[str]) -> list[str]:
+    """Return what each source is called; those that would be called the same are numbered."""
+    seen: Counter[str] = Counter()
+    told = []
+    for name in map(sources.name_of, given):
+        seen[name] += 1
+        told.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return told
 
 
 def viewer(jobs: list[Job], stop: threading.Event) -> Callable[[], None]:
@@ -115,6 +147,32 @@ def viewer(jobs: list[Job], stop: threading.Event) -> Callable[[], None]:
 
 def nothing() -> None:
     """Stand for the window where none is wanted."""
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print a line; a terminal or pipe that was closed is no reason to end differently."""
+    try:
+        print(shown.plain(text), file=stream, flush=True)
+    except OSError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still printed nowhere: else Python fails at the end, when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def tell(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """Say where a fault of ours is, without its text, which may hold an address and a password."""
+    with suppress(OSError):
+        sys.stderr.write("".join(traceback.format_tb(trace)))
+    say(
+        f"python -m client: a fault of this program: {kind.__name__}. Please report it.", sys.stderr
+    )
+    if error is not None and (cause := error.__cause__ or error.__context__) is not None:
+        tell(type(cause), cause, cause.__traceback__)
 
 
 if __name__ == "__main__":

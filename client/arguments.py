@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import sys
 from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
 import requests
+
+from client import shown
 
 DESCRIPTION = (
     "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
@@ -21,8 +25,9 @@ EXAMPLES = """examples:
   FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
 
 Of a file or folder every frame is sent, and waits while the service is away. Of a camera or
-stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends; the
-files written are whole then. Exit code: 0 done, 1 no frames or no verdicts, 2 wrong arguments.
+stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends. Files
+are whole up to where it ended. Exit code: 0 done or ended by you, 1 no frames, no verdicts, given
+up or a full disk, 2 wrong arguments. In a password write / as %2F, ? as %3F, # as %23, @ as %40.
 
 Events, in --jsonl and --csv, are first_seen, label_changed, no_mask_confirmed and last_seen of
 each person. FACEMASK_API_KEY in the environment stands for --api-key, and is seen by fewer.
@@ -30,11 +35,19 @@ each person. FACEMASK_API_KEY in the environment stands for --api-key, and is se
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage."""
+    """A parser whose errors are one line, without the usage and without passwords.
+
+    given: the arguments, which argparse repeats when it does not know what they are.
+    """
+
+    given: list[str]
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+        for given in sorted(self.given, key=len, reverse=True):
+            if given and (safe := shown.address(given)) != given:
+                message = message.replace(given, safe).replace(repr(given)[1:-1], safe)
+        self.exit(2, f"{self.prog}: {shown.plain(message)} (see --help)\n")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,8 +75,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output",
         type=video_path,
         metavar="FILE.mp4",
-        help="write the annotated video, over an existing file; of several sources FILE-1.mp4 "
-        "and so on",
+        help="write the annotated video (H.264), over an existing file; of several sources "
+        "FILE-1.mp4 and so on",
     )
     add(
         "--jsonl",
@@ -90,7 +103,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="post each confirmed no-mask there, signed with the environment's "
         "FACEMASK_WEBHOOK_SECRET",
     )
-    add("--blur", action="store_true", help="make faces unknowable in what is shown and written")
+    add("--blur", action="store_true", help="blur faces in the window and in the video")
     add("--no-window", action="store_true", help="print how it goes instead of showing it")
     add(
         "--detector",
@@ -111,6 +124,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="longest wait for an answer (%(default)g)",
     )
     add(
+        "--give-up",
+        type=seconds,
+        default=math.inf,
+        metavar="SECONDS",
+        help="end, with exit code 1, when the service or the camera is away for so long (never)",
+    )
+    add(
         "--jpeg-quality",
         type=quality,
         default=90,
@@ -124,7 +144,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("FACEMASK_API_KEY"),
         help="sent to the service as X-API-Key",
     )
-    options = parser.parse_args(arguments)
+    parser.given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(parser.given)
     options.source = options.source or ["0"]
     options.webhook_secret = os.environ.get("FACEMASK_WEBHOOK_SECRET", "")
     if options.webhook and not options.webhook_secret:
@@ -158,7 +179,7 @@ def service_url(text: str) -> str:
     """Check the address of the service."""
     if not is_web_address(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is not the address of a service, such as http://localhost:8000"
+            f"{shown.address(text)} is not the address of a service, such as http://localhost:8000"
         )
     return text
 

@@ -6,8 +6,9 @@ import csv
 import json
 import threading
 from collections.abc import Iterable
-from typing import TextIO
 
+from client import shown
+from client.outputs import Lines
 from client.tracks import COLUMNS, Event
 from client.webhook import Webhook
 
@@ -17,11 +18,11 @@ class Events:
 
     def __init__(
         self,
-        jsonl: TextIO | None = None,
-        table: TextIO | None = None,
+        jsonl: Lines | None = None,
+        table: Lines | None = None,
         webhook: Webhook | None = None,
     ) -> None:
-        self._jsonl, self._table, self._webhook = jsonl, table, webhook
+        self._jsonl, self._webhook = jsonl, webhook
         self._rows = csv.DictWriter(table, COLUMNS) if table else None
         if self._rows:
             self._rows.writeheader()
@@ -34,8 +35,7 @@ class Events:
                 row = event.flat()
                 if self._jsonl:
                     self._jsonl.write(json.dumps(row) + "\n")
-                if self._rows and self._table:
-                    self._rows.writerow(row)
-                    self._table.flush()
+                if self._rows:
+                    self._rows.writerow({name: shown.cell(value) for name, value in row.items()})
                 if self._webhook and event.event == "no_mask_confirmed":
                     self._webhook.put(event)

@@ -22,24 +22,24 @@ class Frame:
     """One picture of a source.
 
     index: counts from 0, with the dropped and the unreadable. name: the file or address that it
-    is from, without a password. pixels: uint8 BGR (height, width, 3), as OpenCV reads and writes
-    them. time: when it was read, UTC.
+    is from, as it may be shown. pixels: uint8 BGR (height, width, 3). at_s: seconds on the
+    source's own clock; of a video file, from its start. time: when it was read, UTC.
     """
 
     index: int
     name: str
     pixels: Image
+    at_s: float
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Source(Protocol):
     """A camera, a stream, a video file or a folder of pictures.
 
-    live: only the newest frame counts; else every frame does. stills: pictures, to be looked at
-    for longer than a frame of a film. fps: frames per second of a video made from it. total: how
-    many frames there will be, 0 if nobody knows. dropped:
-    frames that nobody took before a newer one came. lost: it went away and is being reopened.
-    newest: the last frame read, taken or not.
+    live: only the newest frame counts; else every frame does. stills: pictures, each shown for
+    longer than a frame of a film. fps: frames per second that it tells or usually has. total:
+    how many frames there will be, 0 if unknown. dropped: frames not taken before a newer one
+    came. lost: it went away and is being reopened. newest: the last frame read, taken or not.
     """
 
     name: str

@@ -8,21 +8,30 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
 from client import overlay
-from client.api import Service, Verdicts, as_jpeg
+from client.answers import Verdicts
+from client.api import Service, as_jpeg
 from client.events import Events
 from client.frames import Frame, Image, SourceError
 from client.live import Live
-from client.outputs import Film, json_line
+from client.outputs import Film, Lines, OutputError, json_line
 from client.progress import Progress
-from client.session import Session
+from client.session import GivenUp, Session
 from client.sources import open_source
 from client.stream import Stream
 from client.tracks import Tracks
 
 LABELS = ("mask", "no_mask", "uncertain")
+
+
+class Task(NamedTuple):
+    """A source as it was given, what it is called where it is shown, and its video."""
+
+    source: str
+    name: str
+    output: Path | None
 
 
 class Job:
@@ -33,25 +42,24 @@ class Job:
 
     def __init__(
         self,
-        source: str,
+        task: Task,
         options: argparse.Namespace,
-        output: Path | None,
-        answers: TextIO | None,
+        answers: Lines | None,
         events: Events,
     ) -> None:
-        self.name = source
+        self.name = task.name
         self.session: Session | None = None
         self.stills = False
         self.error: Exception | None = None
-        self._options = options
-        self._output, self._answers, self._events = output, answers, events
+        self._source, self._output, self._options = task.source, task.output, options
+        self._answers, self._events = answers, events
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
         """Walk through the source until it ends or is told to stop."""
         try:
             with ExitStack() as stack:
                 self._run(stop, progress, stack)
-        except (SourceError, OSError) as error:
+        except (SourceError, OutputError, GivenUp, OSError) as error:
             self.error = error
         except Exception as error:
             self.error = error
@@ -59,12 +67,13 @@ class Job:
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options
-        source = open_source(self.name, stop, progress.note)
+        source = open_source(self._source, self.name, stop, progress.note)
         if isinstance(source, Live):
             stack.callback(source.close)
-        self.name, self.stills = source.name, source.stills
-        film = Film(self._output, source.fps, live=source.live) if self._output else None
-        if film:
+        self.stills = source.stills
+        film = None
+        if self._output:
+            film = Film(self._output, source.fps, progress.note, live=source.live)
             stack.callback(film.close)
         service = service_of(options)
         ask: Callable[[bytes], Verdicts] = service.predict
@@ -72,7 +81,7 @@ class Job:
             stream = Stream(service, progress.note)
             stack.callback(stream.close)
             ask = stream.ask
-        tracks = Tracks(None if source.live else source.fps, stills=source.stills)
+        tracks = Tracks(live=source.live, stills=source.stills)
         stack.callback(lambda: self._events.write(tracks.end()))
 
         def record(frame: Frame, verdicts: Verdicts | None, status: str) -> None:
@@ -83,7 +92,7 @@ class Job:
             if film:
                 faces = verdicts.faces if verdicts else None
                 pixels = overlay.blurred(frame.pixels, faces) if options.blur else frame.pixels
-                film.add(overlay.draw(pixels, faces or (), status))
+                film.add(overlay.draw(pixels, faces or (), status), frame.at_s)
 
         session = self.session = Session(
             source,
@@ -91,9 +100,10 @@ class Job:
             ask,
             record,
             progress.note,
-            pace_s=0.0 if options.no_window or source.live else 1 / source.fps,
+            paced=not (options.no_window or source.live),
+            give_up_s=options.give_up,
         )
-        bar = progress.add(source.name, source.total)
+        bar = progress.add(self.name, source.total)
         while not stop.is_set() and session.step():
             progress.update(bar, session.done, session.status, self.faces)
         progress.update(bar, session.done, session.status, self.faces)
@@ -139,7 +149,7 @@ class Job:
         if not self._options.blur:
             frame = session.frame
             pixels = frame.pixels if frame else None
-        else:  # of a frame that was not yet judged nobody knows where the faces are
+        else:  # where the faces are is known of a judged frame only
             frame, faces = session.judged
             pixels = overlay.blurred(frame.pixels, faces) if frame else None
         return None if pixels is None else overlay.draw(pixels, session.faces, session.status)

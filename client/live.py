@@ -6,23 +6,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import cv2
-import numpy as np
-
-from client import backoff
+from client import backoff, video
 from client.frames import Frame, Image
 
 FPS = 15.0
 TICK_S = 1 / 60
-WARM_UP_S = 2.0  # some webcams fail to read while they start
 GOODBYE_S = 1.0
+
+Pictures = Iterator[tuple[Image, float | None]]
 
 
 class Live:
-    """A source that does not wait: of the frames nobody took, only the newest is kept.
+    """A source that does not wait: of the frames not taken, only the newest is kept.
 
     When it goes away it is reopened with back-off, for as long as it takes. `failed` is set when
-    it could not be opened, or gave no frame, the first time.
+    it could not be opened, or gave no frame, the first time; `why` then says why, if known.
     """
 
     live = True
@@ -30,15 +28,14 @@ class Live:
     fps = FPS
     total = 0
 
-    def __init__(
-        self, name: str, open_capture: Callable[[], cv2.VideoCapture], stop: threading.Event
-    ) -> None:
+    def __init__(self, name: str, pictures: Callable[[], Pictures], stop: threading.Event) -> None:
         self.name = name
         self.dropped = 0
         self.lost = False
         self.newest: Frame | None = None
         self.failed = threading.Event()
-        self._open_capture = open_capture
+        self.why = ""
+        self._pictures = pictures
         self._stop = stop
         self._fresh: Frame | None = None
         self._arrived = threading.Condition()
@@ -63,29 +60,21 @@ class Live:
         waits = backoff.delays()
         index = 0
         while not self._stop.is_set():
-            capture = self._open_capture()
-            for pixels in self._pictures(capture):
-                self._put(Frame(index, self.name, pixels))
-                waits = backoff.delays()
-                index += 1
-            capture.release()
+            try:
+                for pixels, time_s in self._pictures():
+                    at_s = time.monotonic() if time_s is None else time_s
+                    self._put(Frame(index, self.name, pixels, at_s))
+                    waits = backoff.delays()
+                    index += 1
+                    if self._stop.is_set():
+                        return
+            except Exception as error:  # noqa: BLE001 (what a bad stream makes decoders raise)
+                self.why = video.reason(error)
             if self.newest is None:
                 self.failed.set()
                 return
             self.lost = True
             self._stop.wait(next(waits))
-
-    def _pictures(self, capture: cv2.VideoCapture) -> Iterator[Image]:
-        patient_until = time.monotonic() + WARM_UP_S
-        while capture.isOpened() and not self._stop.is_set():
-            read, pixels = capture.read()
-            if read:
-                patient_until = 0.0
-                yield np.asarray(pixels, np.uint8)
-            elif time.monotonic() > patient_until:
-                return
-            else:
-                self._stop.wait(0.1)
 
     def _put(self, frame: Frame) -> None:
         with self._arrived:

@@ -1,19 +1,78 @@
-"""Write down what was answered: an annotated video and a line of JSON per frame."""
+"""Write down what was answered: an annotated video, and files of whole lines."""
 
 from __future__ import annotations
 
 import json
-import time
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from io import SEEK_END, FileIO
 from pathlib import Path
+from typing import Final, cast
 
+import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 
-from client.api import Verdicts
+from client.answers import Verdicts
 from client.frames import Frame, Image
 
-LONGEST_SIDE = 3840  # few players take an MPEG-4 video beyond it
+LONGEST_SIDE = 3840  # few players take a larger video
 LONGEST_GAP_S = 2.0
+CLOCK: Final = 60_000  # ticks a second: whole ones at 24, 25, 29.97 and 30 fps
+H264 = "libx264"  # of every PyAV on PyPI
+# Playable while it is written; at the end it becomes an ordinary, seekable file.
+MP4 = {
+    "movflags": "hybrid_fragmented+delay_moov",
+    "frag_duration": "500000",  # microseconds: what a kill may cost
+    "flush_packets": "1",
+}
+X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}  # MPEG-4 ignores them
+
+
+class OutputError(Exception):
+    """A file cannot be written any further; the message says which, why and what it holds."""
+
+
+def failed(path: Path, error: BaseException) -> OutputError:
+    """Say that a file could not be written any further."""
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return OutputError(
+        f"{path} cannot be written any further: {why}. What was written before is whole. "
+        "Make room or choose another place, and start again."
+    )
+
+
+class Lines:
+    """A text file of whole lines, also where the disk is full; several threads may write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("wb", buffering=0)
+        self._lock = threading.Lock()
+
+    def write(self, lines: str) -> None:
+        """Write lines at once, or none of them; raises OutputError."""
+        with self._lock:
+            start = self._file.tell() if self._file.seekable() else None
+            try:
+                write_all(self._file, lines.encode("utf-8", "backslashreplace"))
+            except OSError as error:
+                if start is not None:
+                    with suppress(OSError):
+                        self._file.truncate(start)
+                        self._file.seek(start)
+                raise failed(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def json_line(frame: Frame, verdicts: Verdicts) -> str:
@@ -29,55 +88,157 @@ def json_line(frame: Frame, verdicts: Verdicts) -> str:
     )
 
 
-class Film:
-    """An MPEG-4 video whose size is that of its first picture; playable once it is closed.
+class Disk:
+    """A file for FFmpeg to write: after a failure it takes nothing more and keeps what is whole."""
 
-    Of a recording every picture is one frame. Of a live source, whose pictures come as they are
-    answered, each is shown for as long as it was the newest, up to 2 s: time runs as it ran, but
-    an outage is not filmed.
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all bytes, or raise OSError."""
+        self._refuse()
+        try:
+            write_all(self._file, data)
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a place."""
+        self._refuse()
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._file.tell()
+
+    def finish(self) -> None:
+        """Close the file; after a failure, cut off what is not whole."""
+        with suppress(OSError), self._file:
+            if self.error:
+                self._file.truncate(whole_bytes(self._file))
+
+    def _refuse(self) -> None:
+        if self.error:
+            raise self.error
+
+
+class Film:
+    """An H.264 video whose size is that of its first picture, and whose times are its source's.
+
+    Of a live source, whose times may begin anew when it is reopened, a gap is at most 2 s, so
+    that an outage is not filmed. However the program ends, what was written half a second before
+    can be played.
     """
 
-    def __init__(self, path: Path, fps: float, *, live: bool) -> None:
-        self._path = path
-        self._fps = fps
-        self._live = live
-        self._writer: cv2.VideoWriter | None = None
+    def __init__(self, path: Path, fps: float, note: Callable[[str], None], *, live: bool) -> None:
+        self._path, self._fps, self._note, self._live = path, fps, note, live
+        self._opened: tuple[Disk, OutputContainer, VideoStream] | None = None
         self._size = (0, 0)
         self._held: Image | None = None
-        self._due = 0.0
+        self._held_at_s = 0.0
+        self._shortest = CLOCK  # for the last picture, of which no gap tells how long it lasts
+        self._tick = 0
 
-    def add(self, picture: Image) -> None:
-        """Add a uint8 BGR picture; raises OSError if the video cannot be written at all."""
-        if self._writer is None:
+    def add(self, picture: Image, at_s: float) -> None:
+        """Add a uint8 BGR picture at its time; raises OutputError if it cannot be written."""
+        if self._opened is None:
             self._size = video_size(picture)
-            self._writer = opened_writer(self._path, self._fps, self._size)
-        fitted = letterboxed(picture, self._size)
-        if not self._live:
-            self._writer.write(fitted)
-            return
-        now = time.monotonic()
-        self._due = max(self._due, now - LONGEST_GAP_S)
-        while self._held is not None and self._due < now:
-            self._writer.write(self._held)
-            self._due += 1 / self._fps
-        self._held = fitted
+            self._opened = self._open()
+            self._tick = 0 if self._live else max(round(at_s * CLOCK), 0)
+        if self._held is not None:
+            gap_s = at_s - self._held_at_s
+            if self._live:
+                gap_s = min(gap_s, LONGEST_GAP_S) if gap_s > 0 else 1 / self._fps
+            ticks = max(round(gap_s * CLOCK), 1)
+            self._shortest = min(self._shortest, ticks)
+            self._write(self._held, ticks)
+        self._held, self._held_at_s = letterboxed(picture, self._size), at_s
 
     def close(self) -> None:
-        """Write what is left and make the file playable."""
-        if self._writer is None:
+        """Write what is left and finish the file; raises OutputError, once."""
+        if self._opened is None:
             return
-        if self._held is not None:
-            self._writer.write(self._held)
-        self._writer.release()
+        disk, container, _ = self._opened
+        broken = disk.error is not None
+        try:
+            try:
+                if self._held is not None and not broken:
+                    self._write(self._held, min(self._shortest, round(CLOCK / self._fps)))
+                    self._write(None, 0)
+            finally:
+                container.close()
+        except (OSError, av.FFmpegError) as error:
+            if not broken:
+                raise failed(self._path, disk.error or error) from error
+        finally:
+            disk.finish()
+            self._opened = None
+
+    def _open(self) -> tuple[Disk, OutputContainer, VideoStream]:
+        encoder = H264 if H264 in av.codecs_available else "mpeg4"
+        if encoder != H264:
+            self._note(
+                f"{self._path} is MPEG-4 Part 2, which browsers do not play: the installed PyAV "
+                "has no H.264 encoder. The one on PyPI does: pip install --force-reinstall av"
+            )
+        try:
+            disk = Disk(self._path)
+        except OSError as error:
+            raise failed(self._path, error) from error
+        container = av.open(disk, "w", format="mp4", options=MP4)
+        rate = Fraction(self._fps).limit_denominator(1001)
+        stream = cast(VideoStream, container.add_stream(encoder, rate=rate, options=X264))
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        # How swscale turns RGB into YUV; untagged, players guess by the size.
+        stream.codec_context.colorspace = Colorspace.ITU601
+        stream.codec_context.color_range = ColorRange.MPEG
+        stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
+        return disk, container, stream
+
+    def _write(self, picture: Image | None, ticks: int) -> None:
+        """Write a picture that is shown for so many ticks; None: what the encoder holds back."""
+        if self._opened is None:
+            return
+        disk, container, stream = self._opened
+        frame = None
+        if picture is not None:
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = self._tick, Fraction(1, CLOCK)
+            self._tick += ticks
+        try:
+            for packet in stream.encode(frame):
+                packet.duration = ticks or packet.duration
+                container.mux(packet)
+        except (OSError, av.FFmpegError) as error:
+            disk.error = disk.error or OSError(*error.args[:2])
+            raise failed(self._path, disk.error) from error
 
 
-def opened_writer(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
-    """Open a video for writing; raises OSError if that fails."""
-    codec = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size)
-    if not writer.isOpened():
-        raise OSError(f"{path} cannot be written as a video of {size[0]} x {size[1]} pixels.")
-    return writer
+def whole_bytes(file: FileIO) -> int:
+    """Return how many bytes of an MP4 file are whole boxes, a fragment's head with its frames."""
+    length = file.seek(0, SEEK_END)
+    whole = place = 0
+    while file.seek(place) + 8 <= length:
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:  # the true size follows, in 8 bytes
+            size = int.from_bytes(file.read(8))
+        place += size
+        if size < 8 or place > length:
+            break
+        if kind != b"moof":
+            whole = place
+    return whole
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all bytes to an unbuffered file."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def video_size(picture: Image) -> tuple[int, int]:

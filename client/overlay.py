@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import cv2
 
-from client.api import Face
+from client.answers import Face
 from client.frames import Image
 
 Colour = tuple[int, int, int]
 
-# BGR; the service's own pictures have the same. The text says the label to whoever cannot tell
-# the colours apart.
+# BGR; the service's own pictures have the same. The text names the label for those who cannot
+# tell the colours apart.
 COLOURS: dict[str, Colour] = {
     "mask": (115, 158, 0),
     "no_mask": (0, 60, 213),
@@ -42,7 +42,7 @@ def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
 
 
 def blurred(pixels: Image, faces: Iterable[Face] | None) -> Image:
-    """Return a copy of a BGR frame in which nobody can be known; where faces is None, all of it.
+    """Return a copy of a BGR frame with its faces blurred; where faces is None, all of it.
 
     A face, with what is around it, is shown as BLOCKS large squares on its shorter side.
     """

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from client import shown
 
 SELDOM_S = 10.0
 NAME = 24  # characters of a source's name beside its bar
@@ -33,9 +36,9 @@ class Progress:
             )
 
     def add(self, name: str, total: int) -> int:
-        """Begin to show a source of so many frames, 0 if nobody knows; returns its number."""
+        """Start to show a source; total: its frames, 0 if unknown. Returns its number."""
         with self._lock:
-            self._names.append(name)
+            self._names.append(name := shown.plain(name))
             self._due.append(time.monotonic() + SELDOM_S)
             if self._bars:
                 self._bars.start()
@@ -56,14 +59,16 @@ class Progress:
         self.note(f"{name}{done} frames  {found}  {status}")
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
-        if self._bars:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            return
-        with self._lock:
-            print(text, file=sys.stderr, flush=True)
+        """Print a line that stays, whatever a server put into it."""
+        text = shown.plain(text)
+        with suppress(OSError), self._lock:  # a terminal that was closed
+            if self._bars:
+                self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the cursor on a line of its own."""
-        if self._bars:
-            self._bars.stop()
+        with suppress(OSError):
+            if self._bars:
+                self._bars.stop()

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
-import cv2
+import av
 import numpy as np
+import PIL.Image
+from av.container import InputContainer
+from PIL import ImageOps
+from pillow_heif import register_heif_opener
 
+from client import shown, video
 from client.frames import Frame, Image, SourceError
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+register_heif_opener()
+PICTURES = {
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif"),
+}
+KINDS = ", ".join(sorted(PICTURES))
 PICTURES_PER_SECOND = 1.5
-USUAL_FPS = 25.0  # for the few containers that tell no frame rate
-MOST_FPS = 240.0  # some tell their clock's ticks instead
-TEXT = cv2.VideoWriter.fourcc(*"ansi")
+NAMED = 10  # of the files that are left out
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 @dataclass
@@ -44,42 +55,53 @@ class Recording:
             raise SourceError(f"{self.name} holds no readable picture.")
 
 
-def video(path: Path) -> Recording:
-    """Open a video file; raises SourceError if it is not one."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    # FFmpeg renders plain text as a film of letters, which nobody means.
-    if not capture.isOpened() or int(capture.get(cv2.CAP_PROP_FOURCC)) == TEXT:
-        capture.release()
-        raise SourceError(
-            f"{path} is neither a picture ({', '.join(sorted(PICTURES))}) nor a video that "
-            "can be read. If it is a video, convert it: ffmpeg -i FILE film.mp4"
-        )
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-    if not 0 < fps <= MOST_FPS:
-        fps = USUAL_FPS
-    return Recording(str(path), fps, film(path, capture), stills=False, total=total)
-
-
-def film(path: Path, capture: cv2.VideoCapture) -> Iterator[Frame]:
-    """Yield the frames of an open video file and close it."""
+def file(path: Path, note: Callable[[str], None]) -> Recording:
+    """Open a picture or video by its content; raises SourceError if it is neither."""
+    if is_picture(path):
+        return pictures(str(path), [path], note)
     try:
-        index = 0
-        while True:
-            read, pixels = capture.read()
-            if not read:
-                return
-            yield Frame(index, str(path), np.asarray(pixels, np.uint8))
-            index += 1
-    finally:
-        capture.release()
+        container = video.opened(str(path))
+    except (av.FFmpegError, OSError, ValueError):
+        container = None
+    kind = container.format.name if container else ""
+    if container and (kind.endswith("_pipe") or kind == "image2"):  # a picture of another name
+        container.close()
+        return pictures(str(path), [path], note)
+    if container is None or kind == "tty":  # FFmpeg renders plain text as a film of letters
+        raise SourceError(
+            f"{path} is neither a picture ({KINDS}) nor a video that can be read. "
+            "If it is a video, convert it: ffmpeg -i FILE film.mp4"
+        )
+    fps, total = video.rate(container), video.count(container)
+    return Recording(str(path), fps, film(path, container, note), stills=False, total=total)
+
+
+def film(path: Path, container: InputContainer, note: Callable[[str], None]) -> Iterator[Frame]:
+    """Yield the frames of an open video file and close it."""
+    step_s = 1 / video.rate(container)
+    start_s = video.start_s(container)
+    at_s = -step_s
+    with container:
+        try:
+            for index, (pixels, time_s) in enumerate(video.pictures(container)):
+                at_s = at_s + step_s if time_s is None else time_s - start_s
+                yield Frame(index, str(path), pixels, at_s)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            note(f"{path} is damaged and ends early: {video.reason(error)}")
 
 
 def folder(path: Path, note: Callable[[str], None]) -> Recording:
     """Open the pictures of a folder, sorted by name; raises SourceError if there are none."""
-    files = sorted(file for file in path.iterdir() if is_picture(file))
+    there = sorted(file for file in path.iterdir() if file.name[0] != "." and file.is_file())
+    files = [file for file in there if is_picture(file)]
+    others = [shown.plain(file.name, 80) for file in there if not is_picture(file)]
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        note(
+            f"Not pictures by their names, so skipped in {path}: {', '.join(others[:NAMED])}{more}"
+        )
     if not files:
-        raise SourceError(f"{path} holds no picture ({', '.join(sorted(PICTURES))}).")
+        raise SourceError(f"{path} holds no picture ({KINDS}).")
     return pictures(str(path), files, note)
 
 
@@ -92,21 +114,33 @@ def pictures(name: str, files: list[Path], note: Callable[[str], None]) -> Recor
     """Make a source of picture files; one that cannot be read is noted and skipped."""
 
     def readable() -> Iterator[Frame]:
-        for index, file in enumerate(files):
-            pixels = read_picture(file)
-            if pixels is None:
-                note(f"{file} cannot be read as a picture and is skipped.")
+        read = 0
+        for index, path in enumerate(files):
+            try:
+                data = path.read_bytes()
+                if data.startswith(JPEG) and not data.endswith(JPEG_END):
+                    data += JPEG_END  # some cameras leave these two bytes out
+                    note(f"{path} lacks its end; what is there is used.")
+                pixels = decoded(data)
+            except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+                why = getattr(error, "strerror", None) or "it is damaged, too large or no picture"
+                note(f"{path} cannot be read as a picture and is skipped: {why}.")
             else:
-                yield Frame(index, str(file), pixels)
+                yield Frame(index, str(path), pixels, read / PICTURES_PER_SECOND)
+                read += 1
 
     return Recording(name, PICTURES_PER_SECOND, readable(), stills=True, total=len(files))
 
 
-def read_picture(path: Path) -> Image | None:
-    """Read a picture upright as its EXIF orientation says; None if that cannot be done."""
-    try:
-        # Not cv2.imread, which takes no path beyond ASCII on Windows.
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
-    return None if pixels is None else np.asarray(pixels, np.uint8)
+def decoded(data: bytes) -> Image:
+    """Decode a picture, or the first of several, upright as its EXIF orientation says.
+
+    Raises OSError, ValueError, SyntaxError or DecompressionBombError if that cannot be done.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large pictures and odd EXIF data
+        with PIL.Image.open(BytesIO(data)) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode == "I;16":  # Pillow would cut the upper half of the values
+                upright = upright.point(lambda value: value / 256).convert("L")
+            return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -11,12 +12,18 @@ from contextlib import suppress
 from functools import partial
 
 from client import backoff
-from client.api import Face, Refused, Unreachable, Verdicts
+from client.answers import Face, Verdicts
+from client.api import Refused, Unreachable
 from client.frames import Frame, Image, Source
 
 TICK_S = 1 / 60
+LONGEST_PAUSE_S = 5.0  # between two frames, whatever a damaged file says
 BUSY_S = 0.1  # the least wait, should the service say Retry-After: 0
 REPEATS = 3  # the same reason, frame after frame, is said no more often than this
+
+
+class GivenUp(Exception):
+    """The service or the source was away for longer than the user wants to wait."""
 
 
 class Session:
@@ -29,17 +36,20 @@ class Session:
 
     encode: makes of a frame what is sent. ask: sends it, and returns the verdicts.
     record: called with each frame that was answered or refused (None) and the status line.
-    pace_s: the least time between two frames of a recording.
+    paced: show a recording no faster than it was filmed. give_up_s: raise GivenUp when the service
+    gives no verdicts, or the source no frames, for so long.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (the one place where all of them meet)
+    def __init__(  # noqa: PLR0913 (the one place where all of them meet)
         self,
         source: Source,
         encode: Callable[[Image], bytes],
         ask: Callable[[bytes], Verdicts],
         record: Callable[[Frame, Verdicts | None, str], None],
         note: Callable[[str], None],
-        pace_s: float = 0.0,
+        *,
+        paced: bool = False,
+        give_up_s: float = math.inf,
     ) -> None:
         self.source = source
         self.answered = 0
@@ -47,7 +57,7 @@ class Session:
         self.labels: Counter[str] = Counter()
         self.faces: tuple[Face, ...] = ()
         self._encode, self._ask, self._record = encode, ask, record
-        self._note, self._pace_s = note, pace_s
+        self._note, self._paced, self._give_up_s = note, paced, give_up_s
         self._frames = source.frames()
         self._frame: Frame | None = None
         self._jpeg: bytes | None = None
@@ -57,8 +67,9 @@ class Session:
         self._request: Future[Verdicts] | None = None
         self._not_before = 0.0
         self._retries = backoff.delays()
-        self._away = False
-        self._lost = False
+        self._away: tuple[float, str] | None = None  # since when, and why
+        self._lost: float | None = None
+        self._shown_at: tuple[float, float] | None = None
         self._missed = 0
         self._reason, self._repeats = "", 0
         self._round_trip_ms = 0.0
@@ -110,9 +121,10 @@ class Session:
     def step(self) -> bool:
         """Do what is due and wait for at most 1/60 s; False when the source has ended.
 
-        Raises SourceError when the source gives nothing at all.
+        Raises SourceError when the source gives nothing at all, and GivenUp.
         """
         self._watch_source()
+        self._watch_service()
         if self._request is None and not self._send():
             return False
         if self._request is not None:
@@ -123,10 +135,23 @@ class Session:
         return True
 
     def _watch_source(self) -> None:
-        if self.source.lost != self._lost:
-            self._lost = self.source.lost
-            self._note(
-                f"{self.source.name} " + ("is lost; reopening it." if self._lost else "is back.")
+        name, lost = self.source.name, self.source.lost
+        if lost and self._lost is None:
+            self._lost = time.monotonic()
+            self._note(f"{name} is lost; reopening it.")
+        elif self._lost is not None and not lost:
+            self._lost = None
+            self._note(f"{name} is back.")
+        if self._lost is not None and time.monotonic() - self._lost > self._give_up_s:
+            raise GivenUp(f"{name} has given no picture for {self._give_up_s:g} s: given up.")
+
+    def _watch_service(self) -> None:
+        if self._away is None:
+            return
+        since, why = self._away
+        if time.monotonic() - since > self._give_up_s:
+            raise GivenUp(
+                f"The service has given no verdicts for {self._give_up_s:g} s ({why}): given up."
             )
 
     def _prepare(self) -> None:
@@ -155,11 +180,23 @@ class Session:
                 return False
         if self._frame is not None:
             now = time.monotonic()
+            if self._paced and self._too_early(self._frame, now):
+                return True
             self._began = now if self._began is None else self._began
-            self._not_before = now + self._pace_s
             call = partial(self._encode_and_ask, self._frame, self._jpeg)
             self._request = in_background(call)
         return True
+
+    def _too_early(self, frame: Frame, now: float) -> bool:
+        """Tell whether a recording would run too fast, and set when its frame is due."""
+        if self._shown_at is not None:
+            last, at_s = self._shown_at
+            due = last + min(frame.at_s - at_s, LONGEST_PAUSE_S)
+            if frame.at_s != at_s and due > now:
+                self._not_before = due
+                return True
+        self._shown_at = now, frame.at_s
+        return False
 
     def _encode_and_ask(self, frame: Frame, jpeg: bytes | None) -> Verdicts:
         return self._ask(self._encode(frame.pixels) if jpeg is None else jpeg)
@@ -180,7 +217,7 @@ class Session:
             self._accept(verdicts)
         if self._away:
             self._note("The service answers again.")
-        self._away, self._retries = False, backoff.delays()
+        self._away, self._retries = None, backoff.delays()
         self._frame, self._shown = None, frame
         self._judged = frame, verdicts.faces if verdicts else None
         status = self.status
@@ -207,9 +244,13 @@ class Session:
             self._note("Further frames refused for this reason are only counted.")
 
     def _retry(self, error: Unreachable) -> None:
-        if not self._away:
-            self._note(f"The service cannot be reached ({error}); trying again.")
-        self._away = True
+        if self._away is None:
+            self._note(
+                f"The service gives no verdicts ({error}); trying again"
+                + ("." if math.isfinite(self._give_up_s) else " until it does (see --give-up).")
+            )
+        since = time.monotonic() if self._away is None else self._away[0]
+        self._away = since, str(error)
         self.faces = ()  # boxes that stand still on a moving picture would be untrue
         delay = next(self._retries)
         if error.retry_after_s is not None:

@@ -8,79 +8,92 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import cv2
-
-from client import recordings
+from client import cameras, recordings, shown
 from client.frames import Source, SourceError
-from client.live import Live
+from client.live import Live, Pictures
 
-SCHEMES = {"rtsp", "rtsps", "http", "https"}
-OPENING_MS = 10_000  # a camera that sends a whole picture only every few seconds needs them
-SILENCE_MS = 5000
+STREAMS = {
+    "rtsp": cameras.rtsp,
+    "rtsps": cameras.rtsp,
+    "http": cameras.http,
+    "https": cameras.http,
+}
 HANG_UP_S = 0.1
 
 
-def open_source(text: str, stop: threading.Event, note: Callable[[str], None]) -> Source:
+def name_of(text: str) -> str:
+    """Return what a source is called wherever it is shown or written: no password, no query."""
+    if is_number(text):
+        return f"camera {int(text)}"
+    return text if exists(text) else shown.address(text)
+
+
+def open_source(text: str, name: str, stop: threading.Event, note: Callable[[str], None]) -> Source:
     """Open a source; notes go to `note`, and `stop` ends the reading of a live one.
 
-    Raises SourceError, within seconds, when it cannot be opened.
+    name: what it is called. Raises SourceError, within seconds, when it cannot be opened.
     """
     path = Path(text)
     if "://" in text:
-        return stream(text, stop)
-    if text.isascii() and text.isdigit():
-        return camera(int(text), stop)
+        return stream(text, name, stop)
+    if is_number(text):
+        advice = camera_advice(Path(f"/dev/video{int(text)}"))
+        return live(name, partial(cameras.device, int(text), stop), stop, advice)
+    if not exists(text):
+        raise SourceError(
+            f"There is no file or folder {name}. A source is a camera's number (0 is the first), "
+            "a video file, a folder of pictures, or an rtsp:// or http:// address."
+        )
     if path.is_char_device():
-        return live(text, partial(cv2.VideoCapture, text), stop, camera_advice(path))
-    if path.is_dir():
-        return recordings.folder(path, note)
-    if recordings.is_picture(path):
-        return recordings.pictures(text, [path], note)
-    if path.is_file():
-        return recordings.video(path)
-    raise SourceError(
-        f"There is no file or folder {text}. A source is a camera's number (0 is the first), "
-        "a video file, a folder of pictures, or an rtsp:// or http:// address."
-    )
+        return live(name, partial(cameras.device, text, stop), stop, camera_advice(path))
+    return recordings.folder(path, note) if path.is_dir() else recordings.file(path, note)
 
 
-def stream(url: str, stop: threading.Event) -> Live:
+def stream(url: str, name: str, stop: threading.Event) -> Live:
     """Open an RTSP or HTTP stream."""
     try:
         parts = urlsplit(url)
+        _ = parts.port  # raises ValueError for one that is no number
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme.lower() not in SCHEMES or not parts.hostname:
-        raise SourceError(f"{url} is no address of a stream, such as rtsp://camera.local/stream.")
-    # What is shown and written down of an address must not hold the camera's password.
-    name = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPENING_MS]
-    timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, SILENCE_MS]
+    pictures = STREAMS.get(parts.scheme.lower())
+    if pictures is not None and "@" in url and "@" not in parts.netloc:
+        raise SourceError(
+            f"The user or password in the address {name} holds a /, ? or #, which would end it. "
+            "Write / as %2F, ? as %3F, # as %23 and @ as %40."
+        )
+    if pictures is None or not parts.hostname:
+        raise SourceError(f"{name} is no address of a stream, such as rtsp://camera.local/stream.")
     advice = (
         f"The stream {name} does not open or gives no picture. Check the address, the user and "
         "password in it (rtsp://user:password@host/path) and that this machine reaches the "
-        f"camera; 'ffplay {name}' or VLC tells more."
+        "camera; ffplay or VLC, with the same address, may tell more."
     )
-    return live(name, partial(cv2.VideoCapture, url, cv2.CAP_FFMPEG, timeouts), stop, advice)
+    return live(name, partial(pictures, url), stop, advice)
 
 
-def camera(index: int, stop: threading.Event) -> Live:
-    """Open a camera of this machine by its number."""
-    advice = camera_advice(Path(f"/dev/video{index}"))
-    return live(f"camera {index}", partial(cv2.VideoCapture, index), stop, advice)
-
-
-def live(
-    name: str, open_capture: Callable[[], cv2.VideoCapture], stop: threading.Event, advice: str
-) -> Live:
+def live(name: str, pictures: Callable[[], Pictures], stop: threading.Event, advice: str) -> Live:
     """Start a live source and wait for its first frame, or until told to stop."""
-    source = Live(name, open_capture, stop)
+    source = Live(name, pictures, stop)
     while source.newest is None and not stop.wait(HANG_UP_S):
         if source.failed.is_set():
-            raise SourceError(advice)
+            raise SourceError(f"{advice} ({source.why})" if source.why else advice)
     return source
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a source is the number of a camera."""
+    return text.isascii() and text.isdigit()
+
+
+def exists(text: str) -> bool:
+    """Tell whether a source is a file or folder."""
+    try:
+        return "://" not in text and Path(text).exists()
+    except (OSError, ValueError):  # too long, or a NUL within
+        return False
 
 
 def camera_advice(device: Path) -> str:

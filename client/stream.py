@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
-from client.api import (
-    TRANSIENT,
-    ApiError,
-    Refused,
-    Service,
-    Unreachable,
-    Verdicts,
-    retry_after,
-    sentence,
-    verdicts,
-)
+from client import answers, shown, web
+from client.answers import Verdicts
+from client.api import TRANSIENT, ApiError, Refused, Service, Unreachable
 
 FULL_S = 30.0  # until the stream is tried again where the service has too many
-MOST_BYTES = 16_000_000  # of an answer
 GOODBYE_S = 1.0
 
 
@@ -68,8 +58,7 @@ class Stream:
                 raise Refused("The frame has more bytes than the service takes.") from error
             if code == CloseCode.POLICY_VIOLATION and not fresh:  # it was idle for too long
                 return self.ask(jpeg)
-            reason = error.rcvd.reason if error.rcvd else ""
-            raise Unreachable(f"the stream was closed: {reason or 'connection lost'}") from error
+            raise Unreachable(f"the stream was closed: {closing(error)}") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,22 +70,38 @@ class Stream:
         started = time.perf_counter()
         connection.send(jpeg)
         frame, self._sent = self._sent, self._sent + 1
-        answer: dict[str, Any] = {}
-        while answer.get("frame_id") != frame:
-            try:
-                answer = dict(json.loads(connection.recv(self._service.timeout_s)))
-            except TimeoutError as error:
-                self._connection = None
-                connection.close(CloseCode.GOING_AWAY)
-                raise Unreachable(f"no answer within {self._service.timeout_s:g} s") from error
-            except (ValueError, TypeError) as error:
-                raise Refused(f"{connection.request} answered what holds no verdicts.") from error
-        round_trip_ms = (time.perf_counter() - started) * 1000
-        if "faces" in answer:
-            return self._numbered(verdicts(answer, round_trip_ms))
-        if answer.get("status") in TRANSIENT:
-            raise Unreachable(sentence(answer))
-        raise Refused(sentence(answer))
+        try:
+            answer = self._answer(connection, frame)
+            round_trip_ms = (time.perf_counter() - started) * 1000
+            if "faces" in answer:
+                return self._numbered(answers.verdicts(answer, round_trip_ms))
+            problem = answers.PROBLEM.validate_python(answer)
+        except TimeoutError as error:
+            self._leave(connection)
+            raise Unreachable(f"no answer within {self._service.timeout_s:g} s") from error
+        except ValueError as error:
+            self._leave(connection)
+            raise Unreachable(
+                f"{self._service.place} sent what holds no verdicts over the stream"
+            ) from error
+        if problem.status in TRANSIENT:
+            raise Unreachable(str(problem))
+        raise Refused(str(problem))
+
+    def _answer(self, connection: ClientConnection, frame: int) -> dict[str, Any]:
+        """Return the answer to a frame; raises TimeoutError and, if it is no JSON, ValueError."""
+        deadline = time.monotonic() + self._service.timeout_s
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            answer = answers.parsed(connection.recv(left_s))
+            if answer.get("frame_id") == frame:
+                return answer
+
+    def _leave(self, connection: ClientConnection) -> None:
+        self._connection = None
+        connection.close(CloseCode.GOING_AWAY)
 
     def _numbered(self, found: Verdicts) -> Verdicts:
         ids = [face.track_id for face in found.faces if face.track_id is not None]
@@ -114,16 +119,17 @@ class Stream:
                 compression=None,  # a JPEG is compressed
                 open_timeout=service.timeout_s,
                 close_timeout=GOODBYE_S,
-                max_size=MOST_BYTES,
+                max_size=answers.MOST_BYTES,
                 create_connection=Direct,
                 legacy=True,
             )
         except InvalidStatus as error:
             raise refusal(error) from error
-        except InvalidHandshake as error:
-            raise NoStream(str(error), None) from error
-        except (OSError, TimeoutError, EOFError) as error:
-            raise Unreachable(getattr(error, "strerror", None) or str(error)) from error
+        except (WebSocketException, ValueError) as error:  # its text may repeat the address
+            raise NoStream(f"no WebSocket: {type(error).__name__}", None) from error
+        except (OSError, EOFError) as error:
+            reason = web.reason(error, service.timeout_s)
+            raise Unreachable(f"{service.place}: {reason}") from error
         self._sent, self._first_id = 0, self._next_id
         return self._connection
 
@@ -142,7 +148,7 @@ class Direct(ClientConnection):
         except InvalidStatus as error:
             where = error.response.headers.get("Location")
             if where and 300 <= error.response.status_code < 400:
-                raise NoStream(f"it redirects to {where}", None) from error
+                raise NoStream(f"it redirects to {shown.address(where)}", None) from error
             raise
 
 
@@ -150,14 +156,25 @@ def refusal(error: InvalidStatus) -> ApiError:
     """Say what it means that a stream was refused."""
     response = error.response
     try:
-        body: Mapping[str, Any] = dict(json.loads(response.body or b""))
-    except (ValueError, TypeError):
-        body = {}
-    reason = sentence({"status": response.status_code, "title": response.reason_phrase, **body})
-    if response.status_code == 503:
-        return NoStream(reason, retry_after(response.headers.get("Retry-After")) or FULL_S)
-    if response.status_code in TRANSIENT:
-        return Unreachable(reason, retry_after(response.headers.get("Retry-After")))
-    if response.status_code == 401:
+        content = answers.parsed(response.body or b"")
+    except ValueError:
+        content = {}
+    status = response.status_code
+    reason = str(answers.problem(content, status, response.reason_phrase))
+    wait_s = web.retry_after(response.headers.get("Retry-After"))
+    if status == 503:
+        return NoStream(reason, wait_s or FULL_S)
+    if status in TRANSIENT:
+        return Unreachable(reason, wait_s)
+    if status == 401:
         return Refused(reason)
     return NoStream(reason, None)
+
+
+def closing(error: ConnectionClosed) -> str:
+    """Say why a connection ended."""
+    if error.rcvd and error.rcvd.reason:
+        return error.rcvd.reason
+    if error.sent and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+        return f"an answer has more than {answers.MOST_BYTES:,} bytes"
+    return "connection lost"

@@ -1,4 +1,4 @@
-"""Tell who is new, who changed and who left: events per person, out of verdicts per frame."""
+"""Turn verdicts per frame into events per person: arrived, changed, confirmed, left."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from client.api import Box, Face, Verdicts
+from client.answers import Box, Face, Verdicts
 from client.frames import Frame
 
 Kind = Literal["first_seen", "label_changed", "no_mask_confirmed", "last_seen"]
 
 GONE_S = 3.0  # out of sight for so long, a person has left
 CONFIRMED = 5  # answers in a row that say no_mask
+MOST_PEOPLE = 1000  # followed at once, whatever a service says
 SAME_FACE = 0.3  # intersection over union, where the service numbers no faces
 
 
@@ -61,11 +62,11 @@ class Person:
 class Tracks:
     """The people of one source.
 
-    fps: of a video file, whose time is told by its frames; None where the clock tells it.
-    stills: pictures that have nothing to do with each other, so that nobody is followed.
+    live: its time is the clock's; else that of the video file. stills: pictures that have nothing
+    to do with each other, so that no one is followed, and one look confirms nothing.
     """
 
-    fps: float | None
+    live: bool
     stills: bool = False
     people: dict[int, Person] = field(default_factory=dict)
     next_id: int = 0
@@ -86,9 +87,12 @@ class Tracks:
             person.unmasked = person.unmasked + 1 if face.label == "no_mask" else 0
             if face.label != "no_mask":
                 person.confirmed = False
-            elif not person.confirmed and (self.stills or person.unmasked >= CONFIRMED):
+            elif not person.confirmed and person.unmasked >= CONFIRMED:
                 person.confirmed = True
                 yield self._event("no_mask_confirmed", number)
+        longest_unseen = sorted(self.people, key=lambda number: self.people[number].frame.index)
+        for number in longest_unseen[: max(len(self.people) - MOST_PEOPLE, 0)]:
+            yield self._leave(number)
 
     def end(self) -> Iterator[Event]:
         """Yield that everybody has left."""
@@ -98,9 +102,9 @@ class Tracks:
     def _gone(self, person: Person, frame: Frame) -> bool:
         if self.stills:
             return True
-        if self.fps is not None:
-            return (frame.index - person.frame.index) / self.fps > GONE_S
-        return (frame.time - person.frame.time).total_seconds() > GONE_S
+        if self.live:
+            return (frame.time - person.frame.time).total_seconds() > GONE_S
+        return frame.at_s - person.frame.at_s > GONE_S
 
     def _leave(self, number: int) -> Event:
         event = self._event("last_seen", number)
@@ -110,7 +114,7 @@ class Tracks:
     def _event(self, kind: Kind, number: int, previous: str | None = None) -> Event:
         person = self.people[number]
         frame, face = person.frame, person.face
-        position_s = None if self.fps is None or self.stills else round(frame.index / self.fps, 3)
+        position_s = None if self.live or self.stills else round(frame.at_s, 3)
         mask = face.probabilities.get("mask")
         return Event(
             *(kind, frame.name, number, frame.time, frame.index, position_s),
@@ -120,8 +124,8 @@ class Tracks:
     def _numbered(self, verdicts: Verdicts) -> Iterator[tuple[int, Face]]:
         """Yield each face with the number of its person, a new one for a new person.
 
-        The service's track_id tells who it is. Where it gives none, or knows none of before
-        because the connection is a new one, a face is that of whom it overlaps most.
+        The service's track_id identifies the person. Where it gives none, or starts again because
+        the connection is new, a face belongs to the person whose last box it overlaps most.
         """
         known = {p.face.track_id: n for n, p in self.people.items() if p.face.track_id is not None}
         present = {

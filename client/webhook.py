@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import requests
 
-from client import backoff
+from client import backoff, web
 from client.tracks import Event
 
 MOST_WAITING = 100
@@ -24,7 +24,7 @@ PERMANENT = {400, 401, 403, 404, 405, 410, 413, 415, 422}
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Return the HMAC-SHA256 of "timestamp.body", in hex, which only who has the secret can."""
+    """Return the HMAC-SHA256 of "timestamp.body", in hex."""
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
@@ -66,7 +66,7 @@ class Webhook:
             self._note(f"The webhook does not answer; {max(left, 1)} events were not delivered.")
 
     def _work(self) -> None:
-        with requests.Session() as session:
+        with web.Session() as session:
             while (item := self._waiting.get()) is not None and not self._stop.is_set():
                 self._deliver(session, *item)
 
@@ -82,9 +82,14 @@ class Webhook:
             }
             try:
                 response = session.post(
-                    self._url, body, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+                    *(self._url, body),
+                    headers=headers,
+                    timeout=TIMEOUT_S,
+                    allow_redirects=False,
+                    stream=True,  # the body of the answer is never read
                 )
-            except requests.RequestException as error:
+                response.close()
+            except web.Failure as error:
                 reason = type(error).__name__  # its text may hold a token of the address
             else:
                 if response.ok and not response.is_redirect:

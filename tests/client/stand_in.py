@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -22,10 +23,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import av
 import cv2
 import numpy as np
 from skimage.data import astronaut
@@ -68,6 +71,20 @@ def film(path: Path, frames: int, fps: float, size: tuple[int, int] = SIZE) -> P
     return path
 
 
+def uneven_film(path: Path, times: list[float]) -> Path:
+    """Write a film of numbered pictures that are shown at the given seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "2"})
+        stream.width, stream.height = SIZE
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 90_000)
+        for number, at_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="bgr24")
+            frame.pts, frame.time_base = round(at_s * 90_000), Fraction(1, 90_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
     """Read a whole film; returns its frames and its frame rate."""
     capture = cv2.VideoCapture(str(path))
@@ -76,6 +93,13 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
         frames.append(read[1])
     capture.release()
     return frames, fps
+
+
+def times_of(path: Path) -> list[float]:
+    """Return when each frame of a film is shown, in seconds from its start."""
+    with av.open(str(path)) as container:
+        start_s = (container.start_time or 0) / av.time_base
+        return [frame.time - start_s for frame in container.decode(video=0)]
 
 
 def lines_of(path: Path) -> list[dict]:
@@ -91,13 +115,24 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def start(*arguments: str, stderr: int = subprocess.PIPE, **environment: str) -> subprocess.Popen:
-    """Start the client; a test that does not wait for its end sends it a signal."""
-    variables = {**os.environ, "NO_PROXY": "127.0.0.1", **environment}
+def start(
+    *arguments: str,
+    stderr: int = subprocess.PIPE,
+    folder: Path = ROOT,
+    most_bytes: int = resource.RLIM_INFINITY,
+    **environment: str,
+) -> subprocess.Popen:
+    """Start the client; a test that does not wait for its end sends it a signal.
+
+    most_bytes: of a file, as if the disk were full then.
+    """
+    variables = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-W", "error", "-m", "client", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+    client = subprocess.Popen(
+        command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
+    resource.prlimit(client.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+    return client
 
 
 def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.CompletedProcess:
@@ -112,9 +147,9 @@ def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.Co
     return subprocess.CompletedProcess(client.args, client.returncode, out, err)
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run the client to its end."""
-    return finish(start(*arguments, **environment))
+def run(*arguments: str, **how: object) -> subprocess.CompletedProcess:
+    """Run the client to its end; how: as start() takes it."""
+    return finish(start(*arguments, **how))
 
 
 def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:

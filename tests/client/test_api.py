@@ -6,8 +6,10 @@ from email.utils import format_datetime
 import numpy as np
 import pytest
 
-from client.api import Box, Refused, Unreachable, as_jpeg, retry_after
+from client.answers import Box
+from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
+from client.web import retry_after
 from tests.client.stand_in import Service, free_port, picture, problem
 
 
@@ -45,9 +47,6 @@ def test_nobody_there_is_unreachable():
         (problem(500, "Internal Server Error", "Sorry."), "500 Internal Server Error: Sorry."),
         ((404, {}, b"<html>"), "404 Not Found: sent by .*may not be a mask service"),
         ((301, {"Location": "https://masks/predict"}, b""), "service is at https://masks/predict"),
-        ((200, {"Content-Type": "text/html"}, b"<html>"), "200 with text/html, which holds no"),
-        ((200, {"Content-Type": "application/json"}, b'{"faces": [{}]}'), "holds no verdicts"),
-        ((200, {"Content-Type": "application/json"}, b'["faces"]'), "holds no verdicts"),
     ],
 )
 def test_what_would_fare_the_same_again_is_refused(
@@ -67,7 +66,7 @@ def test_a_frame_no_jpeg_can_hold_is_refused():
 def test_retry_after_is_seconds_or_a_date():
     soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert retry_after("3") == 3
-    assert 3000 < retry_after(soon) <= 3600
+    assert retry_after(soon) == 300  # no server holds the client for an hour
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after("soon") is None
     assert retry_after(None) is None

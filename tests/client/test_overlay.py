@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.api import Box, Face
+from client.answers import Box, Face
 from client.overlay import COLOURS, draw
 
 GROUND = 90

@@ -19,6 +19,7 @@ from tests.client.stand_in import (
     problem,
     run,
     start,
+    times_of,
     wait_for,
 )
 
@@ -37,7 +38,7 @@ def test_a_film_waits_for_a_service_that_starts_later(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert service.numbers == list(range(6))
     assert [line["frame"] for line in lines_of(jsonl)] == list(range(6))
-    assert "cannot be reached (Connection refused); trying again" in done.stderr
+    assert "Connection refused); trying again" in done.stderr
     assert "answers again" in done.stderr
 
 
@@ -114,9 +115,9 @@ def test_a_slow_service_gets_the_newest_frames_one_at_a_time(tmp_path: Path):
     assert min(steps) >= 2  # the frames in between went unsent
     assert dropped(done) >= sum(steps) - len(steps)
     assert lines_of(jsonl)[0]["source"] == f"http://127.0.0.1:{live}/camera"
-    frames, fps = frames_of(output)
-    assert fps == 15
-    assert len(frames) > len(service.numbers)  # time runs in the film as it ran
+    times = times_of(output)
+    assert len(times) == len(lines_of(jsonl))
+    assert min(after - before for before, after in pairwise(times)) > 0.2  # as time ran
 
 
 def test_a_live_source_drops_its_frame_while_the_service_is_away(tmp_path: Path):

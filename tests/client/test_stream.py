@@ -29,7 +29,9 @@ def answer(frame: int, *track_ids: int) -> str:
 
 
 @contextmanager
-def told(*handlers: Callable[[ServerConnection], None]) -> Iterator[tuple[Stream, list[str]]]:
+def told(
+    *handlers: Callable[[ServerConnection], None], timeout_s: float = 1
+) -> Iterator[tuple[Stream, list[str]]]:
     """Serve each connection as the next handler does; yields a stream to there, and its notes."""
     turns = iter(handlers)
     notes: list[str] = []
@@ -41,7 +43,7 @@ def told(*handlers: Callable[[ServerConnection], None]) -> Iterator[tuple[Stream
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        stream = Stream(Client(url, 1, headers={"X-API-Key": "sesame"}), notes.append)
+        stream = Stream(Client(url, timeout_s, headers={"X-API-Key": "sesame"}), notes.append)
         yield stream, notes
         stream.close()
         server.shutdown()

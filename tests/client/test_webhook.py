@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from client import arguments
-from client.api import Box
+from client.answers import Box
 from client.tracks import Event
 from client.webhook import MOST_WAITING, Webhook
 from tests.client.stand_in import FACE, Service, film, run, serving

@@ -12,9 +12,10 @@ import pytest
 
 from client import arguments, window
 from client.__main__ import viewer
-from client.api import Verdicts, as_jpeg
+from client.answers import Verdicts
+from client.api import as_jpeg
 from client.events import Events
-from client.job import Job
+from client.job import Job, Task
 from client.session import Session
 from client.sources import open_source
 from tests.client.stand_in import (
@@ -91,10 +92,10 @@ def test_the_view_moves_on_while_an_answer_is_awaited():
 
     seen = set()
     with camera() as live:
-        source = open_source(f"http://127.0.0.1:{live}/", stop, print)
+        source = open_source(f"http://127.0.0.1:{live}/", "camera", stop, print)
         encode = partial(as_jpeg, quality=90)
         session = Session(source, encode, ask, lambda *_: None, print)
-        job = Job("0", arguments.parse([]), None, None, Events())
+        job = Job(Task("0", "0", None), arguments.parse([]), None, Events())
         job.session = session
         refresh = viewer([job], stop)
         until = time.monotonic() + 30
