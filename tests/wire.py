@@ -22,10 +22,17 @@ class Answer:
     body: bytes
 
 
-def connect(url: str, timeout_s: float = 30, receive_bytes: int | None = None) -> socket.socket:
-    """Return a connection to a service; receive_bytes: of its own buffer."""
+def connect(
+    url: str, timeout_s: float = 30, receive_bytes: int | None = None, source: str = ""
+) -> socket.socket:
+    """Return a connection to a service.
+
+    receive_bytes: size of the client's buffer. source: the client's address, such as 127.0.0.2.
+    """
     address = urlsplit(url)
     sock = socket.socket()
+    if source:
+        sock.bind((source, 0))
     if receive_bytes is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     sock.settimeout(timeout_s)

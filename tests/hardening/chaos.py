@@ -20,7 +20,10 @@ from rich.console import Console
 
 from tests.hardening.rows import Row, finish, write
 
-TRIALS = ("slow", "attack", "overload", "kill", "term", "rolling", "container", "shortage")
+TRIALS = (
+    *("slow", "attack", "overload", "fairness", "kill", "term", "rolling", "container"),
+    *("shortage", "siege"),
+)
 
 
 def trial(name: str) -> list[Row]:

@@ -1,0 +1,7 @@
+"""The worst inputs at once end no worker in 1 GiB; skips where memory cannot be limited."""
+
+from tests.hardening.siege import run
+
+
+def test_the_worst_inputs_at_once_end_no_worker() -> None:
+    assert [row for row in run(minutes=1 / 3) if not row.met] == []
