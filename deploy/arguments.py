@@ -18,13 +18,15 @@ EXAMPLES = """examples:
   python -m deploy up --cpu 2048 --memory 4096 --max-tasks 10
   python -m deploy status --json
   python -m deploy logs --follow --since 10m
-  python -m deploy rollback              back to the revision that was steady before
+  python -m deploy restart               new tasks with the same image, which read secrets again
+  python -m deploy rollback              back to the image that was steady before
+  python -m deploy template > stack.json to deploy it with tools of your own
   python -m deploy down                  delete all of it
 
-Settings come from deploy.toml; a flag of the same name is laid over it (`VERB --help`). Nothing
-else is remembered: an interrupted command is simply run again.
+Settings come from deploy.toml; a flag of the same name overrides it (`VERB --help`). The stack in
+AWS CloudFormation is the only state: run an interrupted command again.
 Exit code: 0 done, 1 not done (the message says why), 2 the deployment failed or was rolled back,
-3 it is neither steady nor failed in the time given.
+3 it has neither succeeded nor failed in the time given.
 """
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TABLES = ("environment", "secrets")
@@ -122,16 +124,18 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[
         return made
 
     verb("doctor", "say what is missing before `up` can work, and how to get it")
-    plan = verb("plan", "say what `up` would change and what it costs; writes nothing")
+    verb("template", "print the CloudFormation template; needs no AWS account")
+    plan = verb("plan", "say what `up` would change and what it costs; changes nothing")
     push = verb("push", "build the image of this checkout and bring it into the registry")
-    up = verb("up", "bring everything about, and wait until it is steady")
+    up = verb("up", "make or change the deployment, and wait until it is steady")
     status = verb("status", "say what runs, how healthy it is and what happened last")
     logs = verb("logs", "show what the tasks wrote")
-    back = verb("rollback", "go back to a revision that was steady before")
-    scale = verb("scale", "set the bounds of the autoscaler until the next `up`; 0 0 stops it all")
+    restart = verb("restart", "replace all tasks, so that they read changed secrets")
+    back = verb("rollback", "go back to the image that was steady before, or a revision's")
+    scale = verb("scale", "set the autoscaler's bounds until the next `up`; 0 0 stops all tasks")
     local = verb("run-local", "run the registered task definition in local Docker until Ctrl-C")
-    down = verb("down", "delete everything that carries this deployment's tags")
-    verb("iam-policy", "print the least permissions to run all this")
+    down = verb("down", "delete the deployment, and say what remains")
+    policy = verb("iam-policy", "print the permissions that an operator needs")
 
     for parser_ in (plan, up):
         parser_.add_argument(
@@ -139,19 +143,20 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[
             metavar="TAG",
             help="an image of the registry by tag or digest (this checkout's)",
         )
+        parser_.add_argument(
+            "--repair", action="store_true", help="also undo what was changed by hand in AWS"
+        )
     push.add_argument("--image", metavar="LOCAL", help="a local image instead of building one")
     for parser_ in (up, down):
         parser_.add_argument("--yes", action="store_true", help="do not ask")
-    for parser_ in (up, back):
+    for parser_ in (up, restart, back, scale, down):
         parser_.add_argument(
             "--timeout",
             type=duration,
-            default=900,
+            default=3600,
             help="longest wait, such as 15m (%(default)s s)",
         )
-        parser_.add_argument(
-            "--no-wait", action="store_true", help="do not wait until it is steady"
-        )
+        parser_.add_argument("--no-wait", action="store_true", help="do not wait for the end")
     status.add_argument("--json", action="store_true", help="as JSON")
     logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("--since", type=duration, default=600, help="how far back (10m)")
@@ -164,6 +169,10 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[
     local.add_argument("--revision", type=whole(1, 10**9), help="another than the newest")
     local.add_argument("--port", type=whole(1, 65535), default=8000, help="here (%(default)s)")
     down.add_argument("--keep-images", action="store_true", help="leave the image repository")
+    policy.add_argument("--part", type=whole(1, 9), default=1, help="which part (%(default)s)")
+    policy.add_argument(
+        "--boundary", action="store_true", help="the permissions boundary of the tasks' roles"
+    )
 
     options = parser.parse_args(arguments)
     try:

@@ -6,6 +6,7 @@ The description of each field says so; it is the help of its flag and the messag
 from __future__ import annotations
 
 import ipaddress
+import zoneinfo
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -36,7 +37,11 @@ RETENTION_DAYS = (
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 # The deployment sets these itself.
-RESERVED = ("HOST", "PORT", "GRACEFUL_TIMEOUT")
+RESERVED = ("HOST", "PORT", "METRICS_PORT", "GRACEFUL_TIMEOUT", "TRUSTED_PROXIES")
+# Without CloudFront, or without VPC origins.
+NO_CLOUDFRONT = ("cn-", "us-gov-", "us-iso")
+DAY = "(MON|TUE|WED|THU|FRI|SAT|SUN)"
+HOUR = r"([01]\d|2[0-3]):[0-5]\d"
 SECRET_WORDS = ("KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWORDS")
 
 ARN = r"arn:aws[a-z-]*"
@@ -59,8 +64,15 @@ def known(choices: tuple[int, ...]) -> AfterValidator:
 
 
 def cidr(text: str) -> str:
-    """Accept a network whose host bits are zero."""
-    return str(ipaddress.ip_network(text))
+    """Accept an IPv4 network whose host bits are zero."""
+    return str(ipaddress.IPv4Network(text))
+
+
+def timezone(text: str) -> str:
+    """Accept the name of a time zone."""
+    if text not in zoneinfo.available_timezones():
+        raise ValueError
+    return text
 
 
 def text_of(value: object) -> object:
@@ -72,6 +84,8 @@ def text_of(value: object) -> object:
 
 EnvironmentValue = Annotated[str, BeforeValidator(text_of)]
 Network = Annotated[str, AfterValidator(cidr)]
+Timezone = Annotated[str, AfterValidator(timezone)]
+Hours = Annotated[str, Field(pattern=f"^{DAY}(-{DAY})? {HOUR}-{HOUR}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=24)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Region = Annotated[str, Field(pattern=f"^{REGION}$")]
@@ -83,6 +97,7 @@ Certificate = Annotated[
     str, Field(pattern=rf"^{ARN}:acm:{REGION}:\d{{12}}:certificate/[0-9a-f-]{{36}}$")
 ]
 Topic = Annotated[str, Field(pattern=rf"^{ARN}:sns:{REGION}:\d{{12}}:[\w-]+(\.fifo)?$")]
+Boundary = Annotated[str, Field(pattern=rf"^{ARN}:iam::\d{{12}}:policy/[\w+=,.@/-]+$")]
 Key = Annotated[str, Field(pattern=rf"^{ARN}:kms:{REGION}:\d{{12}}:key/[\w-]+$")]
 SecretSource = Annotated[
     str,
@@ -99,7 +114,10 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Name = Field("facemask", description="2 to 24 of a-z, 0-9 and single '-', a letter first")
+    name: Name = Field(
+        "facemask",
+        description="2 to 24 of a-z, 0-9 and single '-', a letter first, not internal- or sg-",
+    )
     region: Region | None = Field(
         None, description="an AWS region such as eu-central-1; else the AWS profile's"
     )
@@ -108,6 +126,13 @@ class Config(BaseModel):
         1024, description=f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}"
     )
     memory: int = Field(2048, description="MiB of a task that Fargate offers for its cpu")
+    https: Literal["cloudfront", "certificate", "none"] = Field(
+        "cloudfront",
+        description="cloudfront, certificate (with certificate_arn and domain) or none",
+    )
+    open: bool = Field(
+        default=False, description="true (the service answers without an API key) or false"
+    )
     min_tasks: int = Field(1, ge=1, le=5000, description="fewest tasks, a whole number from 1")
     max_tasks: int = Field(
         4, ge=1, le=5000, description="most tasks, a whole number not below min_tasks"
@@ -124,6 +149,13 @@ class Config(BaseModel):
         le=1_000_000,
         description="requests per task that the autoscaler aims at, from 1",
     )
+    opening_hours: Hours | None = Field(
+        None, description="days and hours with more tasks, such as MON-FRI 08:00-18:00"
+    )
+    opening_tasks: int = Field(
+        2, ge=1, le=5000, description="fewest tasks in the opening hours, up to max_tasks"
+    )
+    timezone: Timezone = Field("UTC", description="of the opening hours, such as Europe/Berlin")
     drain_seconds: int = Field(
         20, ge=1, le=110, description="seconds that requests in work get at a stop, 1 to 110"
     )
@@ -136,6 +168,9 @@ class Config(BaseModel):
     subnets: tuple[Subnet, ...] = Field(
         (), description="at least two subnets such as subnet-0abc12345678def90, in two zones"
     )
+    balancer_subnets: tuple[Subnet, ...] = Field(
+        (), description="subnets of the load balancer, in two zones, if others than the tasks'"
+    )
     public_ip: bool = Field(
         default=True,
         description="true, or false where the subnets reach AWS through a NAT or endpoints",
@@ -144,7 +179,9 @@ class Config(BaseModel):
         default=False, description="true (only the VPC reaches the load balancer) or false"
     )
     allowed_cidrs: tuple[Network, ...] = Field(
-        ("0.0.0.0/0",), min_length=1, description="networks that may ask, such as 203.0.113.0/24"
+        ("0.0.0.0/0",),
+        min_length=1,
+        description="IPv4 networks that may ask, such as 203.0.113.0/24; the balancer has no IPv6",
     )
     certificate_arn: Certificate | None = Field(
         None, description="the ARN of an ACM certificate in the same region, for https"
@@ -170,6 +207,10 @@ class Config(BaseModel):
     alarm_error_percent: float = Field(
         5.0, gt=0, le=100, strict=False, description="5xx answers that are no alarm, percent"
     )
+    permissions_boundary: Boundary | None = Field(
+        None,
+        description="the ARN of an IAM policy that bounds the roles, see iam-policy --boundary",
+    )
     secrets_key_arn: Key | None = Field(
         None, description="the ARN of the KMS key that encrypts the secrets, if it is your own"
     )
@@ -190,19 +231,72 @@ class Config(BaseModel):
             raise mistake("memory", self.memory, f"for cpu = {self.cpu}: {listed}")
         if self.max_tasks < self.min_tasks:
             raise mistake("max_tasks", self.max_tasks, f"at least min_tasks = {self.min_tasks}")
-        for key, listed_names in (("zones", self.zones), ("subnets", self.subnets)):
-            if listed_names and len(set(listed_names)) < 2:
-                raise mistake(key, list(listed_names), "at least two different ones")
-        if self.subnets and self.zones:
-            raise mistake("zones", list(self.zones), "only where no subnets are given")
-        if self.subnets and not self.vpc:
-            raise mistake("subnets", list(self.subnets), "only together with their vpc")
-        if self.domain and not self.certificate_arn:
-            raise mistake("domain", self.domain, "only together with certificate_arn")
+        if self.opening_hours and self.opening_tasks > self.max_tasks:
+            raise mistake(
+                "opening_tasks", self.opening_tasks, f"up to max_tasks = {self.max_tasks}"
+            )
+        if self.name.startswith(("internal-", "sg-")):
+            raise mistake(
+                "name", self.name, "another start: AWS keeps internal- and sg- for itself"
+            )
+        self._network_agrees()
+        self._https_agrees()
         if self.region:
             self.lies_in(self.region)
         self._environment_is_plain()
         return self
+
+    @property
+    def public_balancer(self) -> bool:
+        """Whether the load balancer has public addresses."""
+        return self.https != "cloudfront" and not self.internal
+
+    @property
+    def log_group(self) -> str:
+        """Return the name of the tasks' log group."""
+        return f"/ecs/{self.name}"
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """Return the tags of everything that is made, by which it is known again."""
+        return [
+            {"Key": "managed-by", "Value": "facemask-deploy"},
+            {"Key": "deployment", "Value": self.name},
+        ]
+
+    def _network_agrees(self) -> None:
+        for key in ("zones", "subnets", "balancer_subnets"):
+            listed = getattr(self, key)
+            if listed and len(set(listed)) < 2:
+                raise mistake(key, list(listed), "at least two different ones")
+        if self.subnets and self.zones:
+            raise mistake("zones", list(self.zones), "only where no subnets are given")
+        for key in ("subnets", "balancer_subnets"):
+            if getattr(self, key) and not self.vpc:
+                raise mistake(key, list(getattr(self, key)), "only together with their vpc")
+        if self.public_balancer and not self.public_ip and not self.balancer_subnets:
+            allowed = (
+                "the public subnets of the load balancer: those of tasks without public_ip are "
+                "private, where a public load balancer cannot be reached"
+            )
+            raise mistake("balancer_subnets", [], allowed)
+
+    def _https_agrees(self) -> None:
+        with_certificate = self.https == "certificate"
+        for key in ("certificate_arn", "domain"):
+            value = getattr(self, key)
+            if bool(value) != with_certificate:
+                only = "needed with" if with_certificate else "only with"
+                raise mistake(key, value, f'{only} https = "certificate"')
+        if self.https != "cloudfront":
+            return
+        if self.region and self.region.startswith(NO_CLOUDFRONT):
+            raise mistake("https", self.https, f'"certificate" or "none" in {self.region}')
+        if self.internal:
+            raise mistake("internal", self.internal, 'only with https = "certificate" or "none"')
+        if self.allowed_cidrs != ("0.0.0.0/0",):
+            allowed = 'only with https = "certificate" or "none": CloudFront answers everyone'
+            raise mistake("allowed_cidrs", list(self.allowed_cidrs), allowed)
 
     def lies_in(self, region: str) -> None:
         """Check zones and ARNs against the region; raises PydanticCustomError, a ValueError."""

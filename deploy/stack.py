@@ -1,0 +1,315 @@
+"""The CloudFormation stack: what would change, the change itself, and what AWS says meanwhile."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from deploy import logs, network
+from deploy.aws import Aws, code
+from deploy.config import Config
+from deploy.console import note, waiting
+from deploy.errors import DeployError, DeploymentFailed, DeploymentTimedOut
+from deploy.template import template
+
+POLL_S = 3.0
+KIND = "AWS::CloudFormation::Stack"
+CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
+# A stack that never came to be cannot be changed, only deleted and made again.
+STILLBORN = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
+GOOD = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
+ADVICE = {
+    "DELETE_FAILED": "`python -m deploy down` goes on with the deletion.",
+    "UPDATE_ROLLBACK_FAILED": (
+        "Mend what its last event names, then: aws cloudformation continue-update-rollback "
+        "--stack-name {name}"
+    ),
+}
+NOTHING_NEW = ("didn't contain changes", "No updates are to be performed")
+SIGNS = {"Add": "+ create", "Modify": "~ change", "Remove": "- delete", "Replace": "! replace"}
+STYLES = {"Add": "green", "Modify": "yellow", "Remove": "red", "Replace": "yellow"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would happen to one resource."""
+
+    action: str
+    name: str
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        about = f"{self.kind.removeprefix('AWS::'):<42}{self.detail}".rstrip()
+        return f"  {SIGNS[self.action]:<10} {self.name:<16} {about}"
+
+
+def find(aws: Aws, config: Config) -> Any:
+    """Return the stack, or None; raises DeployError if it is not this deployment's."""
+    try:
+        stack = aws.cloudformation.describe_stacks(StackName=config.name)["Stacks"][0]
+    except ClientError as error:
+        if code(error) == "ValidationError":
+            return None
+        raise
+    claim(config, f"stack {config.name}", stack["Tags"])
+    return stack
+
+
+def claim(config: Config, what: str, tags: list[dict[str, str]]) -> None:
+    """Raise DeployError unless something has the tags of this deployment."""
+    lacking = [f"{tag['Key']}={tag['Value']}" for tag in config.tags if tag not in tags]
+    if lacking:
+        raise DeployError(
+            f"The {what} exists and is not this deployment's: it lacks the tags "
+            f"{', '.join(lacking)}. Set another `name` in deploy.toml, or delete it yourself."
+        )
+
+
+def existing(aws: Aws, config: Config) -> Any:
+    """Return the stack; raises DeployError if there is none, or if it cannot be changed now."""
+    stack = find(aws, config)
+    if not stack or stack["StackStatus"] in STILLBORN:
+        raise DeployError(f"{config.name} is not deployed in {aws.region}. `python -m deploy up`")
+    check(config, stack)
+    return stack
+
+
+def check(config: Config, stack: Any) -> None:
+    """Raise DeployError, saying what to do, if the stack cannot be changed now."""
+    status = stack["StackStatus"]
+    if status in GOOD | STILLBORN:
+        return
+    busy = "Wait until that has ended; `python -m deploy status` shows how it goes."
+    advice = ADVICE.get(status, busy if status.endswith("_IN_PROGRESS") else "See the AWS console.")
+    raise DeployError(f"The stack {config.name} is {status}. {advice.format(name=config.name)}")
+
+
+def parameters(aws: Aws, config: Config, image: str, found: network.Network) -> dict[str, str]:
+    """Return what the template must be told; `Restart` stays as it is."""
+    told = {
+        "Image": image,
+        "Vpc": found.vpc,
+        "Subnets": ",".join(found.subnets),
+        "BalancerSubnets": ",".join(found.balancer_subnets),
+        "MinTasks": str(config.min_tasks),
+        "MaxTasks": str(config.max_tasks),
+    }
+    if config.https == "cloudfront":
+        told["CloudFrontPrefixList"] = network.prefix_list(aws)
+    return told
+
+
+def held(stack: Any) -> dict[str, str]:
+    """Return the parameters that a stack has."""
+    return {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])}
+
+
+def first(config: Config) -> list[Change]:
+    """List what a stack consists of that is not there yet."""
+    resources = template(config)["Resources"]
+    return [Change("Add", name, item["Type"]) for name, item in resources.items()]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a stack shall become.
+
+    told: parameters; the others stay as they are. text: the template, the stack's own if empty.
+    repair: whether what was changed by hand is undone too.
+    """
+
+    told: dict[str, str]
+    text: str = ""
+    repair: bool = False
+
+
+def propose(aws: Aws, config: Config, stack: Any, wish: Wish) -> tuple[str, list[Change]]:
+    """Make a change set; returns its ARN and what it would change, ("", []) if nothing."""
+    known, told = held(stack), wish.told
+    if "Vpc" in told and known.get("Vpc") != told["Vpc"]:
+        raise DeployError(
+            f"The deployment is in {known.get('Vpc')}, and AWS cannot move it to {told['Vpc']}: "
+            "`down` first, then `up`."
+        )
+    names = json.loads(wish.text)["Parameters"] if wish.text else known
+    body = {"TemplateBody": wish.text} if wish.text else {"UsePreviousTemplate": True}
+    try:
+        made = aws.cloudformation.create_change_set(
+            StackName=config.name,
+            ChangeSetName=f"deploy-{uuid.uuid4().hex}",
+            ChangeSetType="UPDATE",
+            Capabilities=CAPABILITIES,
+            Tags=config.tags,
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": told[key]}
+                if key in told
+                else {"ParameterKey": key, "UsePreviousValue": True}
+                for key in names
+                if key in told or key in known
+            ],
+            **body,
+            **({"DeploymentMode": "REVERT_DRIFT"} if wish.repair else {}),
+        )
+    except ClientError as error:  # moto says so at once
+        if any(words in str(error) for words in NOTHING_NEW):
+            return "", []
+        raise
+    found, changes = compared(aws, made["Id"])
+    if found["Status"] != "FAILED":
+        return made["Id"], changes
+    withdraw(aws, made["Id"])
+    reason = found.get("StatusReason", "")
+    if any(words in reason for words in NOTHING_NEW):
+        return "", []
+    raise DeployError(f"AWS refuses the change: {reason}")
+
+
+def compared(aws: Aws, change_set: str) -> tuple[Any, list[Change]]:
+    """Wait until AWS has compared; returns the change set and what it would change."""
+    pages = aws.cloudformation.get_paginator("describe_change_set")
+    with waiting("AWS compares"):
+        while True:
+            found = list(pages.paginate(ChangeSetName=change_set))
+            if not found[0]["Status"].endswith(("_PENDING", "_IN_PROGRESS")):
+                items = [item for page in found for item in page.get("Changes", [])]
+                return found[0], [change(item["ResourceChange"]) for item in items]
+            time.sleep(POLL_S)
+
+
+def withdraw(aws: Aws, change_set: str) -> None:
+    """Delete a change set that is not to be carried out."""
+    aws.cloudformation.delete_change_set(ChangeSetName=change_set)
+
+
+def change(item: Any) -> Change:
+    """Read one resource's change."""
+    replaces = item["Action"] == "Modify" and item.get("Replacement") == "True"
+    targets = [detail.get("Target", {}) for detail in item.get("Details", [])]
+    names = {str(target.get("Name") or target.get("Attribute") or "") for target in targets}
+    return Change(
+        "Replace" if replaces else SYNONYMS.get(item["Action"], item["Action"]),
+        item["LogicalResourceId"],
+        item["ResourceType"],
+        ", ".join(sorted(names - {""})),
+    )
+
+
+SYNONYMS = {"Import": "Add", "Dynamic": "Modify", "SyncWithActual": "Modify"}
+
+
+def carry_out(
+    aws: Aws, config: Config, change_set: str, stack: Any, timeout_s: float | None
+) -> None:
+    """Execute a change set and follow it; timeout_s None: do not wait."""
+    token = uuid.uuid4().hex
+    aws.cloudformation.execute_change_set(ChangeSetName=change_set, ClientRequestToken=token)
+    follow(aws, config, stack["StackId"], token, timeout_s)
+
+
+def create(
+    aws: Aws, config: Config, told: dict[str, str], text: str, timeout_s: float | None
+) -> None:
+    """Make the stack and follow it; AWS deletes the parts again if one of them fails."""
+    token = uuid.uuid4().hex
+    made = aws.cloudformation.create_stack(
+        StackName=config.name,
+        TemplateBody=text,
+        Parameters=[{"ParameterKey": key, "ParameterValue": told[key]} for key in told],
+        Capabilities=CAPABILITIES,
+        Tags=config.tags,
+        OnFailure="ROLLBACK",
+        ClientRequestToken=token,
+    )
+    follow(aws, config, made["StackId"], token, timeout_s)
+
+
+def delete(aws: Aws, config: Config, stack: Any, timeout_s: float | None) -> None:
+    """Delete the stack and follow it."""
+    token = uuid.uuid4().hex
+    aws.cloudformation.delete_stack(StackName=config.name, ClientRequestToken=token)
+    follow(aws, config, stack["StackId"], token, timeout_s)
+
+
+def follow(aws: Aws, config: Config, stack_id: str, token: str, timeout_s: float | None) -> None:
+    """Wait until an operation on the stack has ended, saying its and the service's events.
+
+    token: marks the operation's events. Raises DeploymentFailed with the reasons, those of tasks
+    that stopped included; DeploymentTimedOut after timeout_s.
+    """
+    if timeout_s is None:
+        return
+    deadline = time.monotonic() + timeout_s
+    seen: set[str] = set()
+    autopsy: list[str] = []
+    with waiting(f"the stack {config.name}") as update:
+        while True:
+            events = operation(aws, stack_id, token)
+            of_stack = [e["ResourceStatus"] for e in events if e["ResourceType"] == KIND]
+            status = of_stack[-1] if of_stack else ""
+            tell(events, logs.service_events(aws, config) if events else [], seen)
+            # The tasks are gone when the rollback has ended, and so is their log.
+            if "ROLLBACK" in status and not autopsy:
+                autopsy = list(logs.autopsy(aws, config))
+            if status and not status.endswith("_IN_PROGRESS"):
+                break
+            update(f"the stack {config.name}: {status or 'begins'}")
+            if time.monotonic() + POLL_S > deadline:
+                raise DeploymentTimedOut(
+                    f"Not done after {timeout_s:.0f} s: {status or 'no event yet'}. AWS goes on; "
+                    "`python -m deploy status` shows how, `python -m deploy logs` why."
+                )
+            time.sleep(POLL_S)
+    if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}:
+        reasons = [f"  {line(e)}" for e in events if e["ResourceStatus"].endswith("_FAILED")]
+        raise DeploymentFailed("\n".join([outcome(config, status), *reasons, *autopsy]))
+
+
+def tell(events: list[Any], of_service: list[Any], seen: set[str]) -> None:
+    """Say the events that were not seen yet, and remember them."""
+    said = [(e["Timestamp"], e["EventId"], line(e)) for e in events]
+    said += [
+        (e["createdAt"], e["id"], e["message"])
+        for e in of_service
+        if e["createdAt"] >= events[0]["Timestamp"]
+    ]
+    for at, identity, words in sorted(said, key=lambda item: item[0]):
+        if identity not in seen:
+            seen.add(identity)
+            note(f"  {at:%H:%M:%S} {words}")
+
+
+def operation(aws: Aws, stack_id: str, token: str) -> list[Any]:
+    """Return an operation's events, the first one first."""
+    pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    found: list[Any] = []
+    for page in pages:
+        ours = [item for item in page["StackEvents"] if item.get("ClientRequestToken") == token]
+        found += ours
+        if len(ours) < len(page["StackEvents"]):
+            break
+    return found[::-1]
+
+
+def line(event: Any) -> str:
+    """Write an event."""
+    reason = f": {event['ResourceStatusReason']}" if event.get("ResourceStatusReason") else ""
+    return f"{event['LogicalResourceId']:<16} {event['ResourceStatus']}{reason}"
+
+
+def outcome(config: Config, status: str) -> str:
+    """Say how an operation that failed has ended, and what to do."""
+    if status in STILLBORN:
+        return (
+            f"The deployment failed: the stack {config.name} is {status}. The next `up` deletes "
+            "what is left of it and makes it again."
+        )
+    if status == "UPDATE_ROLLBACK_COMPLETE":
+        return "The deployment failed, and everything is again as it was before."
+    advice = ADVICE.get(status, "See its events in the AWS console.").format(name=config.name)
+    return f"The stack {config.name} is {status}. {advice}"
