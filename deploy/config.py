@@ -312,7 +312,7 @@ class Config(BaseModel):
         for variable, value in self.environment.items():
             key = f"environment.{variable}"
             if variable in RESERVED:
-                raise mistake(key, value, "nothing: the deployment sets it (see drain_seconds)")
+                raise mistake(key, value, "nothing: the deployment sets it")
             if variable.upper().split("_")[-1] in SECRET_WORDS:
                 raise mistake(key, "...", "only under [secrets], so that it is not readable in ECS")
             if variable in self.secrets:

@@ -45,7 +45,9 @@ class Done:
     @property
     def changes(self) -> list[str]:
         """The lines that tell of a change."""
-        return [line for line in self.out.splitlines() if line[:4] in {"  + ", "  ~ ", "  - ", "  ! "}]
+        return [
+            line for line in self.out.splitlines() if line[:4] in {"  + ", "  ~ ", "  - ", "  ! "}
+        ]
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,7 @@ class Cloud:
     def client(self, service: str) -> Any:
         return boto3.client(service)
 
-    def put_image(
-        self, tag: str, repository: str = "facemask", architecture: str = "amd64"
-    ) -> str:
+    def put_image(self, tag: str, repository: str = "facemask", architecture: str = "amd64") -> str:
         """Put an image's manifest into the registry, as a push would; returns its digest."""
         client = self.client("ecr")
         try:

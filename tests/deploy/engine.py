@@ -9,6 +9,7 @@ is a name without a server behind it. Permissions are not looked at.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from moto.core.common_models import CloudFormationModel
 from tests.deploy import ecs
 
 BREAKER = (
-    'Resource handler returned message: "Error occurred during operation \'ECS Deployment Circuit '
+    "Resource handler returned message: \"Error occurred during operation 'ECS Deployment Circuit "
     "Breaker was triggered'.\" (HandlerErrorCode: GeneralServiceException)"
 )
 Properties = dict[str, Any]
@@ -236,19 +237,57 @@ def make_alarm(given: Properties) -> Made:
     return given["AlarmName"], {}
 
 
-part("ECS::Cluster", make_cluster, change_cluster, lambda held: client("ecs").delete_cluster(cluster=held.identity))
-part("ECS::TaskDefinition", make_definition, None, lambda held: client("ecs").deregister_task_definition(taskDefinition=held.identity))
+part(
+    "ECS::Cluster",
+    make_cluster,
+    change_cluster,
+    lambda held: client("ecs").delete_cluster(cluster=held.identity),
+)
+part(
+    "ECS::TaskDefinition",
+    make_definition,
+    None,
+    lambda held: client("ecs").deregister_task_definition(taskDefinition=held.identity),
+)
 part("ECS::Service", make_service, change_service, remove_service)
-part("ElasticLoadBalancingV2::LoadBalancer", make_balancer, change_balancer, lambda held: client("elbv2").delete_load_balancer(LoadBalancerArn=held.identity))
-part("ElasticLoadBalancingV2::TargetGroup", make_group, change_group, lambda held: client("elbv2").delete_target_group(TargetGroupArn=held.identity))
-part("ElasticLoadBalancingV2::Listener", make_listener, None, lambda held: client("elbv2").delete_listener(ListenerArn=held.identity))
+part(
+    "ElasticLoadBalancingV2::LoadBalancer",
+    make_balancer,
+    change_balancer,
+    lambda held: client("elbv2").delete_load_balancer(LoadBalancerArn=held.identity),
+)
+part(
+    "ElasticLoadBalancingV2::TargetGroup",
+    make_group,
+    change_group,
+    lambda held: client("elbv2").delete_target_group(TargetGroupArn=held.identity),
+)
+part(
+    "ElasticLoadBalancingV2::Listener",
+    make_listener,
+    None,
+    lambda held: client("elbv2").delete_listener(ListenerArn=held.identity),
+)
 part("EC2::SecurityGroupEgress", make_egress, None, remove_egress)
 part("ApplicationAutoScaling::ScalableTarget", make_target, None, remove_target)
 part("ApplicationAutoScaling::ScalingPolicy", make_policy, None, remove_policy)
-part("CloudWatch::Alarm", make_alarm, None, lambda held: client("cloudwatch").delete_alarms(AlarmNames=[held.identity]))
-part("CloudFront::VpcOrigin", lambda _: ("vo_0123456789abcdef", {}), lambda held, _: (held.identity, {}))
+part(
+    "CloudWatch::Alarm",
+    make_alarm,
+    None,
+    lambda held: client("cloudwatch").delete_alarms(AlarmNames=[held.identity]),
+)
+part(
+    "CloudFront::VpcOrigin",
+    lambda _: ("vo_0123456789abcdef", {}),
+    lambda held, _: (held.identity, {}),
+)
 DOMAIN = {"DomainName": "d111111abcdef8.cloudfront.net"}
-part("CloudFront::Distribution", lambda _: ("E1234567890ABC", DOMAIN), lambda held, _: (held.identity, DOMAIN))
+part(
+    "CloudFront::Distribution",
+    lambda _: ("E1234567890ABC", DOMAIN),
+    lambda held, _: (held.identity, DOMAIN),
+)
 
 
 def delete_all(self: ResourceMap) -> None:
@@ -288,9 +327,48 @@ def differences(self: ResourceMap, other: dict[str, Any], parameters: Any = None
             relevant = names != [replaced] or replaced in found["Modify"]
             if name in old and mentions and relevant and name not in found["Modify"]:
                 found["Modify"].append(name)
-    order = list(new)
-    found["Modify"].sort(key=order.index)
     return found
+
+
+REFERENCE = re.compile(r'(?:"Ref": "|"Fn::GetAtt": \["|\$\{)(\w+)')
+
+
+def in_order(parts: dict[str, Any]) -> list[str]:
+    """Name the parts, each after those that it needs."""
+    done: list[str] = []
+
+    def visit(name: str) -> None:
+        for other in sorted(set(REFERENCE.findall(json.dumps(parts[name])))):
+            if other in parts and other not in done:
+                visit(other)
+        if name not in done:
+            done.append(name)
+
+    for name in parts:
+        visit(name)
+    return done
+
+
+def update_all(self: ResourceMap, template: dict[str, Any], parameters: Any = None) -> None:
+    """Change, make and then delete parts, in the order in which they need each other."""
+    found = self.build_resource_diff(template, parameters)
+    before = self._resource_json_map
+    self._template, self._resource_json_map = template, template["Resources"]
+    self.input_parameters = parameters
+    self.load_mapping()
+    self.load_parameters()
+    self.load_conditions()
+    place = {"account_id": self._account_id, "region_name": self._region_name}
+    for name in in_order(self._resource_json_map):
+        if name in found["Modify"]:
+            part_ = self._resource_json_map[name]
+            made = parsing.parse_and_update_resource(name, part_, self, **place)
+            self._parsed_resources[name] = made
+        elif name in found["Add"]:
+            assert self[name]
+    for name in [name for name in in_order(before) if name in found["Remove"]][::-1]:
+        held = self._parsed_resources.pop(name)
+        self._delete_resource(held, before[name])
 
 
 def compare(self: ChangeSet) -> list[Change]:
@@ -370,7 +448,9 @@ def say(
     stack.events.append(event)
 
 
-def add_event(self: Stack, resource_status: str, resource_status_reason: Any = None, **_: Any) -> None:
+def add_event(
+    self: Stack, resource_status: str, resource_status_reason: Any = None, **_: Any
+) -> None:
     if not resource_status.endswith(("CREATE_COMPLETE", "UPDATE_COMPLETE")):
         say(self, resource_status, resource_status_reason)
 
@@ -416,7 +496,10 @@ def execute(self: CloudFormationBackend, change_set_name: str, **given: Any) -> 
     stack.output_map._resource_map = stack.resource_map
     del self.change_sets[change_set.change_set_id]
     begin(stack, "UPDATE", before, [change.logical_resource_id for change in change_set.changes])
-    if old is not stack.resource_map["TaskDefinition"] and GOING[stack.stack_id].state() == "COMPLETED":
+    if (
+        old is not stack.resource_map["TaskDefinition"]
+        and GOING[stack.stack_id].state() == "COMPLETED"
+    ):
         old.delete()  # in the clean-up at the end
 
 
@@ -456,6 +539,7 @@ def patched() -> Iterator[None]:
         patch.setattr(Stack, "stack_parameters", property(texts))
         patch.setattr(Stack, "_add_stack_event", add_event)
         patch.setattr(ResourceMap, "build_resource_diff", differences)
+        patch.setattr(ResourceMap, "update", update_all)
         patch.setattr(ResourceMap, "delete", delete_all)
         patch.setattr(ChangeSet, "diff", compare)
         patch.setattr(CloudFormationBackend, "create_stack", create_stack)

@@ -61,10 +61,15 @@ def test_a_second_up_changes_nothing(deployed: Cloud, command: Command) -> None:
     again = command(*UP, "--calls")
     assert again.code == 0, again.err
     assert "No changes." in again.out
-    assert set(writes(again)) <= {"cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet"}
+    assert set(writes(again)) <= {
+        "cloudformation:CreateChangeSet",
+        "cloudformation:DeleteChangeSet",
+    }
     listed = deployed.client("ecs").list_task_definitions(familyPrefix="facemask")
     assert len(listed["taskDefinitionArns"]) == 1
-    assert deployed.client("cloudformation").list_change_sets(StackName="facemask")["Summaries"] == []
+    assert (
+        deployed.client("cloudformation").list_change_sets(StackName="facemask")["Summaries"] == []
+    )
 
 
 @pytest.mark.usefixtures("deployed")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cfnlint.api import lint
-from cfnlint.config import ManualArgs
+from cfnlint.config import ConfigMixIn
+from cfnlint.decode.decode import decode_str
+from cfnlint.runner import Runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,22 +80,31 @@ def configs(draw: st.DrawFn) -> Config:
     return Config(**given_)
 
 
+@pytest.fixture(scope="module")
+def lint() -> Callable[[Any], list[Any]]:
+    """cfn-lint with the rules of its command line; they are loaded once."""
+    runner = Runner(ConfigMixIn(regions=["eu-central-1"]))
+
+    def run(document: Any) -> list[Any]:
+        return list(runner.validate_template(decode_str(json.dumps(document))[0]))
+
+    return run
+
+
 @settings(max_examples=60, deadline=None)
-@given(configs())
-def test_cfn_lint_finds_nothing(config: Config) -> None:
-    text = json.dumps(template(config))
-    assert len(text) < 51_200  # that a call may carry
-    found = lint(text, config=ManualArgs(regions=["eu-central-1", "us-east-1", "ap-northeast-1"]))
-    assert [str(finding) for finding in found] == []
+@given(config=configs())
+def test_cfn_lint_finds_nothing(lint: Callable[[Any], list[Any]], config: Config) -> None:
+    made = template(config)
+    assert len(json.dumps(made, indent=1)) < 51_200  # that a call may carry
+    assert [str(finding) for finding in lint(made)] == []
 
 
-def test_cfn_lint_would_find_a_mistake() -> None:
+def test_cfn_lint_would_find_a_mistake(lint: Callable[[Any], list[Any]]) -> None:
     """The check itself works: a property that does not exist, and a size that Fargate lacks."""
     wrong = template(Config())
     wrong["Resources"]["Service"]["Properties"]["Memroy"] = 1
     wrong["Resources"]["TaskDefinition"]["Properties"]["Memory"] = "1234"
-    found = lint(json.dumps(wrong), config=ManualArgs(regions=["eu-central-1"]))
-    assert {finding.rule.id for finding in found} == {"E3002", "E3047"}
+    assert {finding.rule.id for finding in lint(wrong)} == {"E3002", "E3047"}
 
 
 def parts(**given_: Any) -> Any:
