@@ -96,7 +96,7 @@ LOADER = create_loader()  # parses each of AWS's large service descriptions once
 
 @contextmanager
 def account(folder: Path) -> Iterator[Cloud]:
-    """An empty account; the environment and a folder with its own deploy.toml point nowhere else."""
+    """An empty account; the environment and a folder of its own point to nothing else."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)

@@ -1,4 +1,4 @@
-"""What CloudFormation may answer, by botocore's Stubber, which checks answers by AWS's own model."""
+"""What CloudFormation may answer; botocore's Stubber checks answers by AWS's own model."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
