@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -109,117 +109,90 @@ SecretSource = Annotated[
 ]
 
 
+def said(words: str, default: Any = None, **limits: Any) -> Any:
+    """Make a field; words: what is allowed, for the help and for messages."""
+    return Field(default, description=words, **limits)
+
+
 class Config(BaseModel):
     """Every setting with its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Name = Field(
-        "facemask",
-        description="2 to 24 of a-z, 0-9 and single '-', a letter first, not internal- or sg-",
+    name: Name = said("2 to 24 of a-z, 0-9 and single '-', a letter first", default="facemask")
+    region: Region | None = said("an AWS region such as eu-central-1; else the AWS profile's")
+    https: Literal["cloudfront", "certificate", "none"] = said(
+        "cloudfront, certificate (with certificate_arn and domain) or none", default="cloudfront"
     )
-    region: Region | None = Field(
-        None, description="an AWS region such as eu-central-1; else the AWS profile's"
+    certificate_arn: Certificate | None = said("the ARN of an ACM certificate in the same region")
+    domain: Domain | None = said("the certificate's name that points to the load balancer")
+    open: bool = said("true (no API key is needed) or false", default=False)
+    architecture: Literal["x86_64", "arm64"] = said("x86_64 or arm64", default="x86_64")
+    cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = said(
+        f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}", default=1024
     )
-    architecture: Literal["x86_64", "arm64"] = Field("x86_64", description="x86_64 or arm64")
-    cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = Field(
-        1024, description=f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}"
+    memory: int = said("MiB of a task that Fargate offers for its cpu", default=2048)
+    spot: bool = said("true (tasks beyond the first on Fargate Spot) or false", default=False)
+    drain_seconds: int = said(
+        "seconds that running requests get at a stop, 1 to 110", default=20, ge=1, le=110
     )
-    memory: int = Field(2048, description="MiB of a task that Fargate offers for its cpu")
-    https: Literal["cloudfront", "certificate", "none"] = Field(
-        "cloudfront",
-        description="cloudfront, certificate (with certificate_arn and domain) or none",
+    min_tasks: int = said("fewest tasks, a whole number from 1", default=1, ge=1, le=5000)
+    max_tasks: int = said(
+        "most tasks, a whole number not below min_tasks", default=4, ge=1, le=5000
     )
-    open: bool = Field(
-        default=False, description="true (the service answers without an API key) or false"
+    target_cpu_percent: int = said(
+        "CPU use that the autoscaler aims at, 10 to 90", default=60, ge=10, le=90
     )
-    min_tasks: int = Field(1, ge=1, le=5000, description="fewest tasks, a whole number from 1")
-    max_tasks: int = Field(
-        4, ge=1, le=5000, description="most tasks, a whole number not below min_tasks"
+    target_requests_per_minute: int = said(
+        "requests per task that the autoscaler aims at, from 1", default=2400, ge=1, le=1_000_000
     )
-    spot: bool = Field(
-        default=False, description="true (tasks beyond the first on Fargate Spot) or false"
+    opening_hours: Hours | None = said("days and hours with more tasks: MON-FRI 08:00-18:00")
+    opening_tasks: int = said(
+        "fewest tasks in the opening hours, up to max_tasks", default=2, ge=1, le=5000
     )
-    target_cpu_percent: int = Field(
-        60, ge=10, le=90, description="CPU use that the autoscaler aims at, 10 to 90"
+    timezone: Timezone = said("of the opening hours, such as Europe/Berlin", default="UTC")
+    vpc: Vpc | None = said("a VPC such as vpc-0abc12345678def90; else the default one")
+    subnets: tuple[Subnet, ...] = said(
+        "at least two subnets such as subnet-0abc12345678def90, in two zones", default=()
     )
-    target_requests_per_minute: int = Field(
-        2400,
-        ge=1,
-        le=1_000_000,
-        description="requests per task that the autoscaler aims at, from 1",
+    balancer_subnets: tuple[Subnet, ...] = said(
+        "subnets of the load balancer, in two zones, if others than the tasks'", default=()
     )
-    opening_hours: Hours | None = Field(
-        None, description="days and hours with more tasks, such as MON-FRI 08:00-18:00"
+    zones: tuple[Zone, ...] = said(
+        "at least two zones such as eu-central-1a; else all of the VPC's subnets", default=()
     )
-    opening_tasks: int = Field(
-        2, ge=1, le=5000, description="fewest tasks in the opening hours, up to max_tasks"
+    public_ip: bool = said(
+        "true, or false where the subnets reach AWS through a NAT or endpoints", default=True
     )
-    timezone: Timezone = Field("UTC", description="of the opening hours, such as Europe/Berlin")
-    drain_seconds: int = Field(
-        20, ge=1, le=110, description="seconds that requests in work get at a stop, 1 to 110"
-    )
-    vpc: Vpc | None = Field(
-        None, description="a VPC such as vpc-0abc12345678def90; else the default one"
-    )
-    zones: tuple[Zone, ...] = Field(
-        (), description="at least two zones such as eu-central-1a; else all of the VPC's subnets"
-    )
-    subnets: tuple[Subnet, ...] = Field(
-        (), description="at least two subnets such as subnet-0abc12345678def90, in two zones"
-    )
-    balancer_subnets: tuple[Subnet, ...] = Field(
-        (), description="subnets of the load balancer, in two zones, if others than the tasks'"
-    )
-    public_ip: bool = Field(
-        default=True,
-        description="true, or false where the subnets reach AWS through a NAT or endpoints",
-    )
-    internal: bool = Field(
-        default=False, description="true (only the VPC reaches the load balancer) or false"
-    )
-    allowed_cidrs: tuple[Network, ...] = Field(
-        ("0.0.0.0/0",),
+    internal: bool = said("true (only the VPC reaches the load balancer) or false", default=False)
+    allowed_cidrs: tuple[Network, ...] = said(
+        "IPv4 networks that may ask, such as 203.0.113.0/24; the balancer has no IPv6",
+        default=("0.0.0.0/0",),
         min_length=1,
-        description="IPv4 networks that may ask, such as 203.0.113.0/24; the balancer has no IPv6",
     )
-    certificate_arn: Certificate | None = Field(
-        None, description="the ARN of an ACM certificate in the same region, for https"
+    log_retention_days: Annotated[int, known(RETENTION_DAYS)] = said(
+        f"days: {', '.join(map(str, RETENTION_DAYS))}", default=30
     )
-    domain: Domain | None = Field(
-        None, description="the certificate's name that points to the load balancer"
+    images_kept: int = said(
+        "newest images that the registry keeps, 2 to 1000", default=20, ge=2, le=1000
     )
-    log_retention_days: Annotated[int, known(RETENTION_DAYS)] = Field(
-        30, description=f"days: {', '.join(map(str, RETENTION_DAYS))}"
+    container_insights: bool = said("true (paid metrics of every task) or false", default=False)
+    alarm_topic: Topic | None = said("the ARN of an SNS topic that the alarms notify")
+    alarm_p99_seconds: float = said(
+        "slowest 1 % that is no alarm, seconds up to 60", default=2.0, gt=0, le=60, strict=False
     )
-    images_kept: int = Field(
-        20, ge=2, le=1000, description="newest images that the registry keeps, 2 to 1000"
+    alarm_error_percent: float = said(
+        "5xx answers that are no alarm, percent", default=5.0, gt=0, le=100, strict=False
     )
-    container_insights: bool = Field(
-        default=False, description="true (paid metrics of every task) or false"
+    permissions_boundary: Boundary | None = said(
+        "the ARN of an IAM policy that bounds the roles, see iam-policy --boundary"
     )
-    alarm_topic: Topic | None = Field(
-        None, description="the ARN of an SNS topic that the alarms notify"
+    secrets_key_arn: Key | None = said("the ARN of your own KMS key that encrypts the secrets")
+    environment: dict[Variable, EnvironmentValue] = said(
+        "variables of the service, as text; those of the README", default={}
     )
-    alarm_p99_seconds: float = Field(
-        2.0, gt=0, le=60, strict=False, description="slowest 1 % that is no alarm, seconds up to 60"
-    )
-    alarm_error_percent: float = Field(
-        5.0, gt=0, le=100, strict=False, description="5xx answers that are no alarm, percent"
-    )
-    permissions_boundary: Boundary | None = Field(
-        None,
-        description="the ARN of an IAM policy that bounds the roles, see iam-policy --boundary",
-    )
-    secrets_key_arn: Key | None = Field(
-        None, description="the ARN of the KMS key that encrypts the secrets, if it is your own"
-    )
-    environment: dict[Variable, EnvironmentValue] = Field(
-        {}, description="variables of the service, as text; those of the README"
-    )
-    secrets: dict[Variable, SecretSource] = Field(
-        {},
-        description="an SSM parameter such as /mask/key, or the ARN of one or of a secret",
+    secrets: dict[Variable, SecretSource] = said(
+        "an SSM parameter such as /mask/key, or the ARN of one or of a secret", default={}
     )
 
     @model_validator(mode="after")

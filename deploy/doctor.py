@@ -193,7 +193,7 @@ def certificate(aws: Aws, config: Config) -> Result:
 
 def secrets(aws: Aws, config: Config) -> Result:
     """Check that each secret exists; their values are not read."""
-    held = policies.secret_sources(config)
+    held = policies.resolve(policies.secret_arns(config), aws.values)
     missing = [
         f"aws ssm put-parameter --type SecureString --name {name} --value ..."
         for name in sorted({parameter_name(source) for source in held["ssm"]})

@@ -22,11 +22,11 @@ def sub(text: str) -> Document:
     return {"Fn::Sub": text}
 
 
-def join(separator: str, parts: list[Any]) -> Document:
-    """Make one text of several."""
-    return {"Fn::Join": [separator, parts]}
-
-
-def resource(kind: str, properties: Document, **more: Any) -> Document:
+def resource(kind: str, **properties: Any) -> Document:
     """Describe a resource; kind: its type without `AWS::`."""
-    return {"Type": f"AWS::{kind}", "Properties": properties, **more}
+    return {"Type": f"AWS::{kind}", "Properties": properties}
+
+
+def pairs(key: str, value: str, values: dict[str, Any]) -> list[Document]:
+    """Write a mapping as the list of pairs that most of AWS's services want."""
+    return [{key: name, value: held} for name, held in values.items()]

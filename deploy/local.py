@@ -70,10 +70,8 @@ def secret_values(aws: Aws, definition: Any) -> dict[str, str]:
 
 def parameter_name(source: str) -> str:
     """Return an SSM parameter's name, given by ARN or name; with slashes in it, one is first."""
-    if not source.startswith(("arn:", "parameter/")):
-        return source
-    name = source.partition("parameter/")[2]
-    return f"/{name}" if "/" in name or source.startswith("parameter/") else name
+    name = source.partition(":parameter/")[2]
+    return (f"/{name}" if "/" in name else name) if name else source
 
 
 def from_manager(aws: Aws, source: str) -> str:

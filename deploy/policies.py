@@ -20,10 +20,17 @@ LINKED_ROLES = {
 }
 
 
-def allow(actions: list[str], resources: list[Any], **conditions: Document) -> Document:
-    """Make a statement that allows."""
-    allowed: Document = {"Effect": "Allow", "Action": sorted(actions), "Resource": resources}
-    return allowed | ({"Condition": conditions} if conditions else {})
+def allow(actions: str, resources: list[Any], equal: Document | None = None) -> Document:
+    """Make a statement that allows actions; a word without a service is of the one before it.
+
+    equal: what must be equal, by condition key.
+    """
+    names: list[str] = []
+    for word in actions.split():
+        service = (word if ":" in word else names[-1]).partition(":")[0]
+        names.append(word if ":" in word else f"{service}:{word}")
+    made: Document = {"Effect": "Allow", "Action": sorted(names), "Resource": resources}
+    return made | ({"Condition": {"StringEquals": equal}} if equal else {})
 
 
 def policy(*statements: Document) -> Document:
@@ -31,24 +38,27 @@ def policy(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def secret_sources(config: Config) -> dict[str, list[str]]:
-    """Sort the secrets by the service that holds them: ssm and secretsmanager.
-
-    They are ARNs, but for a parameter that is given by name: `parameter/NAME`.
-    """
-    held: dict[str, set[str]] = {"ssm": set(), "secretsmanager": set()}
-    for source in config.secrets.values():
-        if ":secretsmanager:" in source:  # without the JSON key, stage and version at the end
-            held["secretsmanager"].add(":".join(source.split(":")[:7]))
-        else:
-            held["ssm"].add(source if source.startswith("arn:") else f"parameter{source}")
-    return {service: sorted(sources) for service, sources in held.items()}
-
-
 def arn(service: str, resource: str, *, region: bool = True) -> Document:
     """Name a resource of this account, and region, as a template does."""
     where = "${AWS::Region}" if region else ""
     return sub(f"arn:${{AWS::Partition}}:{service}:{where}:${{AWS::AccountId}}:{resource}")
+
+
+def secret_arns(config: Config) -> dict[str, list[Any]]:
+    """Name the secrets by the service that holds them: ssm and secretsmanager."""
+    sources = sorted(set(config.secrets.values()))
+    managed = {
+        ":".join(source.split(":")[:7]) for source in sources if ":secretsmanager:" in source
+    }
+    return {
+        "ssm": [
+            arn("ssm", f"parameter{source}") if source.startswith("/") else source
+            for source in sources
+            if ":secretsmanager:" not in source
+        ],
+        # Without the JSON key, stage and version that may follow the secret's own ARN.
+        "secretsmanager": sorted(managed),
+    }
 
 
 def resolve(document: Any, values: dict[str, str]) -> Any:
@@ -73,10 +83,7 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
     that no one becomes an administrator by handing a role of their making to a task.
     """
     name = config.name
-    ours = {"StringEquals": {"aws:ResourceTag/deployment": name}}
-    bound = {"StringEquals": {"iam:PermissionsBoundary": config.permissions_boundary}}
-    to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
-    linked = {"StringEquals": {"iam:AWSServiceName": sorted(LINKED_ROLES)}}
+    secrets = secret_arns(config)
     roles = [
         arn("iam", f"role/{name}-${{AWS::Region}}-{purpose}", region=False)
         for purpose in ("execution", "task")
@@ -86,16 +93,11 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
         for which in (name, f"{name}-public")
         for kind in ("loadbalancer/app", "targetgroup", "listener/app")
     ]
+    kinds = ("service", "service-deployment", "service-revision")
     services = [
-        arn("ecs", resource)
-        for resource in (
-            f"cluster/{name}",
-            f"service/{name}/{name}",
-            f"task-definition/{name}:*",
-            f"task/{name}/*",
-            f"service-deployment/{name}/{name}/*",
-            f"service-revision/{name}/{name}/*",
-        )
+        *(arn("ecs", f"{kind}/{name}") for kind in ("cluster", "service")),
+        *(arn("ecs", f"{kind}/{name}/*") for kind in ("task", *kinds)),
+        arn("ecs", f"task-definition/{name}:*"),
     ]
     alarms = [  # the latter are those by which the autoscaler works
         arn("cloudwatch", f"alarm:{name}-*"),
@@ -104,37 +106,34 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
     fronts = [
         arn("cloudfront", f"{kind}/*", region=False) for kind in ("distribution", "vpcorigin")
     ]
-    sources = secret_sources(config)
-    secrets: dict[str, list[Any]] = {
-        "ssm:GetParameters": [
-            source if source.startswith("arn:") else arn("ssm", source) for source in sources["ssm"]
-        ],
-        "secretsmanager:DescribeSecret secretsmanager:GetSecretValue": sources["secretsmanager"],
-        "kms:Decrypt": [config.secrets_key_arn] if config.secrets_key_arn else [],
-    }
+    log_group = [arn("logs", f"log-group:{config.log_group}{end}") for end in ("", ":*")]
+    group = [arn("ec2", "security-group/*")]
+    ours = {"aws:ResourceTag/deployment": name}
+    linked = [arn("iam", "role/aws-service-role/*", region=False)]
     statements = [
         allow(READS, ["*"]),
         allow(STACK, [arn("cloudformation", f"stack/{name}/*")]),
         allow(REPOSITORY, [arn("ecr", f"repository/{name}")]),
-        allow(LOGS, [arn("logs", f"log-group:{config.log_group}{end}") for end in ("", ":*")]),
-        allow(BOUNDED, roles, **bound),
+        allow(LOGS, log_group),
+        allow(BOUNDED, roles, {"iam:PermissionsBoundary": config.permissions_boundary}),
         allow(ROLES, roles),
-        allow(["iam:PassRole"], roles, **to_tasks),
-        allow(
-            ["iam:CreateServiceLinkedRole"],
-            [arn("iam", "role/aws-service-role/*", region=False)],
-            **linked,
-        ),
-        allow(GROUPS_MADE, [arn("ec2", "vpc/*"), arn("ec2", "security-group/*")]),
-        allow(GROUPS, [arn("ec2", "security-group/*")], **ours),
+        allow("iam:PassRole", roles, {"iam:PassedToService": "ecs-tasks.amazonaws.com"}),
+        allow("iam:CreateServiceLinkedRole", linked, {"iam:AWSServiceName": sorted(LINKED_ROLES)}),
+        allow("ec2:CreateSecurityGroup CreateTags", [arn("ec2", "vpc/*"), *group]),
+        allow(f"{RULES} DeleteSecurityGroup DeleteTags", group, ours),
         allow(RULES, [arn("ec2", "security-group-rule/*")]),
         allow(BALANCER, balancers),
         allow(ECS, services),
         allow(ALARMS, alarms),
         allow(SCALING, [arn("application-autoscaling", "scalable-target/*")]),
         allow(FRONTS_MADE, fronts),
-        allow(FRONTS, fronts, **ours),
-        *(allow(actions.split(), [which]) for actions, held in secrets.items() for which in held),
+        allow(FRONTS, fronts, ours),
+        *(allow("ssm:GetParameters", [which]) for which in secrets["ssm"]),
+        *(
+            allow("secretsmanager:DescribeSecret GetSecretValue", [which])
+            for which in secrets["secretsmanager"]
+        ),
+        *([allow("kms:Decrypt", [config.secrets_key_arn])] if config.secrets_key_arn else []),
     ]
     return pack(resolve(statements, values))
 
@@ -159,88 +158,67 @@ def actions(policies: list[Document]) -> set[str]:
     }
 
 
-def named(service: str, words: str) -> list[str]:
-    """Write the actions of a service in full."""
-    return [f"{service}:{word}" for word in words.split()]
-
-
 # These know no resource, or one that does not exist yet.
-READS = [
-    "acm:DescribeCertificate",
-    *named(
-        "application-autoscaling",
-        "DescribeScalableTargets DescribeScalingPolicies DescribeScheduledActions",
-    ),
-    *named("cloudwatch", "DescribeAlarms GetMetricData"),
-    *named("ecr", "GetAuthorizationToken"),
-    *named("ecs", "DeregisterTaskDefinition DescribeTaskDefinition ListTaskDefinitions ListTasks"),
-    *named("ec2", "DescribeAccountAttributes DescribeAddresses DescribeInstances"),
-    *named("ec2", "DescribeInternetGateways DescribeManagedPrefixLists DescribeRouteTables"),
-    *named("ec2", "DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets DescribeVpcs"),
-    "elasticloadbalancing:Describe*",
-    *named("iam", "GetRole SimulatePrincipalPolicy"),
-    "logs:DescribeLogGroups",
-    "sts:GetCallerIdentity",
-]
-STACK = named(
-    "cloudformation",
-    "CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents "
-    "DescribeStacks ExecuteChangeSet TagResource",
-)
-REPOSITORY = named(
-    "ecr",
-    "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload CreateRepository "
-    "DeleteRepository DescribeImages DescribeRepositories GetDownloadUrlForLayer "
-    "GetLifecyclePolicy InitiateLayerUpload ListTagsForResource PutImage PutLifecyclePolicy "
-    "TagResource UploadLayerPart",
-)
-LOGS = named(
-    "logs",
-    "CreateLogGroup DeleteLogGroup DescribeIndexPolicies DescribeLogStreams FilterLogEvents "
-    "GetDataProtectionPolicy GetLogEvents ListTagsForResource PutRetentionPolicy TagResource "
-    "UntagResource",
-)
-BOUNDED = named("iam", "CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy")
-ROLES = named(
-    "iam",
-    "DeleteRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole UntagRole "
-    "UpdateAssumeRolePolicy UpdateRole",
-)
-GROUPS_MADE = named("ec2", "CreateSecurityGroup CreateTags")
-RULES = named(
-    "ec2",
-    "AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress RevokeSecurityGroupEgress "
-    "RevokeSecurityGroupIngress",
-)
-GROUPS = [*RULES, *named("ec2", "DeleteSecurityGroup DeleteTags")]
-BALANCER = named(
-    "elasticloadbalancing",
-    "AddTags CreateListener CreateLoadBalancer CreateTargetGroup DeleteListener DeleteLoadBalancer "
-    "DeleteTargetGroup ModifyListener ModifyListenerAttributes ModifyLoadBalancerAttributes "
-    "ModifyTargetGroup ModifyTargetGroupAttributes RemoveTags SetSecurityGroups SetSubnets",
-)
-ECS = named(
-    "ecs",
-    "CreateCluster CreateService DeleteCluster DeleteService DescribeClusters "
-    "DescribeServiceDeployments DescribeServiceRevisions DescribeServices DescribeTasks "
-    "ListServiceDeployments ListTagsForResource PutClusterCapacityProviders RegisterTaskDefinition "
-    "StopServiceDeployment TagResource UntagResource UpdateCluster UpdateClusterSettings "
-    "UpdateService",
-)
-ALARMS = named(
-    "cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
-)
-SCALING = named(
-    "application-autoscaling",
-    "DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget ListTagsForResource "
-    "PutScalingPolicy PutScheduledAction RegisterScalableTarget TagResource UntagResource",
-)
-FRONTS_MADE = named(
-    "cloudfront",
-    "CreateDistribution CreateVpcOrigin GetDistribution GetDistributionConfig GetVpcOrigin "
-    "ListTagsForResource TagResource",
-)
-FRONTS = named(
-    "cloudfront",
-    "DeleteDistribution DeleteVpcOrigin UntagResource UpdateDistribution UpdateVpcOrigin",
-)
+READS = """
+acm:DescribeCertificate
+application-autoscaling:DescribeScalableTargets DescribeScalingPolicies DescribeScheduledActions
+cloudwatch:DescribeAlarms GetMetricData
+ec2:DescribeAccountAttributes DescribeAddresses DescribeInstances DescribeInternetGateways
+    DescribeManagedPrefixLists DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups
+    DescribeSubnets DescribeVpcs
+ecr:GetAuthorizationToken
+ecs:DeregisterTaskDefinition DescribeTaskDefinition ListTaskDefinitions ListTasks
+elasticloadbalancing:Describe*
+iam:GetRole SimulatePrincipalPolicy
+logs:DescribeLogGroups
+sts:GetCallerIdentity
+"""
+STACK = """
+cloudformation:CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet
+    DescribeStackEvents DescribeStacks ExecuteChangeSet TagResource
+"""
+REPOSITORY = """
+ecr:BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload CreateRepository DeleteRepository
+    DescribeImages DescribeRepositories GetDownloadUrlForLayer GetLifecyclePolicy
+    InitiateLayerUpload ListTagsForResource PutImage PutLifecyclePolicy TagResource UploadLayerPart
+"""
+LOGS = """
+logs:CreateLogGroup DeleteLogGroup DescribeIndexPolicies DescribeLogStreams FilterLogEvents
+    GetDataProtectionPolicy GetLogEvents ListTagsForResource PutRetentionPolicy TagResource
+    UntagResource
+"""
+BOUNDED = "iam:CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy"
+ROLES = """
+iam:DeleteRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole UntagRole
+    UpdateAssumeRolePolicy UpdateRole
+"""
+RULES = """
+ec2:AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress RevokeSecurityGroupEgress
+    RevokeSecurityGroupIngress
+"""
+BALANCER = """
+elasticloadbalancing:AddTags CreateListener CreateLoadBalancer CreateTargetGroup DeleteListener
+    DeleteLoadBalancer DeleteTargetGroup ModifyListener ModifyListenerAttributes
+    ModifyLoadBalancerAttributes ModifyTargetGroup ModifyTargetGroupAttributes RemoveTags
+    SetSecurityGroups SetSubnets
+"""
+ECS = """
+ecs:CreateCluster CreateService DeleteCluster DeleteService DescribeClusters
+    DescribeServiceDeployments DescribeServiceRevisions DescribeServices DescribeTasks
+    ListServiceDeployments ListTagsForResource PutClusterCapacityProviders RegisterTaskDefinition
+    StopServiceDeployment TagResource UntagResource UpdateCluster UpdateClusterSettings
+    UpdateService
+"""
+ALARMS = "cloudwatch:DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
+SCALING = """
+application-autoscaling:DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget
+    ListTagsForResource PutScalingPolicy PutScheduledAction RegisterScalableTarget TagResource
+    UntagResource
+"""
+FRONTS_MADE = """
+cloudfront:CreateDistribution CreateVpcOrigin GetDistribution GetDistributionConfig GetVpcOrigin
+    ListTagsForResource TagResource
+"""
+FRONTS = """
+cloudfront:DeleteDistribution DeleteVpcOrigin UntagResource UpdateDistribution UpdateVpcOrigin
+"""

@@ -1,14 +1,14 @@
 """The CloudFormation template: a pure function of the settings, which knows no boto3.
 
 What must be looked up in the account comes in through parameters, so the text is the same in every
-account: the image, the network, and the numbers that `scale` and `restart` change.
+account: the image, the network, and what `scale` and `restart` change.
 """
 
 from __future__ import annotations
 
 from deploy import front, tasks, watching
 from deploy.config import Config
-from deploy.document import Document, join, sub
+from deploy.document import Document, sub
 
 SUBNETS = "List<AWS::EC2::Subnet::Id>"
 
@@ -22,9 +22,7 @@ def template(config: Config) -> Document:
         "Resources": tasks.resources(config, hosts(config))
         | front.resources(config)
         | watching.resources(config),
-        "Outputs": {
-            "Url": {"Description": "Where the service answers", "Value": url(config)},
-        },
+        "Outputs": {"Url": {"Description": "Where the service answers", "Value": url(config)}},
     }
 
 
@@ -44,10 +42,8 @@ def parameters(config: Config) -> Document:
         },
     }
     if config.https == "cloudfront":
-        told["CloudFrontPrefixList"] = {
-            "Type": "String",
-            "Description": "Id of com.amazonaws.global.cloudfront.origin-facing in this region",
-        }
+        words = "Id of com.amazonaws.global.cloudfront.origin-facing in this region"
+        told["CloudFrontPrefixList"] = {"Type": "String", "Description": words}
     return told
 
 
@@ -55,9 +51,7 @@ def url(config: Config) -> Document | str:
     """Return the address that clients use."""
     if config.https == "cloudfront":
         return sub("https://${Distribution.DomainName}")
-    if config.https == "certificate":
-        return f"https://{config.domain}"
-    return sub("http://${Balancer.DNSName}")
+    return f"https://{config.domain}" if config.domain else sub("http://${Balancer.DNSName}")
 
 
 def hosts(config: Config) -> Document:
@@ -66,11 +60,10 @@ def hosts(config: Config) -> Document:
     CloudFront passes on the viewer's own Host header. The distribution needs the load balancer
     alone, so that the task definition may wait for its name without a cycle.
     """
-    names: list[Document | str] = [sub("${Balancer.DNSName}")]
-    if config.https == "cloudfront":
-        names.append(sub("${Distribution.DomainName}"))
-    if config.domain:
-        names.append(config.domain)
-    if more := config.environment.get("ALLOWED_HOSTS"):
-        names.append(more)
-    return join(",", names)
+    names = [
+        "${Balancer.DNSName}",
+        *(["${Distribution.DomainName}"] if config.https == "cloudfront" else []),
+        *([config.domain] if config.domain else []),
+        *([more] if (more := config.environment.get("ALLOWED_HOSTS")) else []),
+    ]
+    return sub(",".join(names))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from deploy.config import Config
-from deploy.document import Document, att, ref, resource, sub
+from deploy.document import Document, att, pairs, ref, resource, sub
 
 OUT_COOLDOWN_S, IN_COOLDOWN_S = 60, 300
 CPU_METRIC = "ECSServiceAverageCPUUtilizationHighResolution"  # every 20 s
@@ -11,15 +13,12 @@ CPU_METRIC = "ECSServiceAverageCPUUtilizationHighResolution"  # every 20 s
 
 def resources(config: Config) -> Document:
     """Describe autoscaler and alarms."""
-    requests = {
-        "PredefinedMetricType": "ALBRequestCountPerTarget",
-        "ResourceLabel": sub("${Balancer.LoadBalancerFullName}/${TargetGroup.TargetGroupFullName}"),
-    }
+    label = sub("${Balancer.LoadBalancerFullName}/${TargetGroup.TargetGroupFullName}")
+    cpu = {"PredefinedMetricType": CPU_METRIC}
+    requests = {"PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": label}
     return {
         "ScalableTarget": scalable_target(config),
-        "CpuScaling": scaling(
-            f"{config.name}-cpu", {"PredefinedMetricType": CPU_METRIC}, config.target_cpu_percent
-        ),
+        "CpuScaling": scaling(f"{config.name}-cpu", cpu, config.target_cpu_percent),
         "RequestScaling": scaling(
             f"{config.name}-requests", requests, config.target_requests_per_minute
         ),
@@ -28,14 +27,18 @@ def resources(config: Config) -> Document:
             config,
             "p99",
             "The slowest 1 % of the answers takes too long.",
-            single("TargetResponseTime", ExtendedStatistic="p99"),
+            **metric("TargetResponseTime"),
+            Period=60,
+            ExtendedStatistic="p99",
             Threshold=config.alarm_p99_seconds,
         ),
         "UnhealthyAlarm": alarm(
             config,
             "unhealthy",
             "Some tasks do not pass the readiness check.",
-            single("UnHealthyHostCount", Statistic="Maximum"),
+            **metric("UnHealthyHostCount"),
+            Period=60,
+            Statistic="Maximum",
             DatapointsToAlarm=5,
             Threshold=0,
         ),
@@ -44,7 +47,9 @@ def resources(config: Config) -> Document:
             config,
             "outage",
             "No task passes the readiness check.",
-            single("HealthyHostCount", Statistic="Maximum"),
+            **metric("HealthyHostCount"),
+            Period=60,
+            Statistic="Maximum",
             Threshold=1,
             ComparisonOperator="LessThanThreshold",
             TreatMissingData="breaching",
@@ -77,63 +82,50 @@ def scalable_target(config: Config) -> Document:
                 ("close", closes, low),
             )
         ]
-    return resource("ApplicationAutoScaling::ScalableTarget", properties)
+    return resource("ApplicationAutoScaling::ScalableTarget", **properties)
 
 
 def scaling(name: str, metric: Document, target: int) -> Document:
     """Describe a policy that adds tasks while a metric is above its target."""
+    tracking = {
+        "TargetValue": target,
+        "PredefinedMetricSpecification": metric,
+        "ScaleOutCooldown": OUT_COOLDOWN_S,
+        "ScaleInCooldown": IN_COOLDOWN_S,
+    }
     return resource(
         "ApplicationAutoScaling::ScalingPolicy",
-        {
-            "PolicyName": name,
-            "PolicyType": "TargetTrackingScaling",
-            "ScalingTargetId": ref("ScalableTarget"),
-            "TargetTrackingScalingPolicyConfiguration": {
-                "TargetValue": target,
-                "PredefinedMetricSpecification": metric,
-                "ScaleOutCooldown": OUT_COOLDOWN_S,
-                "ScaleInCooldown": IN_COOLDOWN_S,
-            },
-        },
+        PolicyName=name,
+        PolicyType="TargetTrackingScaling",
+        ScalingTargetId=ref("ScalableTarget"),
+        TargetTrackingScalingPolicyConfiguration=tracking,
     )
 
 
-def dimensions(*, group: bool = True) -> list[Document]:
-    """Name the load balancer, and its target group, as CloudWatch does."""
-    balancer = {"Name": "LoadBalancer", "Value": att("Balancer", "LoadBalancerFullName")}
-    target = {"Name": "TargetGroup", "Value": att("TargetGroup", "TargetGroupFullName")}
-    return [balancer, target] if group else [balancer]
-
-
-def single(metric: str, **statistic: str) -> Document:
-    """Describe one metric of the target group, by the minute."""
+def metric(name: str, *, group: bool = True) -> Document:
+    """Name a metric of the load balancer, or of its target group alone."""
+    balancer = {"LoadBalancer": att("Balancer", "LoadBalancerFullName")}
+    target = {"TargetGroup": att("TargetGroup", "TargetGroupFullName")} if group else {}
     return {
         "Namespace": "AWS/ApplicationELB",
-        "MetricName": metric,
-        "Dimensions": dimensions(),
-        "Period": 60,
-        **statistic,
+        "MetricName": name,
+        "Dimensions": pairs("Name", "Value", balancer | target),
     }
 
 
-def alarm(config: Config, name: str, words: str, what: Document, **more: object) -> Document:
+def alarm(config: Config, name: str, words: str, **more: Any) -> Document:
     """Describe an alarm: by default 3 of 5 minutes above the threshold, and no data is no alarm."""
     topic = [config.alarm_topic] if config.alarm_topic else []
-    return resource(
-        "CloudWatch::Alarm",
-        {
-            "AlarmName": f"{config.name}-{name}",
-            "AlarmDescription": words,
-            **what,
-            "EvaluationPeriods": 5,
-            "DatapointsToAlarm": 3,
-            "ComparisonOperator": "GreaterThanThreshold",
-            "TreatMissingData": "notBreaching",
-            "AlarmActions": topic,
-            "OKActions": topic,
-            **more,
-        },
-    )
+    defaults = {
+        "EvaluationPeriods": 5,
+        "DatapointsToAlarm": 3,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": topic,
+        "OKActions": topic,
+    }
+    named = {"AlarmName": f"{config.name}-{name}", "AlarmDescription": words}
+    return resource("CloudWatch::Alarm", **(named | defaults | more))
 
 
 def error_alarm(config: Config) -> Document:
@@ -143,16 +135,8 @@ def error_alarm(config: Config) -> Document:
     would have no figure when no task answers.
     """
 
-    def count(identity: str, metric: str, *, group: bool) -> Document:
-        stat = {
-            "Metric": {
-                "Namespace": "AWS/ApplicationELB",
-                "MetricName": metric,
-                "Dimensions": dimensions(group=group),
-            },
-            "Period": 60,
-            "Stat": "Sum",
-        }
+    def count(identity: str, name: str, *, group: bool) -> Document:
+        stat = {"Metric": metric(name, group=group), "Period": 60, "Stat": "Sum"}
         return {"Id": identity, "MetricStat": stat, "ReturnData": False}
 
     share = (
@@ -166,4 +150,4 @@ def error_alarm(config: Config) -> Document:
         {"Id": "share", "Expression": share, "Label": "5xx answers, %", "ReturnData": True},
     ]
     words = "Too large a share of the requests is answered with a 5xx."
-    return alarm(config, "5xx", words, {"Metrics": metrics}, Threshold=config.alarm_error_percent)
+    return alarm(config, "5xx", words, Metrics=metrics, Threshold=config.alarm_error_percent)
