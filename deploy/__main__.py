@@ -71,11 +71,11 @@ Door = Callable[..., Aws]
 
 def do_doctor(door: Door, config: Config, _: Options) -> int:
     """Check what is needed; 1 if something is missing."""
-    found = []
-    for finding in doctor.findings(door(), config):
-        say(str(finding), doctor.STYLES[finding.state])
-        found.append(finding.state)
-    return 1 if "missing" in found else 0
+    states = set()
+    for what, state, words in doctor.findings(door(), config):
+        say(f"{state:<7}  {what}: {words}", doctor.STYLES[state])
+        states.add(state)
+    return 1 if "missing" in states else 0
 
 
 def do_template(_: Door, config: Config, __: Options) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -20,45 +19,28 @@ Result = tuple[State, str]
 STYLES: dict[State, str] = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check: ok, missing, or unknown where it is not certain."""
+def findings(aws: Aws, config: Config) -> Iterator[tuple[str, State, str]]:
+    """Check one thing after the other; without credentials the rest of AWS is left out.
 
-    what: str
-    state: State
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.state:<7}  {self.what}: {self.words}"
-
-
-def findings(aws: Aws, config: Config) -> Iterator[Finding]:
-    """Check one thing after the other; without credentials the rest of AWS is left out."""
-    yield attempt("Docker", docker_engine, config)
-    yield attempt("checkout", checkout, config)
-    yield attempt("access", access, config)
-    try:
-        caller = aws.identity["Arn"]
-    except AwsError as error:
-        yield Finding("credentials", "missing", explain(error))
-        return
-    yield Finding("credentials", "ok", caller)
-    yield Finding("region", "ok", aws.region)
+    A finding is what was checked, ok, missing or unknown, and the words about it.
+    """
     for what, check in CHECKS.items():
-        yield attempt(what, check, aws, config)
+        state, words = attempt(check, aws, config)
+        yield what, state, words
+        if what == "credentials" and state != "ok":
+            return
 
 
-def attempt(what: str, check: Callable[..., Result], *about: object) -> Finding:
+def attempt(check: Callable[[Aws, Config], Result], aws: Aws, config: Config) -> Result:
     """Make a check; one that is not allowed says so, and stops nothing."""
     try:
-        return Finding(what, *check(*about))
+        return check(aws, config)
     except DeployError as error:
-        return Finding(what, "missing", str(error))
+        return "missing", str(error)
     except AwsError as error:
         if isinstance(error, ClientError) and code(error) in DENIED:
-            words = f"these credentials may not look ({error.operation_name})."
-            return Finding(what, "unknown", words)
-        return Finding(what, "missing", explain(error))
+            return "unknown", f"these credentials may not look ({error.operation_name})."
+        return "missing", explain(error)
 
 
 def require_protection(config: Config) -> None:
@@ -82,14 +64,14 @@ def warnings(config: Config) -> list[str]:
     return said
 
 
-def access(config: Config) -> Result:
+def access(_: Aws, config: Config) -> Result:
     """Check that clients need a key and that it travels encrypted, or that this is wished for."""
     require_protection(config)
     said = warnings(config)
     return ("unknown", " ".join(said)) if said else ("ok", "https and API keys")
 
 
-def docker_engine(config: Config) -> Result:
+def docker_engine(_: Aws, config: Config) -> Result:
     """Check that there is an engine that can build for the architecture of the tasks."""
     about = image.engine().info()
     machine = {"aarch64": "arm64"}.get(about["Architecture"], about["Architecture"])
@@ -102,9 +84,14 @@ def docker_engine(config: Config) -> Result:
     )
 
 
-def checkout(config: Config) -> Result:
+def checkout(_: Aws, config: Config) -> Result:
     """Check that the image can be named after a commit."""
     return "ok", f"the image is {image.tag_of_checkout(config)}"
+
+
+def credentials(aws: Aws, _: Config) -> Result:
+    """Check that AWS knows the caller."""
+    return "ok", f"{aws.identity['Arn']}, {aws.region}"
 
 
 def permissions(aws: Aws, config: Config) -> Result:
@@ -211,7 +198,11 @@ def secrets(aws: Aws, config: Config) -> Result:
     return "ok", f"{len(config.secrets)}"
 
 
-CHECKS: dict[str, Callable[..., Result]] = {
+CHECKS: dict[str, Callable[[Aws, Config], Result]] = {
+    "Docker": docker_engine,
+    "checkout": checkout,
+    "access": access,
+    "credentials": credentials,
     "permissions": permissions,
     "service-linked roles": linked_roles,
     "network": reachable_network,

@@ -122,7 +122,8 @@ def push(aws: Aws, config: Config, tag: str, local: str = "") -> str:
     """
     address = registry.ensure(aws, config)
     if digest := registry.digest_of(aws, config, tag):
-        note(f"The registry has {tag} already; nothing was pushed.")
+        if local:
+            note(f"The registry has {tag} already; nothing was pushed.")
         return digest
     client = engine()
     if not local:

@@ -38,12 +38,14 @@ def read(aws: Aws, config: Config, since_s: float, *, follow: bool) -> Iterator[
 
 
 def previous(aws: Aws, config: Config) -> Iterator[str]:
-    """Yield all that the task wrote that stopped last; raises DeployError if none is known.
-
-    ECS knows the times for about an hour; older tasks go by the last line that they wrote.
-    """
-    tasks = [task["taskArn"] for task in stopped(aws, config)]
-    stream = stream_of(config, tasks[0]) if tasks else last_stream(aws, config)
+    """Yield all that the task wrote that stopped last; raises DeployError if none is known."""
+    tasks = stopped(aws, config)
+    if not tasks:
+        raise DeployError(
+            "ECS knows of no task that has stopped; it forgets them after about an hour. "
+            "`python -m deploy logs --since 1d` shows what all tasks wrote."
+        )
+    stream = stream_of(config, tasks[0]["taskArn"])
     for event in events(aws, config, logStreamNames=[stream]):
         yield line(event | {"logStreamName": stream})
 
@@ -51,20 +53,6 @@ def previous(aws: Aws, config: Config) -> Iterator[str]:
 def stream_of(config: Config, task: str) -> str:
     """Return the log stream of a task."""
     return f"{config.name}/{config.name}/{task.rpartition('/')[2]}"
-
-
-def last_stream(aws: Aws, config: Config) -> str:
-    """Return the newest log stream of a task that does not run; raises DeployError if none."""
-    running = aws.ecs.list_tasks(cluster=config.name, serviceName=config.name)["taskArns"]
-    alive = {stream_of(config, task) for task in running}
-    pages = aws.logs.get_paginator("describe_log_streams").paginate(
-        logGroupName=config.log_group, orderBy="LastEventTime", descending=True
-    )
-    streams = (stream["logStreamName"] for page in pages for stream in page["logStreams"])
-    found = next((name for name in streams if name not in alive), None)
-    if found is None:
-        raise DeployError("No task has stopped yet that wrote anything.")
-    return str(found)
 
 
 def events(aws: Aws, config: Config, **which: Any) -> Iterator[dict[str, Any]]:

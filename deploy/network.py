@@ -9,6 +9,8 @@ from deploy.aws import Aws
 from deploy.config import Config
 from deploy.errors import DeployError
 
+# Zones where CloudFront has no VPC origins; in some of them Fargate has no arm64 either.
+POOR_ZONES = {"use1-az3", "usw1-az2", "apne1-az3", "apne2-az1", "cac1-az3"}
 PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
@@ -56,7 +58,8 @@ def choose(
     zones: dict[str, str] = {}
     for identity in wanted or sorted(by_id):
         zone = by_id[identity]["AvailabilityZone"]
-        if in_zones and zone not in in_zones:
+        poor = not wanted and by_id[identity].get("AvailabilityZoneId") in POOR_ZONES
+        if (in_zones and zone not in in_zones) or (poor and not in_zones):
             continue
         # The default subnet of a zone, where it has several.
         if zone not in zones or by_id[identity].get("DefaultForAz"):

@@ -183,9 +183,8 @@ ecr:BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload CreateReposito
     InitiateLayerUpload ListTagsForResource PutImage PutLifecyclePolicy TagResource UploadLayerPart
 """
 LOGS = """
-logs:CreateLogGroup DeleteLogGroup DescribeIndexPolicies DescribeLogStreams FilterLogEvents
-    GetDataProtectionPolicy GetLogEvents ListTagsForResource PutRetentionPolicy TagResource
-    UntagResource
+logs:CreateLogGroup DeleteLogGroup DescribeIndexPolicies FilterLogEvents GetDataProtectionPolicy
+    GetLogEvents ListTagsForResource PutRetentionPolicy TagResource UntagResource
 """
 BOUNDED = "iam:CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy"
 ROLES = """

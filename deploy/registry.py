@@ -44,21 +44,14 @@ def find(aws: Aws, config: Config) -> Any:
 
 def lifecycle(config: Config) -> Document:
     """Keep the newest images, and for a day those that no tag names."""
-
-    def rule(priority: int, words: str, **selection: str | int) -> Document:
-        return {
-            "rulePriority": priority,
-            "description": words,
-            "selection": selection,
-            "action": {"type": "expire"},
-        }
-
     untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days"}
     beyond = {"tagStatus": "any", "countType": "imageCountMoreThan"}
+    selections = [untagged | {"countNumber": 1}, beyond | {"countNumber": config.images_kept}]
+    expire = {"action": {"type": "expire"}}
     return {
         "rules": [
-            rule(1, "images without a tag", **untagged, countNumber=1),
-            rule(2, "all but the newest", **beyond, countNumber=config.images_kept),
+            {"rulePriority": number, "selection": selection, **expire}
+            for number, selection in enumerate(selections, 1)
         ]
     }
 
