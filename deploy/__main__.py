@@ -103,39 +103,26 @@ def plan(aws: Aws, config: Config, options: Options) -> int:
     say(f"{config.name} in {aws.region}, account {aws.identity['Account']}")
     for words in doctor.warnings(config):
         say(words, "yellow")
-    there, count = registry.find(aws, config), 0
+    there = registry.find(aws, config)
     tag = options.image or image.tag_of_checkout(config)
-    digest = registry.require(aws, config, tag) if options.image else None
-    digest = digest or registry.digest_of(aws, config, tag)
-    for missing, what in ((not there, "image repository"), (not digest, f"image {tag}")):
-        if missing:
-            say(f"  + create   {what}", "green")
-            count += 1
+    digest = (
+        registry.require(aws, config, tag)
+        if options.image
+        else registry.digest_of(aws, config, tag)
+    )
+    missing = ["image repository"] * (not there) + [f"image {tag}"] * (not digest)
+    for what in missing:
+        say(f"  + create   {what}", "green")
     address = there["repositoryUri"] if there else config.name
     wanted = f"{address}@{digest}" if digest else f"{address}:{tag}"
-    for change in preview(aws, config, wanted, found, repair=options.repair):
-        say(str(change), stack.STYLES[change.action])
-        count += 1
+    told = stack.parameters(aws, config, wanted, found)
+    changes = stack.preview(aws, config, stack.Wish(told, text_of(config), options.repair))
+    stack.say_all(changes)
+    count = len(missing) + len(changes)
     say(f"Plan: {count} changes.")
     for line in prices.month(config, aws.region, len(found.balancer_subnets)):
         say(line)
     return count
-
-
-def preview(
-    aws: Aws, config: Config, wanted: str, found: network.Network, *, repair: bool
-) -> list[stack.Change]:
-    """Return what would change in the stack."""
-    there = stack.find(aws, config)
-    told = stack.parameters(aws, config, wanted, found)
-    if not there or there["StackStatus"] in stack.STILLBORN:
-        return stack.first(config)
-    stack.check(config, there)
-    wish = stack.Wish(told, text_of(config), repair)
-    change_set, changes = stack.propose(aws, config, there, wish)
-    if change_set:
-        stack.withdraw(aws, change_set)
-    return changes
 
 
 def do_up(door: Door, config: Config, options: Options) -> int:
@@ -147,9 +134,7 @@ def do_up(door: Door, config: Config, options: Options) -> int:
     for words in doctor.warnings(config) if options.yes else ():
         note(words, "yellow")
     found = network.find(aws, config)
-    there = stack.find(aws, config)
-    if there:
-        stack.check(config, there)
+    stack.find(aws, config)  # raises before anything is made
     address = registry.ensure(aws, config)
     digest = (
         registry.require(aws, config, options.image)
@@ -157,35 +142,12 @@ def do_up(door: Door, config: Config, options: Options) -> int:
         else image.push(aws, config, image.tag_of_checkout(config))
     )
     told = stack.parameters(aws, config, f"{address}@{digest}", found)
-    timeout = None if options.no_wait else options.timeout
-    if there and there["StackStatus"] in stack.STILLBORN:
-        note(f"The stack {config.name} is {there['StackStatus']}: it is deleted and made again.")
-        stack.delete(aws, config, there, options.timeout)
-        there = None
-    if there:
-        apply(aws, config, options, stack.Wish(told, text_of(config), options.repair))
-    else:
-        for change in stack.first(config):
-            say(str(change), stack.STYLES[change.action])
-        stack.create(aws, config, told, text_of(config), timeout)
-    return report(aws, config, options)
+    return carry_out(aws, config, options, stack.Wish(told, text_of(config), options.repair))
 
 
-def apply(aws: Aws, config: Config, options: Options, wish: stack.Wish) -> None:
-    """Change the stack that exists, and say what."""
-    there = stack.existing(aws, config)
-    change_set, changes = stack.propose(aws, config, there, wish)
-    for change in changes:
-        say(str(change), stack.STYLES[change.action])
-    if change_set:
-        timeout = None if options.no_wait else options.timeout
-        stack.carry_out(aws, config, change_set, there, timeout)
-    else:
-        say("No changes.")
-
-
-def report(aws: Aws, config: Config, options: Options) -> int:
-    """Say where the service answers."""
+def carry_out(aws: Aws, config: Config, options: Options, wish: stack.Wish) -> int:
+    """Change the stack, wait, and say where the service answers."""
+    stack.carry_out(aws, config, wish, None if options.no_wait else options.timeout)
     if options.no_wait:
         say("AWS goes on by itself; `python -m deploy status` shows how.")
         return 0
@@ -228,8 +190,7 @@ def do_restart(door: Door, config: Config, options: Options) -> int:
     """Replace all tasks and wait."""
     aws = door(write=True)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    apply(aws, config, options, stack.Wish({"Restart": now}))
-    return report(aws, config, options)
+    return carry_out(aws, config, options, stack.Wish({"Restart": now}))
 
 
 def do_rollback(door: Door, config: Config, options: Options) -> int:
@@ -246,14 +207,13 @@ def do_rollback(door: Door, config: Config, options: Options) -> int:
             f"The image {wanted} is gone from the registry, which keeps the newest `images_kept`. "
             "Check out its commit and run `up`."
         )
-    apply(aws, config, options, stack.Wish({"Image": wanted}))
-    return report(aws, config, options)
+    return carry_out(aws, config, options, stack.Wish({"Image": wanted}))
 
 
 def do_scale(door: Door, config: Config, options: Options) -> int:
     """Set the autoscaler's bounds."""
     told = {"MinTasks": str(options.min), "MaxTasks": str(options.max)}
-    apply(door(write=True), config, options, stack.Wish(told))
+    carry_out(door(write=True), config, options, stack.Wish(told))
     if (options.min, options.max) != (config.min_tasks, config.max_tasks):
         say(
             f"The settings say {config.min_tasks} to {config.max_tasks}: change min_tasks and "

@@ -91,10 +91,11 @@ def stopped(aws: Aws, config: Config) -> list[Any]:
     return sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
 
 
-def autopsy(aws: Aws, config: Config) -> Iterator[str]:
-    """Yield why the last tasks stopped, and the last lines that they wrote."""
+def autopsy(aws: Aws, config: Config, since: datetime) -> Iterator[str]:
+    """Yield why tasks stopped since a time, the last first, and the last lines that they wrote."""
     try:
-        for task in stopped(aws, config)[:TASKS_SHOWN]:
+        late = [task for task in stopped(aws, config) if task.get("stoppedAt", since) >= since]
+        for task in late[:TASKS_SHOWN]:
             yield f"  task {task['taskArn'].split('/')[-1]}: {task.get('stoppedReason', 'stopped')}"
             for container in task.get("containers", []):
                 if container.get("reason"):

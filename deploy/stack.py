@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -13,11 +15,13 @@ from botocore.exceptions import ClientError
 from deploy import logs, network
 from deploy.aws import Aws, code
 from deploy.config import Config
-from deploy.console import note, waiting
+from deploy.console import note, say, waiting
+from deploy.document import pairs
 from deploy.errors import DeployError, DeploymentFailed, DeploymentTimedOut
 from deploy.template import template
 
 POLL_S = 3.0
+DELETION_S = 3600.0
 KIND = "AWS::CloudFormation::Stack"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
 # A stack that never came to be cannot be changed, only deleted and made again.
@@ -85,8 +89,8 @@ def check(config: Config, stack: Any) -> None:
     status = stack["StackStatus"]
     if status in GOOD | STILLBORN:
         return
-    busy = "Wait until that has ended; `python -m deploy status` shows how it goes."
-    advice = ADVICE.get(status, busy if status.endswith("_IN_PROGRESS") else "See the AWS console.")
+    wait = "Wait until that has ended; `python -m deploy status` shows how it goes."
+    advice = ADVICE.get(status, wait if busy(stack) else "See the AWS console.")
     raise DeployError(f"The stack {config.name} is {status}. {advice.format(name=config.name)}")
 
 
@@ -182,6 +186,18 @@ def compared(aws: Aws, change_set: str) -> tuple[Any, list[Change]]:
             time.sleep(POLL_S)
 
 
+def preview(aws: Aws, config: Config, wish: Wish) -> list[Change]:
+    """Return what would change."""
+    stack = find(aws, config)
+    if not stack or stack["StackStatus"] in STILLBORN:
+        return first(config)
+    check(config, stack)
+    change_set, changes = propose(aws, config, stack, wish)
+    if change_set:
+        withdraw(aws, change_set)
+    return changes
+
+
 def withdraw(aws: Aws, change_set: str) -> None:
     """Delete a change set that is not to be carried out."""
     aws.cloudformation.delete_change_set(ChangeSetName=change_set)
@@ -203,47 +219,92 @@ def change(item: Any) -> Change:
 SYNONYMS = {"Import": "Add", "Dynamic": "Modify", "SyncWithActual": "Modify"}
 
 
-def carry_out(
-    aws: Aws, config: Config, change_set: str, stack: Any, timeout_s: float | None
-) -> None:
-    """Execute a change set and follow it; timeout_s None: do not wait."""
-    token = uuid.uuid4().hex
-    aws.cloudformation.execute_change_set(ChangeSetName=change_set, ClientRequestToken=token)
-    follow(aws, config, stack["StackId"], token, timeout_s)
+def say_all(changes: list[Change]) -> None:
+    """Say what changes."""
+    for item in changes:
+        say(str(item), STYLES[item.action])
 
 
-def create(
-    aws: Aws, config: Config, told: dict[str, str], text: str, timeout_s: float | None
-) -> None:
-    """Make the stack and follow it; AWS deletes the parts again if one of them fails."""
-    token = uuid.uuid4().hex
-    made = aws.cloudformation.create_stack(
-        StackName=config.name,
-        TemplateBody=text,
-        Parameters=[{"ParameterKey": key, "ParameterValue": told[key]} for key in told],
-        Capabilities=CAPABILITIES,
-        Tags=config.tags,
-        OnFailure="ROLLBACK",
-        ClientRequestToken=token,
-    )
-    follow(aws, config, made["StackId"], token, timeout_s)
+def carry_out(aws: Aws, config: Config, wish: Wish, timeout_s: float | None) -> None:
+    """Bring the stack to what is wished, saying what changes, and follow it.
+
+    timeout_s: None does not wait.
+    """
+    stack = settled(aws, config, timeout_s) if wish.text else existing(aws, config)
+    if not stack:
+        say_all(first(config))
+        call = partial(
+            aws.cloudformation.create_stack,
+            StackName=config.name,
+            TemplateBody=wish.text,
+            Parameters=pairs("ParameterKey", "ParameterValue", wish.told),
+            Capabilities=CAPABILITIES,
+            Tags=config.tags,
+            OnFailure="ROLLBACK",
+        )
+        begin(aws, config, call, timeout_s)
+        return
+    change_set, changes = propose(aws, config, stack, wish)
+    say_all(changes)
+    if change_set:
+        call = partial(aws.cloudformation.execute_change_set, ChangeSetName=change_set)
+        begin(aws, config, call, timeout_s, stack)
+    else:
+        say("No changes.")
+
+
+def settled(aws: Aws, config: Config, timeout_s: float | None) -> Any:
+    """Return the stack as soon as it can be changed, None if it must be made (again)."""
+    stack = find(aws, config)
+    if stack and busy(stack):
+        note(f"The stack {config.name} is {stack['StackStatus']}: that must end first.")
+        attend(aws, config, stack, timeout_s or 0)
+        stack = find(aws, config)
+    if stack and stack["StackStatus"] in STILLBORN:
+        note(f"The stack {config.name} is {stack['StackStatus']}: it is deleted and made again.")
+        delete(aws, config, stack, timeout_s or DELETION_S)
+        return None
+    if stack:
+        check(config, stack)
+    return stack
+
+
+def busy(stack: Any) -> bool:
+    """Tell whether AWS is at work on the stack."""
+    return stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] not in STILLBORN
+
+
+def attend(aws: Aws, config: Config, stack: Any, timeout_s: float) -> None:
+    """Follow what is going on with the stack."""
+    events = aws.cloudformation.describe_stack_events(StackName=stack["StackId"])["StackEvents"]
+    follow(aws, config, stack["StackId"], events[0].get("ClientRequestToken"), timeout_s)
 
 
 def delete(aws: Aws, config: Config, stack: Any, timeout_s: float | None) -> None:
     """Delete the stack and follow it."""
+    if stack["StackStatus"] == "DELETE_IN_PROGRESS":  # AWS begins it only once
+        attend(aws, config, stack, timeout_s or 0)
+        return
+    call = partial(aws.cloudformation.delete_stack, StackName=config.name)
+    begin(aws, config, call, timeout_s, stack)
+
+
+def begin(
+    aws: Aws, config: Config, call: Callable[..., Any], timeout_s: float | None, stack: Any = None
+) -> None:
+    """Begin an operation and follow it by its token; stack: None if it is made just now."""
     token = uuid.uuid4().hex
-    aws.cloudformation.delete_stack(StackName=config.name, ClientRequestToken=token)
-    follow(aws, config, stack["StackId"], token, timeout_s)
+    made = call(ClientRequestToken=token)
+    if timeout_s is not None:
+        follow(aws, config, (stack or made)["StackId"], token, timeout_s)
 
 
-def follow(aws: Aws, config: Config, stack_id: str, token: str, timeout_s: float | None) -> None:
+def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s: float) -> None:
     """Wait until an operation on the stack has ended, saying its and the service's events.
 
     token: marks the operation's events. Raises DeploymentFailed with the reasons, those of tasks
     that stopped included; DeploymentTimedOut after timeout_s.
     """
-    if timeout_s is None:
-        return
     deadline = time.monotonic() + timeout_s
     seen: set[str] = set()
     autopsy: list[str] = []
@@ -255,7 +316,7 @@ def follow(aws: Aws, config: Config, stack_id: str, token: str, timeout_s: float
             tell(events, logs.service_events(aws, config) if events else [], seen)
             # The tasks are gone when the rollback has ended, and so is their log.
             if "ROLLBACK" in status and not autopsy:
-                autopsy = list(logs.autopsy(aws, config))
+                autopsy = list(logs.autopsy(aws, config, events[0]["Timestamp"]))
             if status and not status.endswith("_IN_PROGRESS"):
                 break
             update(f"the stack {config.name}: {status or 'begins'}")
@@ -284,7 +345,7 @@ def tell(events: list[Any], of_service: list[Any], seen: set[str]) -> None:
             note(f"  {at:%H:%M:%S} {words}")
 
 
-def operation(aws: Aws, stack_id: str, token: str) -> list[Any]:
+def operation(aws: Aws, stack_id: str, token: str | None) -> list[Any]:
     """Return an operation's events, the first one first."""
     pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     found: list[Any] = []
