@@ -70,7 +70,7 @@ Door = Callable[..., Aws]
 
 
 def do_doctor(door: Door, config: Config, _: Options) -> int:
-    """Check what is needed; 1 if something is missing."""
+    """Check what is needed; exit code 1 if something is missing."""
     states = set()
     for what, state, words in doctor.findings(door(), config):
         say(f"{state:<7}  {what}: {words}", doctor.STYLES[state])
@@ -165,7 +165,7 @@ def do_push(door: Door, config: Config, options: Options) -> int:
 
 
 def do_status(door: Door, config: Config, options: Options) -> int:
-    """Say how it goes; 0 even where it is not steady, since it was said."""
+    """Print the status; exit code 0 even if the service is not steady."""
     found = status.read(door(), config)
     for line in [json.dumps(found, indent=2)] if options.json else status.lines(found):
         say(line)

@@ -1,4 +1,4 @@
-"""The door to AWS: clients of one account and region; calls are counted, errors explained."""
+"""Clients of one AWS account and region: counts the calls and explains errors."""
 
 from __future__ import annotations
 
@@ -116,11 +116,7 @@ class Aws:
     def values(self) -> dict[str, str]:
         """Return what stands for AWS::Region, AWS::AccountId and AWS::Partition in a template."""
         account, partition = self.identity["Account"], self.identity["Arn"].split(":")[1]
-        return {
-            "AWS::Region": self.region,
-            "AWS::AccountId": account,
-            "AWS::Partition": partition,
-        }
+        return {"AWS::Region": self.region, "AWS::AccountId": account, "AWS::Partition": partition}
 
 
 def connect(config: Config, *, write: bool) -> Aws:

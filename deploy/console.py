@@ -1,4 +1,4 @@
-"""What the commands say: plain lines, coloured on a terminal; progress goes to standard error."""
+"""Prints plain lines, coloured on a terminal; progress goes to standard error."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def warnings(config: Config) -> list[str]:
 
 
 def access(_: Aws, config: Config) -> Result:
-    """Check that clients need a key and that it travels encrypted, or that this is wished for."""
+    """Check that clients need a key and that it travels encrypted, or that the settings say not."""
     require_protection(config)
     said = warnings(config)
     return ("unknown", " ".join(said)) if said else ("ok", "https and API keys")
@@ -135,26 +135,6 @@ def principal(arn: str) -> str:
     return f"{head.replace(':sts:', ':iam:')}:role/{rest.split('/')[0]}"
 
 
-def linked_roles(aws: Aws, config: Config) -> Result:
-    """Look for the roles that AWS's own services take."""
-    needed = {
-        service: role
-        for service, role in policies.LINKED_ROLES.items()
-        if config.https == "cloudfront" or "cloudfront" not in service
-    }
-    missing = [
-        service
-        for service, role in needed.items()
-        if not absent(partial(aws.iam.get_role, RoleName=role), "NoSuchEntity")
-    ]
-    if not missing:
-        return "ok", f"all {len(needed)} exist"
-    how = "; ".join(
-        f"aws iam create-service-linked-role --aws-service-name {service}" for service in missing
-    )
-    return "unknown", f"AWS makes them at the first use; should `up` be refused: {how}"
-
-
 def reachable_network(aws: Aws, config: Config) -> Result:
     """Check that there is a VPC with subnets in two zones, whose routes lead where they must."""
     found = network.find(aws, config)
@@ -188,8 +168,7 @@ def secrets(aws: Aws, config: Config) -> Result:
     ]
     for arn in held["secretsmanager"]:
         found: Any = absent(
-            partial(aws.secretsmanager.describe_secret, SecretId=arn),
-            "ResourceNotFoundException",
+            partial(aws.secretsmanager.describe_secret, SecretId=arn), "ResourceNotFoundException"
         )
         if not found:
             missing.append(f"aws secretsmanager create-secret for {arn}")
@@ -204,7 +183,6 @@ CHECKS: dict[str, Callable[[Aws, Config], Result]] = {
     "access": access,
     "credentials": credentials,
     "permissions": permissions,
-    "service-linked roles": linked_roles,
     "network": reachable_network,
     "certificate": certificate,
     "secrets": secrets,

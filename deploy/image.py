@@ -1,4 +1,4 @@
-"""The image: which commit it is of, how it is built, and its way into the registry."""
+"""The image: names it after its commit, builds it and pushes it to the registry."""
 
 from __future__ import annotations
 

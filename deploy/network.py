@@ -1,4 +1,4 @@
-"""Where the deployment lives: an existing VPC and its subnets, and whether they lead outside."""
+"""Finds the VPC and its subnets, and checks that their routes lead outside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Network:
 
 
 def find(aws: Aws, config: Config) -> Network:
-    """Find what the settings name, or the default VPC; raises DeployError naming what lacks."""
+    """Find what the settings name, or the default VPC; raises DeployError if missing."""
     key, value = ("vpc-id", config.vpc) if config.vpc else ("is-default", "true")
     found = aws.ec2.describe_vpcs(Filters=[{"Name": key, "Values": [value]}])["Vpcs"]
     if not found:

@@ -1,4 +1,4 @@
-"""The IAM policies: what an operator of these commands needs, and the bound of the tasks' roles."""
+"""The IAM policies that an operator of these commands needs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from deploy.config import Config
 from deploy.document import Document, sub
 
 LIMIT = 6144  # characters of a managed policy
-# The roles that AWS's services take themselves, by service; made on the first use in an account.
-LINKED_ROLES = {
-    "ecs.amazonaws.com": "AWSServiceRoleForECS",
-    "elasticloadbalancing.amazonaws.com": "AWSServiceRoleForElasticLoadBalancing",
-    "ecs.application-autoscaling.amazonaws.com": (
-        "AWSServiceRoleForApplicationAutoScaling_ECSService"
-    ),
-    "vpcorigin.cloudfront.amazonaws.com": "AWSServiceRoleForCloudFrontVPCOrigin",
-}
+# CloudFormation lets AWS make the roles that these services take themselves.
+LINKED = [
+    "ecs.amazonaws.com",
+    "ecs.application-autoscaling.amazonaws.com",
+    "elasticloadbalancing.amazonaws.com",
+    "vpcorigin.cloudfront.amazonaws.com",
+]
 
 
 def allow(actions: str, resources: list[Any], equal: Document | None = None) -> Document:
@@ -118,7 +116,7 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
         allow(BOUNDED, roles, {"iam:PermissionsBoundary": config.permissions_boundary}),
         allow(ROLES, roles),
         allow("iam:PassRole", roles, {"iam:PassedToService": "ecs-tasks.amazonaws.com"}),
-        allow("iam:CreateServiceLinkedRole", linked, {"iam:AWSServiceName": sorted(LINKED_ROLES)}),
+        allow("iam:CreateServiceLinkedRole", linked, {"iam:AWSServiceName": LINKED}),
         allow("ec2:CreateSecurityGroup CreateTags", [arn("ec2", "vpc/*"), *group]),
         allow(f"{RULES} DeleteSecurityGroup DeleteTags", group, ours),
         allow(RULES, [arn("ec2", "security-group-rule/*")]),

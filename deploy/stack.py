@@ -1,4 +1,4 @@
-"""The CloudFormation stack: what would change, the change itself, and what AWS says meanwhile."""
+"""The CloudFormation stack: shows what would change, changes it, and follows its events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_S = 3.0
 DELETION_S = 3600.0
 KIND = "AWS::CloudFormation::Stack"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
-# A stack that never came to be cannot be changed, only deleted and made again.
+# A stack whose creation failed cannot be changed, only deleted and made again.
 STILLBORN = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
 GOOD = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 ADVICE = {
@@ -115,17 +115,17 @@ def held(stack: Any) -> dict[str, str]:
 
 
 def first(config: Config) -> list[Change]:
-    """List what a stack consists of that is not there yet."""
+    """List what the first creation of the stack makes."""
     resources = template(config)["Resources"]
     return [Change("Add", name, item["Type"]) for name, item in resources.items()]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a stack shall become.
+    """The wanted state of a stack.
 
-    told: parameters; the others stay as they are. text: the template, the stack's own if empty.
-    repair: whether what was changed by hand is undone too.
+    told: parameters; the others keep their values. text: the template; "" keeps the stack's own.
+    repair: also undo what was changed by hand.
     """
 
     told: dict[str, str]
@@ -220,15 +220,15 @@ SYNONYMS = {"Import": "Add", "Dynamic": "Modify", "SyncWithActual": "Modify"}
 
 
 def say_all(changes: list[Change]) -> None:
-    """Say what changes."""
+    """Print the changes."""
     for item in changes:
         say(str(item), STYLES[item.action])
 
 
 def carry_out(aws: Aws, config: Config, wish: Wish, timeout_s: float | None) -> None:
-    """Bring the stack to what is wished, saying what changes, and follow it.
+    """Create or change the stack, print what changes, and follow the events.
 
-    timeout_s: None does not wait.
+    timeout_s: longest wait; None does not wait.
     """
     stack = settled(aws, config, timeout_s) if wish.text else existing(aws, config)
     if not stack:
@@ -254,7 +254,7 @@ def carry_out(aws: Aws, config: Config, wish: Wish, timeout_s: float | None) -> 
 
 
 def settled(aws: Aws, config: Config, timeout_s: float | None) -> Any:
-    """Return the stack as soon as it can be changed, None if it must be made (again)."""
+    """Wait until the stack can be changed and return it; None if it must be created."""
     stack = find(aws, config)
     if stack and busy(stack):
         note(f"The stack {config.name} is {stack['StackStatus']}: that must end first.")
@@ -270,12 +270,12 @@ def settled(aws: Aws, config: Config, timeout_s: float | None) -> Any:
 
 
 def busy(stack: Any) -> bool:
-    """Tell whether AWS is at work on the stack."""
+    """Tell whether an operation on the stack is in progress."""
     return stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] not in STILLBORN
 
 
 def attend(aws: Aws, config: Config, stack: Any, timeout_s: float) -> None:
-    """Follow what is going on with the stack."""
+    """Follow the operation that is in progress."""
     events = aws.cloudformation.describe_stack_events(StackName=stack["StackId"])["StackEvents"]
     follow(aws, config, stack["StackId"], events[0].get("ClientRequestToken"), timeout_s)
 
@@ -292,7 +292,7 @@ def delete(aws: Aws, config: Config, stack: Any, timeout_s: float | None) -> Non
 def begin(
     aws: Aws, config: Config, call: Callable[..., Any], timeout_s: float | None, stack: Any = None
 ) -> None:
-    """Begin an operation and follow it by its token; stack: None if it is made just now."""
+    """Start an operation and follow it by its token; stack: None if the call creates it."""
     token = uuid.uuid4().hex
     made = call(ClientRequestToken=token)
     if timeout_s is not None:
@@ -300,10 +300,10 @@ def begin(
 
 
 def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s: float) -> None:
-    """Wait until an operation on the stack has ended, saying its and the service's events.
+    """Wait until an operation on the stack has ended; print its events and the service's.
 
-    token: marks the operation's events. Raises DeploymentFailed with the reasons, those of tasks
-    that stopped included; DeploymentTimedOut after timeout_s.
+    token: marks the operation's events. Raises DeploymentFailed with the reasons, also those of
+    stopped tasks, and DeploymentTimedOut after timeout_s.
     """
     deadline = time.monotonic() + timeout_s
     seen: set[str] = set()
@@ -332,7 +332,7 @@ def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s
 
 
 def tell(events: list[Any], of_service: list[Any], seen: set[str]) -> None:
-    """Say the events that were not seen yet, and remember them."""
+    """Print the events that are not in seen, and add them to it."""
     said = [(e["Timestamp"], e["EventId"], line(e)) for e in events]
     said += [
         (e["createdAt"], e["id"], e["message"])
@@ -364,7 +364,7 @@ def line(event: Any) -> str:
 
 
 def outcome(config: Config, status: str) -> str:
-    """Say how an operation that failed has ended, and what to do."""
+    """Say how a failed operation has ended, and what to do."""
     if status in STILLBORN:
         return (
             f"The deployment failed: the stack {config.name} is {status}. The next `up` deletes "

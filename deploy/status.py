@@ -1,4 +1,4 @@
-"""How it goes: what runs, how healthy it is and what happened last; and what was steady before."""
+"""Reads what runs, how healthy it is and what happened last, and which image was steady before."""
 
 from __future__ import annotations
 

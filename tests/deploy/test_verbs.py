@@ -366,7 +366,6 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert done.code == 1
     assert re.search("ok       credentials: arn:.*, eu-central-1", done.out)
     assert "aws ssm put-parameter --type SecureString --name /mask/keys" in done.out
-    assert "create-service-linked-role --aws-service-name vpcorigin.cloudfront" in done.out
     assert "git says" in done.out  # the test's folder is no checkout
     assert re.search(r"ok       permissions: all \d+ actions", done.out)
     DENIED.add("iam:PassRole")
