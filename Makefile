@@ -17,7 +17,7 @@ SOURCE ?= 0
 .DEFAULT_GOAL := help
 .PHONY: help compose serve test lint format train evaluate export bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
 REPLICAS := docker compose -f docker-compose.yml -f docker/proxy/compose.yml
-DEPLOY := $(addprefix deploy-,doctor plan push up status logs rollback scale run-local down iam-policy)
+DEPLOY := $(addprefix deploy-,doctor template plan push up status logs restart rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
 
 help: ## Show this list
@@ -107,8 +107,8 @@ compose:
 	@docker compose version >/dev/null 2>&1 || { echo "Docker with compose v2 is needed: https://docs.docker.com/get-docker" >&2; exit 1; }
 	@docker info >/dev/null 2>&1 || { echo "The Docker engine is not running, or you may not use it." >&2; exit 1; }
 
-image: compose ## Build the container image
-	docker compose build
+image: compose ## Build the container image (PLATFORM=linux/arm64: for a Raspberry Pi 5 or Graviton)
+	$(if $(PLATFORM),DOCKER_DEFAULT_PLATFORM=$(PLATFORM)) docker compose build
 
 up: compose ## Build and start the container on PORT (8000), wait until it is ready
 	docker compose up --build --detach --wait
@@ -125,7 +125,7 @@ replicas: compose ## Two containers behind HAProxy on PORT; again: replaces them
 replicas-down: compose ## Stop and remove these three
 	$(REPLICAS) down --remove-orphans
 
-deploy-up: ## Put this checkout on AWS ECS, settings in deploy.toml; deploy-plan, -status, -down ...: see README
+deploy-up: ## Run this checkout on AWS ECS, settings in deploy.toml; deploy-plan, -status, -down ...: see docs/aws.md
 $(DEPLOY): deploy-%: $(VENV)/deploy.installed
 	@exec $(PY) -m deploy $* $(ARGS)
 

@@ -18,13 +18,15 @@ EXAMPLES = """examples:
   python -m deploy up --cpu 2048 --memory 4096 --max-tasks 10
   python -m deploy status --json
   python -m deploy logs --follow --since 10m
-  python -m deploy rollback              back to the revision that was steady before
+  python -m deploy restart               new tasks with the same image, which read secrets again
+  python -m deploy rollback              back to the image that was steady before
+  python -m deploy template > stack.json to deploy it with tools of your own
   python -m deploy down                  delete all of it
 
-Settings come from deploy.toml; a flag of the same name is laid over it (`VERB --help`). Nothing
-else is remembered: an interrupted command is simply run again.
+Settings come from deploy.toml; a flag of the same name overrides it (`VERB --help`). The stack in
+AWS CloudFormation is the only state: run an interrupted command again.
 Exit code: 0 done, 1 not done (the message says why), 2 the deployment failed or was rolled back,
-3 it is neither steady nor failed in the time given.
+3 it has neither succeeded nor failed in the time given.
 """
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TABLES = ("environment", "secrets")
@@ -60,15 +62,8 @@ def whole(low: int, high: int) -> Any:
 def settings() -> Parser:
     """Make the part of the command line that every verb has."""
     parser = Parser(add_help=False)
-    parser.add_argument(
-        "--file",
-        type=Path,
-        metavar="FILE",
-        help="the settings (deploy.toml)",
-    )
-    parser.add_argument(
-        "--calls", action="store_true", help="list the calls to AWS with their counts at the end"
-    )
+    parser.add_argument("--file", type=Path, help="the settings (deploy.toml)")
+    parser.add_argument("--calls", action="store_true", help="list the calls to AWS at the end")
     group = parser.add_argument_group("settings, over those of the file")
     for key, field in Config.model_fields.items():
         words = (field.description or "").replace("%", "%%")
@@ -116,55 +111,10 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     common = settings()
-
-    def verb(name: str, words: str) -> Parser:
-        made: Parser = verbs.add_parser(name, help=words, description=words, parents=[common])
-        return made
-
-    verb("doctor", "say what is missing before `up` can work, and how to get it")
-    plan = verb("plan", "say what `up` would change and what it costs; writes nothing")
-    push = verb("push", "build the image of this checkout and bring it into the registry")
-    up = verb("up", "bring everything about, and wait until it is steady")
-    status = verb("status", "say what runs, how healthy it is and what happened last")
-    logs = verb("logs", "show what the tasks wrote")
-    back = verb("rollback", "go back to a revision that was steady before")
-    scale = verb("scale", "set the bounds of the autoscaler until the next `up`; 0 0 stops it all")
-    local = verb("run-local", "run the registered task definition in local Docker until Ctrl-C")
-    down = verb("down", "delete everything that carries this deployment's tags")
-    verb("iam-policy", "print the least permissions to run all this")
-
-    for parser_ in (plan, up):
-        parser_.add_argument(
-            "--image",
-            metavar="TAG",
-            help="an image of the registry by tag or digest (this checkout's)",
-        )
-    push.add_argument("--image", metavar="LOCAL", help="a local image instead of building one")
-    for parser_ in (up, down):
-        parser_.add_argument("--yes", action="store_true", help="do not ask")
-    for parser_ in (up, back):
-        parser_.add_argument(
-            "--timeout",
-            type=duration,
-            default=900,
-            help="longest wait, such as 15m (%(default)s s)",
-        )
-        parser_.add_argument(
-            "--no-wait", action="store_true", help="do not wait until it is steady"
-        )
-    status.add_argument("--json", action="store_true", help="as JSON")
-    logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
-    logs.add_argument("--since", type=duration, default=600, help="how far back (10m)")
-    logs.add_argument(
-        "--previous", action="store_true", help="all of the task that stopped last instead"
-    )
-    back.add_argument("revision", nargs="?", type=whole(1, 10**9), metavar="REVISION")
-    scale.add_argument("min", type=whole(0, 5000), metavar="MIN")
-    scale.add_argument("max", type=whole(0, 5000), metavar="MAX")
-    local.add_argument("--revision", type=whole(1, 10**9), help="another than the newest")
-    local.add_argument("--port", type=whole(1, 65535), default=8000, help="here (%(default)s)")
-    down.add_argument("--keep-images", action="store_true", help="leave the image repository")
-
+    for name, (words, *names) in VERBS.items():
+        verb = verbs.add_parser(name, help=words, description=words, parents=[common])
+        for option in names:
+            verb.add_argument(option, **OPTIONS[option])
     options = parser.parse_args(arguments)
     try:
         given = overrides(options)
@@ -173,3 +123,53 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, dict[
     if options.verb == "scale" and options.max < options.min:
         parser.error(f"MAX {options.max} is below MIN {options.min}")
     return options, given
+
+
+FLAG: dict[str, Any] = {"action": "store_true"}
+WAIT = ("--timeout", "--no-wait")
+# Each verb with its words and options; the options themselves follow.
+VERBS = {
+    "doctor": ("say what is missing before `up` can work, and how to get it",),
+    "template": ("print the CloudFormation template; needs no AWS account",),
+    "plan": ("say what `up` would change and what it costs", "--image", "--repair"),
+    "push": ("bring the image of this checkout, or a local one, into the registry", "--image"),
+    "up": (
+        "make or change the deployment, and wait until it is steady",
+        *("--image", "--repair", "--yes", *WAIT),
+    ),
+    "status": ("say what runs, how healthy it is and what happened last", "--json"),
+    "logs": ("show what the tasks wrote", "--follow", "--since", "--previous"),
+    "restart": ("replace all tasks, so that they read changed secrets", *WAIT),
+    "rollback": ("go back to the image that was steady before", "revision", *WAIT),
+    "scale": (
+        "set the autoscaler's bounds until the next `up`; 0 0 stops all",
+        "min",
+        "max",
+        *WAIT,
+    ),
+    "run-local": (
+        "run the registered task definition in local Docker until Ctrl-C",
+        *("--revision", "--port"),
+    ),
+    "down": ("delete the deployment, and say what remains", *("--keep-images", "--yes", *WAIT)),
+    "iam-policy": ("print the permissions that an operator needs", "--part", "--boundary"),
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--image": {"help": "the tag or digest of an image instead of this checkout's"},
+    "--repair": FLAG | {"help": "also undo what was changed by hand in AWS"},
+    "--yes": FLAG | {"help": "do not ask"},
+    "--timeout": {"type": duration, "default": 3600, "help": "longest wait, such as 15m (1h)"},
+    "--no-wait": FLAG | {"help": "do not wait for the end"},
+    "--json": FLAG | {"help": "as JSON"},
+    "--follow": FLAG | {"help": "go on until Ctrl-C"},
+    "--since": {"type": duration, "default": 600, "help": "how far back (10m)"},
+    "--previous": FLAG | {"help": "all of the task that stopped last instead"},
+    "--revision": {"type": whole(1, 10**9), "help": "another than the newest"},
+    "--port": {"type": whole(1, 65535), "default": 8000, "help": "here (8000)"},
+    "--keep-images": FLAG | {"help": "leave the image repository"},
+    "--part": {"type": whole(1, 9), "default": 1, "help": "which part (1)"},
+    "--boundary": FLAG | {"help": "print the permissions boundary of the tasks' roles"},
+    "revision": {"nargs": "?", "type": whole(1, 10**9), "help": "or that of a revision"},
+    "min": {"type": whole(0, 5000)},
+    "max": {"type": whole(0, 5000)},
+}

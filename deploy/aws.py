@@ -1,9 +1,8 @@
-"""The door to AWS: clients of one account and region; calls are counted, errors explained."""
+"""Clients of one AWS account and region: counts the calls and explains errors."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
@@ -22,16 +21,17 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
-from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 from pydantic_core import PydanticCustomError
 
 from deploy.config import Config, ConfigError
 from deploy.errors import DeployError
-from deploy.names import Names, names_of
 
 READS = ("Describe", "Get", "List", "Filter", "BatchGet", "Simulate")
+# A change set is AWS's own plan: it is made, read and deleted, and changes nothing by itself.
+PLANS = ("CreateChangeSet", "DeleteChangeSet")
+AwsError = (BotoCoreError, ClientError, ResponseParserError)
 EXPIRED = {
     *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"),
     *("UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch"),
@@ -56,6 +56,10 @@ HINTS: dict[type[Exception] | tuple[type[Exception], ...], str] = {
     ProfileNotFound: "{error}. Set AWS_PROFILE to one of ~/.aws/config.",
     (BotoConnectionError, HTTPClientError): (
         "AWS could not be reached, or broke off: {error} " + AGAIN
+    ),
+    ResponseParserError: (
+        "The answer did not come from AWS but, most likely, from a proxy on the way. Check "
+        "HTTPS_PROXY and the network. " + AGAIN
     ),
 }
 
@@ -92,7 +96,7 @@ class Aws:
         return self.client({"autoscaling": "application-autoscaling"}.get(service, service))
 
     def _count(self, model: Any, **_: object) -> None:
-        if not self._write and not model.name.startswith(READS):
+        if not self._write and not model.name.startswith((*READS, *PLANS)):
             raise AssertionError(f"{model.name} would write, but this command only reads.")
         self.calls[f"{model.service_model.endpoint_prefix}:{model.name}"] += 1
 
@@ -108,10 +112,11 @@ class Aws:
         """Return who we are: Account and Arn."""
         return {key: str(value) for key, value in self.sts.get_caller_identity().items()}
 
-    def names(self, config: Config) -> Names:
-        """Return the names of a deployment in this account and region."""
+    @property
+    def values(self) -> dict[str, str]:
+        """Return what stands for AWS::Region, AWS::AccountId and AWS::Partition in a template."""
         account, partition = self.identity["Account"], self.identity["Arn"].split(":")[1]
-        return names_of(config, self.region, account, partition)
+        return {"AWS::Region": self.region, "AWS::AccountId": account, "AWS::Partition": partition}
 
 
 def connect(config: Config, *, write: bool) -> Aws:
@@ -144,27 +149,7 @@ def absent(call: Callable[[], Any], *codes: str) -> Any:
         raise
 
 
-def patiently(
-    call: Callable[[], Any],
-    passes: Callable[[ClientError], bool],
-    timeout_s: float,
-    note: Callable[[str], None],
-) -> Any:
-    """Repeat the call while AWS refuses it for a reason that passes, for at most timeout_s."""
-    deadline = time.monotonic() + timeout_s
-    pause = 1.0
-    while True:
-        try:
-            return call()
-        except ClientError as error:
-            if not passes(error) or time.monotonic() + pause > deadline:
-                raise
-            note(f"waiting: {error.response['Error'].get('Message') or code(error)}")
-            time.sleep(pause)
-            pause = min(pause * 1.5, 10.0)
-
-
-def explain(error: BotoCoreError | ClientError) -> str:
+def explain(error: Exception) -> str:
     """Say in plain words what AWS refused or why it was not reached, and what to do."""
     if isinstance(error, ClientError):
         return _refusal(error)

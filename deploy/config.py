@@ -6,16 +6,10 @@ The description of each field says so; it is the help of its flag and the messag
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal
+import zoneinfo
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from deploy.errors import DeployError
@@ -36,7 +30,11 @@ RETENTION_DAYS = (
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 # The deployment sets these itself.
-RESERVED = ("HOST", "PORT", "GRACEFUL_TIMEOUT")
+RESERVED = ("HOST", "PORT", "METRICS_PORT", "GRACEFUL_TIMEOUT", "TRUSTED_PROXIES")
+# Without CloudFront, or without VPC origins.
+NO_CLOUDFRONT = ("cn-", "us-gov-", "us-iso")
+DAY = "(MON|TUE|WED|THU|FRI|SAT|SUN)"
+HOUR = r"([01]\d|2[0-3]):[0-5]\d"
 SECRET_WORDS = ("KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWORDS")
 
 ARN = r"arn:aws[a-z-]*"
@@ -59,8 +57,15 @@ def known(choices: tuple[int, ...]) -> AfterValidator:
 
 
 def cidr(text: str) -> str:
-    """Accept a network whose host bits are zero."""
-    return str(ipaddress.ip_network(text))
+    """Accept an IPv4 network whose host bits are zero."""
+    return str(ipaddress.IPv4Network(text))
+
+
+def timezone(text: str) -> str:
+    """Accept the name of a time zone."""
+    if text not in zoneinfo.available_timezones():
+        raise ValueError
+    return text
 
 
 def text_of(value: object) -> object:
@@ -72,6 +77,8 @@ def text_of(value: object) -> object:
 
 EnvironmentValue = Annotated[str, BeforeValidator(text_of)]
 Network = Annotated[str, AfterValidator(cidr)]
+Timezone = Annotated[str, AfterValidator(timezone)]
+Hours = Annotated[str, Field(pattern=f"^{DAY}(-{DAY})? {HOUR}-{HOUR}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=24)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 Region = Annotated[str, Field(pattern=f"^{REGION}$")]
@@ -83,6 +90,7 @@ Certificate = Annotated[
     str, Field(pattern=rf"^{ARN}:acm:{REGION}:\d{{12}}:certificate/[0-9a-f-]{{36}}$")
 ]
 Topic = Annotated[str, Field(pattern=rf"^{ARN}:sns:{REGION}:\d{{12}}:[\w-]+(\.fifo)?$")]
+Boundary = Annotated[str, Field(pattern=rf"^{ARN}:iam::\d{{12}}:policy/[\w+=,.@/-]+$")]
 Key = Annotated[str, Field(pattern=rf"^{ARN}:kms:{REGION}:\d{{12}}:key/[\w-]+$")]
 SecretSource = Annotated[
     str,
@@ -94,91 +102,90 @@ SecretSource = Annotated[
 ]
 
 
+def said(words: str, default: Any = None, **limits: Any) -> Any:
+    """Make a field; words: what is allowed, for the help and for messages."""
+    return Field(default, description=words, **limits)
+
+
 class Config(BaseModel):
     """Every setting with its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Name = Field("facemask", description="2 to 24 of a-z, 0-9 and single '-', a letter first")
-    region: Region | None = Field(
-        None, description="an AWS region such as eu-central-1; else the AWS profile's"
+    name: Name = said("2 to 24 of a-z, 0-9 and single '-', a letter first", default="facemask")
+    region: Region | None = said("an AWS region such as eu-central-1; else the AWS profile's")
+    https: Literal["cloudfront", "certificate", "none"] = said(
+        "cloudfront, certificate (with certificate_arn and domain) or none", default="cloudfront"
     )
-    architecture: Literal["x86_64", "arm64"] = Field("x86_64", description="x86_64 or arm64")
-    cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = Field(
-        1024, description=f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}"
+    certificate_arn: Certificate | None = said("the ARN of an ACM certificate in the same region")
+    domain: Domain | None = said("the certificate's name that points to the load balancer")
+    open: bool = said("true (no API key is needed) or false", default=False)
+    architecture: Literal["x86_64", "arm64"] = said("x86_64 or arm64", default="x86_64")
+    cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = said(
+        f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}", default=1024
     )
-    memory: int = Field(2048, description="MiB of a task that Fargate offers for its cpu")
-    min_tasks: int = Field(1, ge=1, le=5000, description="fewest tasks, a whole number from 1")
-    max_tasks: int = Field(
-        4, ge=1, le=5000, description="most tasks, a whole number not below min_tasks"
+    memory: int = said("MiB of a task that Fargate offers for its cpu", default=2048)
+    spot: bool = said("true (tasks beyond the first on Fargate Spot) or false", default=False)
+    drain_seconds: int = said(
+        "seconds that running requests get at a stop, 1 to 110", default=20, ge=1, le=110
     )
-    spot: bool = Field(
-        default=False, description="true (tasks beyond the first on Fargate Spot) or false"
+    min_tasks: int = said("fewest tasks, a whole number from 1", default=1, ge=1, le=5000)
+    max_tasks: int = said(
+        "most tasks, a whole number not below min_tasks", default=4, ge=1, le=5000
     )
-    target_cpu_percent: int = Field(
-        60, ge=10, le=90, description="CPU use that the autoscaler aims at, 10 to 90"
+    target_cpu_percent: int = said(
+        "CPU use that the autoscaler aims at, 10 to 90", default=60, ge=10, le=90
     )
-    target_requests_per_minute: int = Field(
-        2400,
-        ge=1,
-        le=1_000_000,
-        description="requests per task that the autoscaler aims at, from 1",
+    target_requests_per_minute: int = said(
+        "requests per task that the autoscaler aims at, from 1", default=2400, ge=1, le=1_000_000
     )
-    drain_seconds: int = Field(
-        20, ge=1, le=110, description="seconds that requests in work get at a stop, 1 to 110"
+    opening_hours: Hours | None = said("days and hours with more tasks: MON-FRI 08:00-18:00")
+    opening_tasks: int = said(
+        "fewest tasks in the opening hours, up to max_tasks", default=2, ge=1, le=5000
     )
-    vpc: Vpc | None = Field(
-        None, description="a VPC such as vpc-0abc12345678def90; else the default one"
+    timezone: Timezone = said("of the opening hours, such as Europe/Berlin", default="UTC")
+    vpc: Vpc | None = said("a VPC such as vpc-0abc12345678def90; else the default one")
+    subnets: tuple[Subnet, ...] = said(
+        "at least two subnets such as subnet-0abc12345678def90, in two zones", default=()
     )
-    zones: tuple[Zone, ...] = Field(
-        (), description="at least two zones such as eu-central-1a; else all of the VPC's subnets"
+    balancer_subnets: tuple[Subnet, ...] = said(
+        "subnets of the load balancer, in two zones, if others than the tasks'", default=()
     )
-    subnets: tuple[Subnet, ...] = Field(
-        (), description="at least two subnets such as subnet-0abc12345678def90, in two zones"
+    zones: tuple[Zone, ...] = said(
+        "at least two zones such as eu-central-1a; else all of the VPC's subnets", default=()
     )
-    public_ip: bool = Field(
-        default=True,
-        description="true, or false where the subnets reach AWS through a NAT or endpoints",
+    public_ip: bool = said(
+        "true, or false where the subnets reach AWS through a NAT or endpoints", default=True
     )
-    internal: bool = Field(
-        default=False, description="true (only the VPC reaches the load balancer) or false"
+    internal: bool = said("true (only the VPC reaches the load balancer) or false", default=False)
+    allowed_cidrs: tuple[Network, ...] = said(
+        "IPv4 networks that may ask, such as 203.0.113.0/24; the balancer has no IPv6",
+        default=("0.0.0.0/0",),
+        min_length=1,
     )
-    allowed_cidrs: tuple[Network, ...] = Field(
-        ("0.0.0.0/0",), min_length=1, description="networks that may ask, such as 203.0.113.0/24"
+    log_retention_days: Annotated[int, known(RETENTION_DAYS)] = said(
+        f"days: {', '.join(map(str, RETENTION_DAYS))}", default=30
     )
-    certificate_arn: Certificate | None = Field(
-        None, description="the ARN of an ACM certificate in the same region, for https"
+    images_kept: int = said(
+        "newest images that the registry keeps, 2 to 1000", default=20, ge=2, le=1000
     )
-    domain: Domain | None = Field(
-        None, description="the certificate's name that points to the load balancer"
+    container_insights: bool = said("true (paid metrics of every task) or false", default=False)
+    alarm_topic: Topic | None = said("the ARN of an SNS topic that the alarms notify")
+    alarm_p99_seconds: float = said(
+        "slowest 1 % that is no alarm, seconds up to 60", default=2.0, gt=0, le=60, strict=False
     )
-    log_retention_days: Annotated[int, known(RETENTION_DAYS)] = Field(
-        30, description=f"days: {', '.join(map(str, RETENTION_DAYS))}"
+    alarm_error_percent: float = said(
+        "5xx answers that are no alarm, percent", default=5.0, gt=0, le=100, strict=False
     )
-    images_kept: int = Field(
-        20, ge=2, le=1000, description="newest images that the registry keeps, 2 to 1000"
+    permissions_boundary: Boundary | None = said(
+        "the ARN of an IAM policy that bounds the roles, see iam-policy --boundary"
     )
-    container_insights: bool = Field(
-        default=False, description="true (paid metrics of every task) or false"
+    secrets_key_arn: Key | None = said("the ARN of your own KMS key that encrypts the secrets")
+    environment: dict[Variable, EnvironmentValue] = said(
+        "variables of the service, as text; those of the README", default={}
     )
-    alarm_topic: Topic | None = Field(
-        None, description="the ARN of an SNS topic that the alarms notify"
-    )
-    alarm_p99_seconds: float = Field(
-        2.0, gt=0, le=60, strict=False, description="slowest 1 % that is no alarm, seconds up to 60"
-    )
-    alarm_error_percent: float = Field(
-        5.0, gt=0, le=100, strict=False, description="5xx answers that are no alarm, percent"
-    )
-    secrets_key_arn: Key | None = Field(
-        None, description="the ARN of the KMS key that encrypts the secrets, if it is your own"
-    )
-    environment: dict[Variable, EnvironmentValue] = Field(
-        {}, description="variables of the service, as text; those of the README"
-    )
-    secrets: dict[Variable, SecretSource] = Field(
-        {},
-        description="an SSM parameter such as /mask/key, or the ARN of one or of a secret",
+    secrets: dict[Variable, SecretSource] = said(
+        "an SSM parameter such as /mask/key, or the ARN of one or of a secret", default={}
     )
 
     @model_validator(mode="after")
@@ -190,19 +197,72 @@ class Config(BaseModel):
             raise mistake("memory", self.memory, f"for cpu = {self.cpu}: {listed}")
         if self.max_tasks < self.min_tasks:
             raise mistake("max_tasks", self.max_tasks, f"at least min_tasks = {self.min_tasks}")
-        for key, listed_names in (("zones", self.zones), ("subnets", self.subnets)):
-            if listed_names and len(set(listed_names)) < 2:
-                raise mistake(key, list(listed_names), "at least two different ones")
-        if self.subnets and self.zones:
-            raise mistake("zones", list(self.zones), "only where no subnets are given")
-        if self.subnets and not self.vpc:
-            raise mistake("subnets", list(self.subnets), "only together with their vpc")
-        if self.domain and not self.certificate_arn:
-            raise mistake("domain", self.domain, "only together with certificate_arn")
+        if self.opening_hours and self.opening_tasks > self.max_tasks:
+            raise mistake(
+                "opening_tasks", self.opening_tasks, f"up to max_tasks = {self.max_tasks}"
+            )
+        if self.name.startswith(("internal-", "sg-")):
+            raise mistake(
+                "name", self.name, "another start: AWS keeps internal- and sg- for itself"
+            )
+        self._network_agrees()
+        self._https_agrees()
         if self.region:
             self.lies_in(self.region)
         self._environment_is_plain()
         return self
+
+    @property
+    def public_balancer(self) -> bool:
+        """Whether the load balancer has public addresses."""
+        return self.https != "cloudfront" and not self.internal
+
+    @property
+    def log_group(self) -> str:
+        """Return the name of the tasks' log group."""
+        return f"/ecs/{self.name}"
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """Return the tags of everything that is made, by which it is known again."""
+        return [
+            {"Key": "managed-by", "Value": "facemask-deploy"},
+            {"Key": "deployment", "Value": self.name},
+        ]
+
+    def _network_agrees(self) -> None:
+        for key in ("zones", "subnets", "balancer_subnets"):
+            listed = getattr(self, key)
+            if listed and len(set(listed)) < 2:
+                raise mistake(key, list(listed), "at least two different ones")
+        if self.subnets and self.zones:
+            raise mistake("zones", list(self.zones), "only where no subnets are given")
+        for key in ("subnets", "balancer_subnets"):
+            if getattr(self, key) and not self.vpc:
+                raise mistake(key, list(getattr(self, key)), "only together with their vpc")
+        if self.public_balancer and not self.public_ip and not self.balancer_subnets:
+            allowed = (
+                "the public subnets of the load balancer: those of tasks without public_ip are "
+                "private, where a public load balancer cannot be reached"
+            )
+            raise mistake("balancer_subnets", [], allowed)
+
+    def _https_agrees(self) -> None:
+        with_certificate = self.https == "certificate"
+        for key in ("certificate_arn", "domain"):
+            value = getattr(self, key)
+            if bool(value) != with_certificate:
+                only = "needed with" if with_certificate else "only with"
+                raise mistake(key, value, f'{only} https = "certificate"')
+        if self.https != "cloudfront":
+            return
+        if self.region and self.region.startswith(NO_CLOUDFRONT):
+            raise mistake("https", self.https, f'"certificate" or "none" in {self.region}')
+        if self.internal:
+            raise mistake("internal", self.internal, 'only with https = "certificate" or "none"')
+        if self.allowed_cidrs != ("0.0.0.0/0",):
+            allowed = 'only with https = "certificate" or "none": CloudFront answers everyone'
+            raise mistake("allowed_cidrs", list(self.allowed_cidrs), allowed)
 
     def lies_in(self, region: str) -> None:
         """Check zones and ARNs against the region; raises PydanticCustomError, a ValueError."""
@@ -218,7 +278,7 @@ class Config(BaseModel):
         for variable, value in self.environment.items():
             key = f"environment.{variable}"
             if variable in RESERVED:
-                raise mistake(key, value, "nothing: the deployment sets it (see drain_seconds)")
+                raise mistake(key, value, "nothing: the deployment sets it")
             if variable.upper().split("_")[-1] in SECRET_WORDS:
                 raise mistake(key, "...", "only under [secrets], so that it is not readable in ECS")
             if variable in self.secrets:

@@ -1,4 +1,4 @@
-"""What the commands say: plain lines, coloured on a terminal; progress goes to standard error."""
+"""Prints plain lines, coloured on a terminal; progress goes to standard error."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise DeployError("Nobody is there to be asked. Say --yes to go ahead without a question.")
+        raise DeployError(
+            "There is no terminal to ask on. Give --yes to go ahead without a question."
+        )
     if OUT.input(Text(f"{question} [y/N] ")).strip().lower() not in {"y", "yes"}:
         raise DeployError("Nothing was changed.")

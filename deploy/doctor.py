@@ -3,68 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from deploy import image, network, policies
-from deploy.aws import DENIED, Aws, absent, code, explain
+from deploy.aws import DENIED, Aws, AwsError, absent, code, explain
 from deploy.config import Config
-from deploy.documents import PLATFORM
 from deploy.errors import DeployError
 from deploy.local import parameter_name
-from deploy.names import Names
 
 State = Literal["ok", "missing", "unknown"]
 Result = tuple[State, str]
 STYLES: dict[State, str] = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check: ok, missing, or unknown where it is not certain."""
+def findings(aws: Aws, config: Config) -> Iterator[tuple[str, State, str]]:
+    """Check one thing after the other; without credentials the rest of AWS is left out.
 
-    what: str
-    state: State
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.state:<7}  {self.what}: {self.words}"
-
-
-def findings(aws: Aws, config: Config) -> Iterator[Finding]:
-    """Check one thing after the other; without credentials the rest of AWS is left out."""
-    yield attempt("Docker", docker_engine, config)
-    yield attempt("checkout", checkout)
-    try:
-        names = aws.names(config)
-    except (BotoCoreError, ClientError) as error:
-        yield Finding("credentials", "missing", explain(error))
-        return
-    yield Finding("credentials", "ok", aws.identity["Arn"])
-    yield Finding("region", "ok", names.region)
+    A finding is what was checked, ok, missing or unknown, and the words about it.
+    """
     for what, check in CHECKS.items():
-        yield attempt(what, check, aws, config, names)
+        state, words = attempt(check, aws, config)
+        yield what, state, words
+        if what == "credentials" and state != "ok":
+            return
 
 
-def attempt(what: str, check: Callable[..., Result], *about: object) -> Finding:
+def attempt(check: Callable[[Aws, Config], Result], aws: Aws, config: Config) -> Result:
     """Make a check; one that is not allowed says so, and stops nothing."""
     try:
-        return Finding(what, *check(*about))
-    except ClientError as error:
-        if code(error) in DENIED:
-            return Finding(
-                what, "unknown", f"these credentials may not look ({error.operation_name})."
-            )
-        return Finding(what, "missing", explain(error))
-    except (DeployError, BotoCoreError) as error:
-        words = explain(error) if isinstance(error, BotoCoreError) else str(error)
-        return Finding(what, "missing", words)
+        return check(aws, config)
+    except DeployError as error:
+        return "missing", str(error)
+    except AwsError as error:
+        if isinstance(error, ClientError) and code(error) in DENIED:
+            return "unknown", f"these credentials may not look ({error.operation_name})."
+        return "missing", explain(error)
 
 
-def docker_engine(config: Config) -> Result:
+def require_protection(config: Config) -> None:
+    """Raise DeployError for a service without API keys that is not said to be open."""
+    if "API_KEYS" not in config.secrets and not config.open:
+        raise DeployError(
+            "The service would answer everyone who knows its address. Put API_KEYS under [secrets] "
+            "in deploy.toml (`python -m service.keys` makes a key), or say so: open = true"
+        )
+
+
+def warnings(config: Config) -> list[str]:
+    """Say what a deployment leaves unprotected."""
+    said = []
+    if config.https == "none":
+        said.append('https = "none": frames and keys travel unencrypted.')
+    if "API_KEYS" not in config.secrets:
+        said.append(
+            "No API_KEYS under [secrets]: anyone who knows the address may use the service."
+        )
+    return said
+
+
+def access(_: Aws, config: Config) -> Result:
+    """Check that clients need a key and that it travels encrypted, or that the settings say not."""
+    require_protection(config)
+    said = warnings(config)
+    return ("unknown", " ".join(said)) if said else ("ok", "https and API keys")
+
+
+def docker_engine(_: Aws, config: Config) -> Result:
     """Check that there is an engine that can build for the architecture of the tasks."""
     about = image.engine().info()
     machine = {"aarch64": "arm64"}.get(about["Architecture"], about["Architecture"])
@@ -72,37 +79,47 @@ def docker_engine(config: Config) -> Result:
     if machine == config.architecture:
         return "ok", words
     return "unknown", (
-        f"{words}; images for {PLATFORM[config.architecture]} need emulation: docker run "
+        f"{words}; images for {image.PLATFORM[config.architecture]} need emulation: docker run "
         "--privileged --rm tonistiigi/binfmt --install all"
     )
 
 
-def checkout() -> Result:
+def checkout(_: Aws, config: Config) -> Result:
     """Check that the image can be named after a commit."""
-    return "ok", f"the image is {image.tag_of_checkout()}"
+    return "ok", f"the image is {image.tag_of_checkout(config)}"
 
 
-def permissions(aws: Aws, config: Config, names: Names) -> Result:
+def credentials(aws: Aws, _: Config) -> Result:
+    """Check that AWS knows the caller."""
+    return "ok", f"{aws.identity['Arn']}, {aws.region}"
+
+
+def permissions(aws: Aws, config: Config) -> Result:
     """Ask IAM whether it allows what the operator's policy does, statement by statement."""
     arn = principal(aws.identity["Arn"])
     if arn.endswith(":root"):
         return "unknown", "this is the account's root user; use a user or role of your own instead."
-    policy = policies.operator(config, names)
+    parts = policies.operator(config, aws.values)
     missing: set[str] = set()
-    for entry in policy["Statement"]:
+    for entry in (statement for part in parts for statement in part["Statement"]):
+        wanted = entry.get("Condition", {}).get("StringEquals", {})
         answers = aws.iam.simulate_principal_policy(
             PolicySourceArn=arn,
-            ActionNames=entry["Action"],
+            ActionNames=[name for name in entry["Action"] if not name.endswith("*")],
             ResourceArns=entry["Resource"],
             ContextEntries=[
-                {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [values[0]]}
-                for key, text in entry.get("Condition", {}).get("StringEquals", {}).items()
-                for values in [text if isinstance(text, list) else [text]]
+                {
+                    "ContextKeyName": key,
+                    "ContextKeyType": "string",
+                    "ContextKeyValues": [values[0] if isinstance(values, list) else values],
+                }
+                for key, values in wanted.items()
+                if values
             ],
         )["EvaluationResults"]
         missing |= {a["EvalActionName"] for a in answers if a["EvalDecision"] != "allowed"}
     if not missing:
-        return "ok", f"all {len(policies.actions(policy))} actions are allowed"
+        return "ok", f"all {len(policies.actions(parts))} actions are allowed"
     # A policy that allows an action on the one kind of resource that it knows is enough.
     return "unknown", (
         f"not allowed on all that the deployment makes: {', '.join(sorted(missing))}. `python -m "
@@ -118,34 +135,21 @@ def principal(arn: str) -> str:
     return f"{head.replace(':sts:', ':iam:')}:role/{rest.split('/')[0]}"
 
 
-def linked_roles(aws: Aws, config: Config, names: Names) -> Result:
-    """Look for the roles that ECS, the load balancer and the autoscaler take themselves."""
-    del config, names
-    missing = [
-        service
-        for service, role in policies.LINKED_ROLES.items()
-        if not absent(partial(aws.iam.get_role, RoleName=role), "NoSuchEntity")
-    ]
-    if not missing:
-        return "ok", "all three are there"
-    how = "; ".join(
-        f"aws iam create-service-linked-role --aws-service-name {service}" for service in missing
-    )
-    return "unknown", f"AWS makes them at the first use; should `up` be refused: {how}"
+def reachable_network(aws: Aws, config: Config) -> Result:
+    """Check that there is a VPC with subnets in two zones, whose routes lead where they must."""
+    found = network.find(aws, config)
+    if config.https == "cloudfront":
+        network.prefix_list(aws)
+    if said := network.faults(aws, config, found):
+        return "missing", "; ".join(said)
+    return "ok", f"{found.vpc}, {len(found.subnets)} zones"
 
 
-def reachable_network(aws: Aws, config: Config, names: Names) -> Result:
-    """Check that there is a VPC with subnets in two zones."""
-    del names
-    vpc = network.find_vpc(aws, config)
-    return "ok", f"{vpc}, {len(network.find_subnets(aws, config, vpc))} zones"
-
-
-def certificate(aws: Aws, config: Config, names: Names) -> Result:
+def certificate(aws: Aws, config: Config) -> Result:
     """Check that the certificate is issued."""
-    del names
     if not config.certificate_arn:
-        return "ok", "none: http only"
+        https = config.https == "cloudfront"
+        return "ok", "CloudFront's own" if https else "none: http only"
     found = aws.acm.describe_certificate(CertificateArn=config.certificate_arn)["Certificate"]
     if found["Status"] == "ISSUED":
         return "ok", f"{found['DomainName']}, issued"
@@ -154,18 +158,17 @@ def certificate(aws: Aws, config: Config, names: Names) -> Result:
     )
 
 
-def secrets(aws: Aws, config: Config, names: Names) -> Result:
+def secrets(aws: Aws, config: Config) -> Result:
     """Check that each secret exists; their values are not read."""
-    held = policies.secret_arns(config, names)
+    held = policies.resolve(policies.secret_arns(config), aws.values)
     missing = [
         f"aws ssm put-parameter --type SecureString --name {name} --value ..."
-        for name in sorted({parameter_name(arn) for arn in held["ssm"]})
+        for name in sorted({parameter_name(source) for source in held["ssm"]})
         if aws.ssm.get_parameters(Names=[name], WithDecryption=False)["InvalidParameters"]
     ]
     for arn in held["secretsmanager"]:
         found: Any = absent(
-            partial(aws.secretsmanager.describe_secret, SecretId=arn),
-            "ResourceNotFoundException",
+            partial(aws.secretsmanager.describe_secret, SecretId=arn), "ResourceNotFoundException"
         )
         if not found:
             missing.append(f"aws secretsmanager create-secret for {arn}")
@@ -174,9 +177,12 @@ def secrets(aws: Aws, config: Config, names: Names) -> Result:
     return "ok", f"{len(config.secrets)}"
 
 
-CHECKS: dict[str, Callable[..., Result]] = {
+CHECKS: dict[str, Callable[[Aws, Config], Result]] = {
+    "Docker": docker_engine,
+    "checkout": checkout,
+    "access": access,
+    "credentials": credentials,
     "permissions": permissions,
-    "service-linked roles": linked_roles,
     "network": reachable_network,
     "certificate": certificate,
     "secrets": secrets,

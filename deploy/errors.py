@@ -1,9 +1,8 @@
 """What can go wrong, each with the exit code of the command.
 
 DeployError (1)
-  NotOurs                 something of the same name was made by someone else
-  DeploymentFailed (2)    the new tasks did not become steady, or were rolled back
-  DeploymentTimedOut (3)  neither steady nor failed in the time given
+  DeploymentFailed (2)    AWS did not carry it out, or went back to what was before
+  DeploymentTimedOut (3)  neither done nor failed in the time given
 """
 
 from __future__ import annotations
@@ -15,17 +14,13 @@ class DeployError(RuntimeError):
     exit_code = 1
 
 
-class NotOurs(DeployError):
-    """A resource has the name that is needed but not the tags of this deployment."""
-
-
 class DeploymentFailed(DeployError):
-    """The deployment that was started will not become steady; it was rolled back where possible."""
+    """The change did not come about; AWS went back to what was before where possible."""
 
     exit_code = 2
 
 
 class DeploymentTimedOut(DeployError):
-    """The deployment is still going on; ECS continues without us."""
+    """The change is still going on; AWS continues without us."""
 
     exit_code = 3

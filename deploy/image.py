@@ -1,29 +1,29 @@
-"""The image: which commit it is of, how it is built, and its way into the registry."""
+"""The image: names it after its commit, builds it and pushes it to the registry."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shutil
 import subprocess
 from typing import Any
 
 from docker.client import from_env
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from deploy import registry
 from deploy.aws import Aws
 from deploy.config import Config
-from deploy.console import ERR, note
-from deploy.documents import PLATFORM
+from deploy.console import ERR, note, waiting
 from deploy.errors import DeployError
-from deploy.names import Names
 
 # What goes into the image; a change of anything else makes no new one.
 SOURCES = ("Dockerfile", ".dockerignore", "docker", "model", "service")
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
+PLATFORM = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+BASE = "BASE_IMAGE"  # names another base in the environment, as for compose
 
 
 def git(*arguments: str) -> str:
@@ -42,10 +42,11 @@ def git(*arguments: str) -> str:
     return done.stdout.rstrip()
 
 
-def tag_of_checkout() -> str:
-    """Return the commit that last changed what goes into the image, 12 digits.
+def tag_of_checkout(config: Config) -> str:
+    """Return the tag of the checkout's image: commit, architecture and, if not ours, the base.
 
-    Raises DeployError where files differ from it: such an image could never be made again.
+    The commit is the last one that changed what goes into the image. Raises DeployError where
+    files differ from it: such an image could never be made again.
     """
     if changed := git("status", "--porcelain", "--", *SOURCES):
         listed = ", ".join(line[3:] for line in changed.splitlines()[:5])
@@ -56,7 +57,9 @@ def tag_of_checkout() -> str:
     commit = git("log", "-1", "--format=%H", "--", *SOURCES)
     if not commit:
         raise DeployError("This checkout has no commit with a Dockerfile.")
-    return commit[:12]
+    base = os.environ.get(BASE, "")
+    digest = hashlib.sha256(base.encode()).hexdigest()[:8]
+    return "-".join([commit[:12], config.architecture, *([digest] if base else [])])
 
 
 def tag_of(local: str) -> str:
@@ -80,17 +83,14 @@ def engine() -> Any:
 
 
 def build(config: Config, reference: str) -> None:
-    """Build the Dockerfile for the target architecture, under the reference.
-
-    BASE_IMAGE of the environment names another base, as for compose.
-    """
+    """Build the Dockerfile for the target architecture, under the reference."""
     if not shutil.which("docker"):
         raise DeployError("There is no `docker` command: https://docs.docker.com/get-docker")
-    base = os.environ.get("BASE_IMAGE")
+    base = os.environ.get(BASE)
     done = subprocess.run(  # noqa: S603
         [
             *("docker", "build", "--platform", PLATFORM[config.architecture], "--tag", reference),
-            *(["--build-arg", f"BASE_IMAGE={base}"] if base else []),
+            *(["--build-arg", f"{BASE}={base}"] if base else []),
             ".",
         ],
         env=os.environ | {"DOCKER_BUILDKIT": "1"},
@@ -107,41 +107,52 @@ def build(config: Config, reference: str) -> None:
 def check_architecture(config: Config, image: Any) -> None:
     """Raise DeployError unless the local image is of the architecture that Fargate will run."""
     system, found = image.attrs["Os"], image.attrs["Architecture"]
-    if system != "linux" or ARCHITECTURES.get(found, found) != config.architecture:
+    if system != "linux" or registry.ARCHITECTURES.get(found, found) != config.architecture:
         raise DeployError(
             f"The image is of {system}/{found}, the tasks are {config.architecture}: it would not "
             f"start there. Build it for {PLATFORM[config.architecture]}, or set `architecture`."
         )
 
 
-def push(aws: Aws, config: Config, names: Names, tag: str, local: str = "") -> str:
+def push(aws: Aws, config: Config, tag: str, local: str = "") -> str:
     """Bring the checkout's image, or a local one, into the registry; returns its digest.
 
     A tag that is there is left alone, since it cannot come to mean another image. The registry's
     password goes from AWS to the engine and nowhere else.
     """
-    if digest := registry.digest_of(aws, names, tag):
+    address = registry.ensure(aws, config)
+    if digest := registry.digest_of(aws, config, tag):
         if local:
             note(f"The registry has {tag} already; nothing was pushed.")
         return digest
     client = engine()
-    address = registry.address(aws, names)
-    remote = f"{address}:{tag}"
     if not local:
-        build(config, remote)
+        build(config, f"{address}:{tag}")
     try:
-        image = client.images.get(local or remote)
+        image = client.images.get(local or f"{address}:{tag}")
     except ImageNotFound:
         raise DeployError(f"There is no image {local} here; `docker images` lists them.") from None
     check_architecture(config, image)
     image.tag(address, tag)
-    digest = upload(client, address, tag, credentials(aws))
-    held = registry.digest_of(aws, names, tag)
-    if held != digest:
-        raise DeployError(
-            f"The registry holds {held} as {tag}, but {digest} was pushed. Push again."
-        )
+    upload(client, address, tag, credentials(aws))
+    # The push itself tells a digest with some of Docker's image stores only.
+    digest = registry.digest_of(aws, config, tag)
+    if not digest:
+        raise DeployError("The registry did not keep the image. Push again.")
+    note(f"pushed {address}:{tag}, {digest}")
     return digest
+
+
+def fetch(aws: Aws, client: Any, reference: str, platform: str) -> None:
+    """Pull an image from the registry unless it is here."""
+    try:
+        client.images.get(reference)
+    except ImageNotFound:
+        with waiting(f"pulling {reference}"):
+            try:
+                client.api.pull(reference, auth_config=credentials(aws), platform=platform)
+            except APIError as error:
+                raise DeployError(f"The image could not be pulled: {error.explanation}") from error
 
 
 def credentials(aws: Aws) -> dict[str, str]:
@@ -151,15 +162,14 @@ def credentials(aws: Aws) -> dict[str, str]:
     return {"username": user, "password": password}
 
 
-def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> str:
-    """Push with progress and return the digest; raises DeployError with what the registry says."""
+def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> None:
+    """Push and show how far it is; raises DeployError with what the registry says."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    digest = ""
     with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
         bars: dict[str, Any] = {}
         try:
@@ -168,16 +178,11 @@ def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> str:
             ):
                 if "error" in event:
                     raise DeployError(f"The registry refused the image: {event['error']}")
-                digest = event.get("aux", {}).get("Digest", digest)
                 show(progress, bars, event)
         except (DockerException, RequestException) as error:
             raise DeployError(
                 f"The push broke off ({error}). Push again; layers that are there stay."
             ) from error
-    if not digest:
-        raise DeployError("The registry did not confirm the image. Push again.")
-    note(f"pushed {address}:{tag}, {digest}")
-    return digest
 
 
 def show(progress: Progress, bars: dict[str, Any], event: dict[str, Any]) -> None:

@@ -6,23 +6,25 @@ import json
 import time
 from typing import Any
 
-from docker.errors import APIError, ImageNotFound
 from docker.types import Healthcheck
 
 from deploy import image
 from deploy.aws import Aws
 from deploy.config import Config
 from deploy.console import note, waiting
-from deploy.documents import PLATFORM, PORT
 from deploy.errors import DeployError
-from deploy.names import Names
+from deploy.image import PLATFORM
+from deploy.tasks import PORT
 
 NS = 1_000_000_000
 READY_S = 120
 
 
 def container_options(config: Config, definition: Any, secrets: dict[str, str]) -> dict[str, Any]:
-    """Say in Docker's words what a task definition says in ECS's."""
+    """Say in Docker's words what a task definition says in ECS's.
+
+    As on Fargate the container sees the limit of its own memory, and none of its share of the CPU.
+    """
     container = definition["containerDefinitions"][0]
     check, linux = container["healthCheck"], container["linuxParameters"]
     return {
@@ -45,13 +47,13 @@ def container_options(config: Config, definition: Any, secrets: dict[str, str]) 
             retries=check["retries"],
             start_period=check["startPeriod"] * NS,
         ),
-        "nano_cpus": int(definition["cpu"]) * NS // 1024,
-        "mem_limit": f"{definition['memory']}m",
+        "cpu_shares": int(definition["cpu"]),
+        "mem_limit": f"{container['memory']}m",
     }
 
 
 def secret_values(aws: Aws, definition: Any) -> dict[str, str]:
-    """Read the secrets that the container is given, with the rights of whoever asks."""
+    """Read the secrets that the container is given, with the caller's own rights."""
     values: dict[str, str] = {}
     for item in definition["containerDefinitions"][0].get("secrets", []):
         source = item["valueFrom"]
@@ -79,28 +81,16 @@ def from_manager(aws: Aws, source: str) -> str:
     return str(json.loads(value)[parts[7]]) if len(parts) > 7 and parts[7] else value
 
 
-def fetch(aws: Aws, client: Any, reference: str, platform: str) -> None:
-    """Pull the image unless it is here."""
-    try:
-        client.images.get(reference)
-    except ImageNotFound:
-        with waiting(f"pulling {reference}"):
-            try:
-                client.api.pull(reference, auth_config=image.credentials(aws), platform=platform)
-            except APIError as error:
-                raise DeployError(f"The image could not be pulled: {error.explanation}") from error
-
-
-def run(aws: Aws, config: Config, names: Names, revision: int | None, port: int) -> None:
+def run(aws: Aws, config: Config, revision: int | None, port: int) -> None:
     """Run a revision, the newest if None, on a local port until Ctrl-C; its log is shown.
 
     Raises DeployError when it does not become ready.
     """
-    which = f"{names.name}:{revision}" if revision else names.name
+    which = f"{config.name}:{revision}" if revision else config.name
     definition = aws.ecs.describe_task_definition(taskDefinition=which)["taskDefinition"]
     options = container_options(config, definition, secret_values(aws, definition))
     client = image.engine()
-    fetch(aws, client, options["image"], options["platform"])
+    image.fetch(aws, client, options["image"], options["platform"])
     container = client.containers.run(
         **options, detach=True, ports={f"{PORT}/tcp": ("127.0.0.1", port)}
     )

@@ -1,4 +1,4 @@
-"""What the tasks wrote: of late, as it comes, or what the task that stopped last wrote."""
+"""What the service's tasks wrote, why tasks stopped, and what ECS said of the service."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy.aws import Aws, code
+from deploy.aws import Aws, absent, code
+from deploy.config import Config
 from deploy.errors import DeployError
-from deploy.names import Names
 
 POLL_S = 2.0
 LATE_S = 60  # events come in out of order, by up to this
+TASKS_SHOWN = 3
+LINES_SHOWN = 15
+GONE = ("ClusterNotFoundException", "ServiceNotFoundException", "ResourceNotFoundException")
 
 
-def read(aws: Aws, names: Names, since_s: float, *, follow: bool) -> Iterator[str]:
+def read(aws: Aws, config: Config, since_s: float, *, follow: bool) -> Iterator[str]:
     """Yield the lines of all tasks of the last seconds and, with follow, those to come."""
     start = int((time.time() - since_s) * 1000)
     seen: dict[str, int] = {}
     while True:
-        for event in events(aws, names, startTime=start):
+        for event in events(aws, config, startTime=start):
             if event["eventId"] not in seen:
                 seen[event["eventId"]] = event["timestamp"]
                 yield line(event)
@@ -34,25 +37,28 @@ def read(aws: Aws, names: Names, since_s: float, *, follow: bool) -> Iterator[st
         time.sleep(POLL_S)
 
 
-def previous(aws: Aws, names: Names) -> Iterator[str]:
+def previous(aws: Aws, config: Config) -> Iterator[str]:
     """Yield all that the task wrote that stopped last; raises DeployError if none is known."""
-    running = aws.ecs.list_tasks(cluster=names.name, serviceName=names.name)["taskArns"]
-    alive = {arn.split("/")[-1] for arn in running}
-    pages = aws.logs.get_paginator("describe_log_streams").paginate(
-        logGroupName=names.log_group, orderBy="LastEventTime", descending=True
-    )
-    streams = (stream["logStreamName"] for page in pages for stream in page["logStreams"])
-    stream = next((name for name in streams if name.split("/")[-1] not in alive), None)
-    if stream is None:
-        raise DeployError("No task has stopped yet that wrote anything.")
-    for event in events(aws, names, logStreamNames=[stream]):
+    tasks = stopped(aws, config)
+    if not tasks:
+        raise DeployError(
+            "ECS knows of no task that has stopped; it forgets them after about an hour. "
+            "`python -m deploy logs --since 1d` shows what all tasks wrote."
+        )
+    stream = stream_of(config, tasks[0]["taskArn"])
+    for event in events(aws, config, logStreamNames=[stream]):
         yield line(event | {"logStreamName": stream})
 
 
-def events(aws: Aws, names: Names, **which: Any) -> Iterator[dict[str, Any]]:
+def stream_of(config: Config, task: str) -> str:
+    """Return the log stream of a task."""
+    return f"{config.name}/{config.name}/{task.rpartition('/')[2]}"
+
+
+def events(aws: Aws, config: Config, **which: Any) -> Iterator[dict[str, Any]]:
     """Yield log events in the order of their time; raises DeployError without a log group."""
     pages = aws.logs.get_paginator("filter_log_events").paginate(
-        logGroupName=names.log_group, **which
+        logGroupName=config.log_group, **which
     )
     try:
         for page in pages:
@@ -61,7 +67,7 @@ def events(aws: Aws, names: Names, **which: Any) -> Iterator[dict[str, Any]]:
         if code(error) != "ResourceNotFoundException":
             raise
         raise DeployError(
-            f"There is no log group {names.log_group}. `python -m deploy up`"
+            f"There is no log group {config.log_group}. `python -m deploy up`"
         ) from None
 
 
@@ -70,3 +76,59 @@ def line(event: dict[str, Any]) -> str:
     at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
     task = event.get("logStreamName", "").split("/")[-1][:8]
     return f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}"
+
+
+def stopped(aws: Aws, config: Config) -> list[Any]:
+    """Return the tasks that ECS remembers to have stopped, the last first."""
+    found = absent(
+        lambda: aws.ecs.list_tasks(
+            cluster=config.name, serviceName=config.name, desiredStatus="STOPPED"
+        ),
+        *GONE,
+    )
+    arns = found["taskArns"][:100] if found else []
+    tasks = aws.ecs.describe_tasks(cluster=config.name, tasks=arns)["tasks"] if arns else []
+    return sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
+
+
+def autopsy(aws: Aws, config: Config, since: datetime) -> Iterator[str]:
+    """Yield why tasks stopped since a time, the last first, and the last lines that they wrote."""
+    try:
+        late = [task for task in stopped(aws, config) if task.get("stoppedAt", since) >= since]
+        for task in late[:TASKS_SHOWN]:
+            yield f"  task {task['taskArn'].split('/')[-1]}: {task.get('stoppedReason', 'stopped')}"
+            for container in task.get("containers", []):
+                if container.get("reason"):
+                    yield f"    {container['reason']}"
+                if container.get("exitCode") is not None:
+                    yield f"    exit code {container['exitCode']}"
+            for text in last_lines(aws, config, task["taskArn"]):
+                yield f"    | {text}"
+    except ClientError as error:  # the failure itself is what must be told
+        yield f"  The stopped tasks could not be read: {code(error)}."
+
+
+def last_lines(aws: Aws, config: Config, task: str) -> list[str]:
+    """Return the last lines that a task wrote."""
+    found = absent(
+        lambda: aws.logs.get_log_events(
+            logGroupName=config.log_group, logStreamName=stream_of(config, task), limit=LINES_SHOWN
+        ),
+        "ResourceNotFoundException",
+    )
+    return [event["message"].rstrip() for event in found["events"]] if found else []
+
+
+def find_service(aws: Aws, config: Config) -> Any:
+    """Return the ECS service, or None."""
+    found = absent(
+        lambda: aws.ecs.describe_services(cluster=config.name, services=[config.name]), *GONE
+    )
+    services = found["services"] if found else []
+    return next((item for item in services if item["status"] != "INACTIVE"), None)
+
+
+def service_events(aws: Aws, config: Config) -> list[Any]:
+    """Return what ECS said of the service, the oldest first."""
+    service = find_service(aws, config)
+    return service["events"][::-1] if service else []

@@ -1,290 +1,221 @@
-"""The IAM documents: what ECS may do for the tasks, and what whoever runs these commands needs."""
+"""The IAM policies that an operator of these commands needs."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from deploy.config import Config
-from deploy.documents import Document
-from deploy.names import Names
+from deploy.document import Document, sub
+
+LIMIT = 6144  # characters of a managed policy
+# CloudFormation lets AWS make the roles that these services take themselves.
+LINKED = [
+    "ecs.amazonaws.com",
+    "ecs.application-autoscaling.amazonaws.com",
+    "elasticloadbalancing.amazonaws.com",
+    "vpcorigin.cloudfront.amazonaws.com",
+]
 
 
-def statement(actions: list[str], resources: list[str], **conditions: Document) -> Document:
-    """Make a statement that allows."""
-    allowed: Document = {"Effect": "Allow", "Action": sorted(actions), "Resource": resources}
-    return allowed | ({"Condition": conditions} if conditions else {})
+def allow(actions: str, resources: list[Any], equal: Document | None = None) -> Document:
+    """Make a statement that allows actions; a word without a service is of the one before it.
+
+    equal: what must be equal, by condition key.
+    """
+    names: list[str] = []
+    for word in actions.split():
+        service = (word if ":" in word else names[-1]).partition(":")[0]
+        names.append(word if ":" in word else f"{service}:{word}")
+    made: Document = {"Effect": "Allow", "Action": sorted(names), "Resource": resources}
+    return made | ({"Condition": {"StringEquals": equal}} if equal else {})
 
 
-def document(*statements: Document) -> Document:
+def policy(*statements: Document) -> Document:
     """Make a policy of statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def trust(names: Names) -> Document:
-    """Let ECS tasks of this account and region take a role, and nobody else."""
-    return document(
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "ArnLike": {"aws:SourceArn": names.arn("ecs", "*")},
-                "StringEquals": {"aws:SourceAccount": names.account},
-            },
-        }
-    )
+def arn(service: str, resource: str, *, region: bool = True) -> Document:
+    """Name a resource of this account, and region, as a template does."""
+    where = "${AWS::Region}" if region else ""
+    return sub(f"arn:${{AWS::Partition}}:{service}:{where}:${{AWS::AccountId}}:{resource}")
 
 
-def secret_arns(config: Config, names: Names) -> dict[str, list[str]]:
-    """Sort the secrets' ARNs by the service that holds them: ssm and secretsmanager."""
-    held: dict[str, list[str]] = {"ssm": [], "secretsmanager": []}
-    for source in sorted(set(config.secrets.values())):
-        if source.startswith("/"):
-            held["ssm"].append(names.arn("ssm", f"parameter{source}"))
-        elif ":ssm:" in source:
-            held["ssm"].append(source)
-        else:  # without the JSON key, stage and version that may follow the secret's own ARN
-            held["secretsmanager"].append(":".join(source.split(":")[:7]))
-    return {service: sorted(set(arns)) for service, arns in held.items()}
+def secret_arns(config: Config) -> dict[str, list[Any]]:
+    """Name the secrets by the service that holds them: ssm and secretsmanager."""
+    sources = sorted(set(config.secrets.values()))
+    managed = {
+        ":".join(source.split(":")[:7]) for source in sources if ":secretsmanager:" in source
+    }
+    return {
+        "ssm": [
+            arn("ssm", f"parameter{source}") if source.startswith("/") else source
+            for source in sources
+            if ":secretsmanager:" not in source
+        ],
+        # Without the JSON key, stage and version that may follow the secret's own ARN.
+        "secretsmanager": sorted(managed),
+    }
 
 
-def execution(config: Config, names: Names) -> Document:
-    """Allow what ECS does to start a task: fetch its one image, write its log, read its secrets."""
-    secrets = secret_arns(config, names)
-    statements = [
-        statement(["ecr:GetAuthorizationToken"], ["*"]),
-        statement(
-            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            [names.arn("ecr", f"repository/{names.name}")],
-        ),
-        statement(
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            [names.arn("logs", f"log-group:{names.log_group}:*")],
-        ),
-    ]
-    if secrets["ssm"]:
-        statements.append(statement(["ssm:GetParameters"], secrets["ssm"]))
-    if secrets["secretsmanager"]:
-        statements.append(statement(["secretsmanager:GetSecretValue"], secrets["secretsmanager"]))
-    if config.secrets_key_arn:
-        statements.append(statement(["kms:Decrypt"], [config.secrets_key_arn]))
-    return document(*statements)
+def resolve(document: Any, values: dict[str, str]) -> Any:
+    """Fill in AWS::Region, AWS::AccountId and AWS::Partition outside of a template."""
+    if isinstance(document, list):
+        return [resolve(item, values) for item in document]
+    if not isinstance(document, dict):
+        return document
+    if text := document.get("Fn::Sub"):
+        for name, value in values.items():
+            text = text.replace(f"${{{name}}}", value)
+        return text
+    return {key: resolve(item, values) for key, item in document.items()}
 
 
-def operator(config: Config, names: Names) -> Document:
-    """Allow what these commands do and no more; reads that know no resource are for all."""
-    name = names.name
-    elb = "elasticloadbalancing"
-    balancers = [
-        names.arn(elb, f"loadbalancer/app/{name}/*"),
-        names.arn(elb, f"targetgroup/{name}/*"),
-        names.arn(elb, f"listener/app/{name}/*"),
-    ]
+def operator(config: Config, values: dict[str, str]) -> list[Document]:
+    """Return the policies that allow what these commands do, one or more of at most LIMIT.
+
+    values: of AWS::Region, AWS::AccountId and AWS::Partition.
+
+    CloudFormation acts with the operator's own rights. Roles can be made only within the bound, so
+    that no one becomes an administrator by handing a role of their making to a task.
+    """
+    name = config.name
+    secrets = secret_arns(config)
     roles = [
-        names.arn("iam", f"role/{role}", region=False)
-        for role in (names.execution_role, names.task_role)
+        arn("iam", f"role/{name}-${{AWS::Region}}-{purpose}", region=False)
+        for purpose in ("execution", "task")
     ]
-    secrets = secret_arns(config, names)
-    return document(
-        statement(READS, ["*"]),
-        statement(ECR, [names.arn("ecr", f"repository/{name}")]),
-        statement(
-            LOGS,
-            [
-                names.arn("logs", f"log-group:{names.log_group}"),
-                names.arn("logs", f"log-group:{names.log_group}:*"),
-            ],
-        ),
-        statement(IAM, roles),
-        statement(
-            ["iam:PassRole"],
-            roles,
-            StringEquals={"iam:PassedToService": "ecs-tasks.amazonaws.com"},
-        ),
-        statement(
-            ["iam:CreateServiceLinkedRole"],
-            [names.arn("iam", "role/aws-service-role/*", region=False)],
-            StringEquals={"iam:AWSServiceName": sorted(LINKED_ROLES)},
-        ),
-        statement(
-            ["ec2:CreateSecurityGroup"],
-            [names.arn("ec2", "vpc/*"), names.arn("ec2", "security-group/*")],
-        ),
-        statement(
-            ["ec2:CreateTags"],
-            [names.arn("ec2", "security-group/*")],
-            StringEquals={"ec2:CreateAction": "CreateSecurityGroup"},
-        ),
-        statement(
-            EC2,
-            [names.arn("ec2", "security-group/*"), names.arn("ec2", "security-group-rule/*")],
-            StringEquals={"aws:ResourceTag/deployment": name},
-        ),
-        statement(BALANCER, balancers),
-        statement(
-            ECS,
-            [
-                names.arn("ecs", f"{kind}/{name}{rest}")
-                for kind, rest in (
-                    ("cluster", ""),
-                    ("service", f"/{name}"),
-                    ("task-definition", ":*"),
-                    ("task", "/*"),
-                    ("service-deployment", f"/{name}/*"),
-                    ("service-revision", f"/{name}/*"),
-                )
-            ],
-        ),
-        statement(ECS_ANYWHERE, ["*"]),
-        statement(SCALING, [names.arn("application-autoscaling", "scalable-target/*")]),
-        statement(
-            ALARMS,
-            [  # the latter are those by which the autoscaler works
-                names.arn("cloudwatch", f"alarm:{name}-*"),
-                names.arn("cloudwatch", f"alarm:TargetTracking-{names.scalable}-*"),
-            ],
-        ),
-        *([statement(["ssm:GetParameters"], secrets["ssm"])] if secrets["ssm"] else []),
+    balancers = [
+        arn("elasticloadbalancing", f"{kind}/{which}/*")
+        for which in (name, f"{name}-public")
+        for kind in ("loadbalancer/app", "targetgroup", "listener/app")
+    ]
+    kinds = ("service", "service-deployment", "service-revision")
+    services = [
+        *(arn("ecs", f"{kind}/{name}") for kind in ("cluster", "service")),
+        *(arn("ecs", f"{kind}/{name}/*") for kind in ("task", *kinds)),
+        arn("ecs", f"task-definition/{name}:*"),
+    ]
+    alarms = [  # the latter are those by which the autoscaler works
+        arn("cloudwatch", f"alarm:{name}-*"),
+        arn("cloudwatch", f"alarm:TargetTracking-service/{name}/{name}-*"),
+    ]
+    fronts = [
+        arn("cloudfront", f"{kind}/*", region=False) for kind in ("distribution", "vpcorigin")
+    ]
+    log_group = [arn("logs", f"log-group:{config.log_group}{end}") for end in ("", ":*")]
+    group = [arn("ec2", "security-group/*")]
+    ours = {"aws:ResourceTag/deployment": name}
+    linked = [arn("iam", "role/aws-service-role/*", region=False)]
+    statements = [
+        allow(READS, ["*"]),
+        allow(STACK, [arn("cloudformation", f"stack/{name}/*")]),
+        allow(REPOSITORY, [arn("ecr", f"repository/{name}")]),
+        allow(LOGS, log_group),
+        allow(BOUNDED, roles, {"iam:PermissionsBoundary": config.permissions_boundary}),
+        allow(ROLES, roles),
+        allow("iam:PassRole", roles, {"iam:PassedToService": "ecs-tasks.amazonaws.com"}),
+        allow("iam:CreateServiceLinkedRole", linked, {"iam:AWSServiceName": LINKED}),
+        allow("ec2:CreateSecurityGroup CreateTags", [arn("ec2", "vpc/*"), *group]),
+        allow(f"{RULES} DeleteSecurityGroup DeleteTags", group, ours),
+        allow(RULES, [arn("ec2", "security-group-rule/*")]),
+        allow(BALANCER, balancers),
+        allow(ECS, services),
+        allow(ALARMS, alarms),
+        allow(SCALING, [arn("application-autoscaling", "scalable-target/*")]),
+        allow(FRONTS_MADE, fronts),
+        allow(FRONTS, fronts, ours),
+        *(allow("ssm:GetParameters", [which]) for which in secrets["ssm"]),
         *(
-            [
-                statement(
-                    ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
-                    secrets["secretsmanager"],
-                )
-            ]
-            if secrets["secretsmanager"]
-            else []
+            allow("secretsmanager:DescribeSecret GetSecretValue", [which])
+            for which in secrets["secretsmanager"]
         ),
-    )
+        *([allow("kms:Decrypt", [config.secrets_key_arn])] if config.secrets_key_arn else []),
+    ]
+    return pack(resolve(statements, values))
 
 
-def actions(policy: Document) -> list[str]:
-    """List the actions that a policy allows, each once."""
-    return sorted({action for entry in policy["Statement"] for action in entry["Action"]})
+def pack(statements: list[Document]) -> list[Document]:
+    """Put statements into as few policies as hold them in their order."""
+    packed: list[list[Document]] = [[]]
+    for statement in statements:
+        if len(json.dumps(policy(*packed[-1], statement), separators=(",", ":"))) > LIMIT:
+            packed.append([])
+        packed[-1].append(statement)
+    return [policy(*part) for part in packed]
 
 
-# The roles that AWS's services take themselves, by service; made on the first use in an account.
-LINKED_ROLES = {
-    "ecs.amazonaws.com": "AWSServiceRoleForECS",
-    "elasticloadbalancing.amazonaws.com": "AWSServiceRoleForElasticLoadBalancing",
-    "ecs.application-autoscaling.amazonaws.com": (
-        "AWSServiceRoleForApplicationAutoScaling_ECSService"
-    ),
-}
-# These actions know no resource, or one that does not exist yet.
-READS = [
-    "acm:DescribeCertificate",
-    "application-autoscaling:DescribeScalableTargets",
-    "application-autoscaling:DescribeScalingPolicies",
-    "cloudwatch:DescribeAlarms",
-    "ec2:DescribeSecurityGroupRules",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcs",
-    "ecr:GetAuthorizationToken",
-    "elasticloadbalancing:DescribeListeners",
-    "elasticloadbalancing:DescribeLoadBalancerAttributes",
-    "elasticloadbalancing:DescribeLoadBalancers",
-    "elasticloadbalancing:DescribeTags",
-    "elasticloadbalancing:DescribeTargetGroupAttributes",
-    "elasticloadbalancing:DescribeTargetGroups",
-    "elasticloadbalancing:DescribeTargetHealth",
-    "iam:GetRole",
-    "iam:SimulatePrincipalPolicy",
-    "logs:DescribeLogGroups",
-    "sts:GetCallerIdentity",
-]
-ECR = [
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:CompleteLayerUpload",
-    "ecr:CreateRepository",
-    "ecr:DeleteRepository",
-    "ecr:DescribeImages",
-    "ecr:DescribeRepositories",
-    "ecr:GetDownloadUrlForLayer",
-    "ecr:GetLifecyclePolicy",
-    "ecr:InitiateLayerUpload",
-    "ecr:ListTagsForResource",
-    "ecr:PutImage",
-    "ecr:PutImageScanningConfiguration",
-    "ecr:PutImageTagMutability",
-    "ecr:PutLifecyclePolicy",
-    "ecr:TagResource",
-    "ecr:UploadLayerPart",
-]
-LOGS = [
-    "logs:CreateLogGroup",
-    "logs:DeleteLogGroup",
-    "logs:DescribeLogStreams",
-    "logs:FilterLogEvents",
-    "logs:GetLogEvents",
-    "logs:ListTagsForResource",
-    "logs:PutRetentionPolicy",
-    "logs:TagResource",
-]
-IAM = [
-    "iam:CreateRole",
-    "iam:DeleteRole",
-    "iam:DeleteRolePolicy",
-    "iam:GetRolePolicy",
-    "iam:ListRolePolicies",
-    "iam:PutRolePolicy",
-    "iam:TagRole",
-    "iam:UpdateAssumeRolePolicy",
-]
-EC2 = [
-    "ec2:AuthorizeSecurityGroupEgress",
-    "ec2:AuthorizeSecurityGroupIngress",
-    "ec2:DeleteSecurityGroup",
-    "ec2:RevokeSecurityGroupEgress",
-    "ec2:RevokeSecurityGroupIngress",
-]
-BALANCER = [
-    "elasticloadbalancing:AddTags",
-    "elasticloadbalancing:CreateListener",
-    "elasticloadbalancing:CreateLoadBalancer",
-    "elasticloadbalancing:CreateTargetGroup",
-    "elasticloadbalancing:DeleteListener",
-    "elasticloadbalancing:DeleteLoadBalancer",
-    "elasticloadbalancing:DeleteTargetGroup",
-    "elasticloadbalancing:ModifyListener",
-    "elasticloadbalancing:ModifyLoadBalancerAttributes",
-    "elasticloadbalancing:ModifyTargetGroup",
-    "elasticloadbalancing:ModifyTargetGroupAttributes",
-    "elasticloadbalancing:SetSecurityGroups",
-    "elasticloadbalancing:SetSubnets",
-]
-ECS = [
-    "ecs:CreateCluster",
-    "ecs:CreateService",
-    "ecs:DeleteCluster",
-    "ecs:DeleteService",
-    "ecs:DeleteTaskDefinitions",
-    "ecs:DescribeClusters",
-    "ecs:DescribeServiceRevisions",
-    "ecs:DescribeServices",
-    "ecs:DescribeTasks",
-    "ecs:ListServiceDeployments",
-    "ecs:PutClusterCapacityProviders",
-    "ecs:RegisterTaskDefinition",
-    "ecs:TagResource",
-    "ecs:UpdateCluster",
-    "ecs:UpdateService",
-]
-ECS_ANYWHERE = [
-    "ecs:DeregisterTaskDefinition",
-    "ecs:DescribeTaskDefinition",
-    "ecs:ListTaskDefinitions",
-    "ecs:ListTasks",
-]
-SCALING = [
-    "application-autoscaling:DeleteScalingPolicy",
-    "application-autoscaling:DeregisterScalableTarget",
-    "application-autoscaling:PutScalingPolicy",
-    "application-autoscaling:RegisterScalableTarget",
-]
-ALARMS = [
-    "cloudwatch:DeleteAlarms",
-    "cloudwatch:ListTagsForResource",
-    "cloudwatch:PutMetricAlarm",
-    "cloudwatch:TagResource",
-]
+def actions(policies: list[Document]) -> set[str]:
+    """Return the actions that policies allow."""
+    return {
+        action
+        for document in policies
+        for statement in document["Statement"]
+        for action in statement["Action"]
+    }
+
+
+# These know no resource, or one that does not exist yet.
+READS = """
+acm:DescribeCertificate
+application-autoscaling:DescribeScalableTargets DescribeScalingPolicies DescribeScheduledActions
+cloudwatch:DescribeAlarms GetMetricData
+ec2:DescribeAccountAttributes DescribeAddresses DescribeInstances DescribeInternetGateways
+    DescribeManagedPrefixLists DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups
+    DescribeSubnets DescribeVpcs
+ecr:GetAuthorizationToken
+ecs:DeregisterTaskDefinition DescribeTaskDefinition ListTaskDefinitions ListTasks
+elasticloadbalancing:Describe*
+iam:GetRole SimulatePrincipalPolicy
+logs:DescribeLogGroups
+sts:GetCallerIdentity
+"""
+STACK = """
+cloudformation:CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet
+    DescribeStackEvents DescribeStacks ExecuteChangeSet TagResource
+"""
+REPOSITORY = """
+ecr:BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload CreateRepository DeleteRepository
+    DescribeImages DescribeRepositories GetDownloadUrlForLayer GetLifecyclePolicy
+    InitiateLayerUpload ListTagsForResource PutImage PutLifecyclePolicy TagResource UploadLayerPart
+"""
+LOGS = """
+logs:CreateLogGroup DeleteLogGroup DescribeIndexPolicies FilterLogEvents GetDataProtectionPolicy
+    GetLogEvents ListTagsForResource PutRetentionPolicy TagResource UntagResource
+"""
+BOUNDED = "iam:CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy"
+ROLES = """
+iam:DeleteRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole UntagRole
+    UpdateAssumeRolePolicy UpdateRole
+"""
+RULES = """
+ec2:AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress RevokeSecurityGroupEgress
+    RevokeSecurityGroupIngress
+"""
+BALANCER = """
+elasticloadbalancing:AddTags CreateListener CreateLoadBalancer CreateTargetGroup DeleteListener
+    DeleteLoadBalancer DeleteTargetGroup ModifyListener ModifyListenerAttributes
+    ModifyLoadBalancerAttributes ModifyTargetGroup ModifyTargetGroupAttributes RemoveTags
+    SetSecurityGroups SetSubnets
+"""
+ECS = """
+ecs:CreateCluster CreateService DeleteCluster DeleteService DescribeClusters
+    DescribeServiceDeployments DescribeServiceRevisions DescribeServices DescribeTasks
+    ListServiceDeployments ListTagsForResource PutClusterCapacityProviders RegisterTaskDefinition
+    StopServiceDeployment TagResource UntagResource UpdateCluster UpdateClusterSettings
+    UpdateService
+"""
+ALARMS = "cloudwatch:DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
+SCALING = """
+application-autoscaling:DeleteScalingPolicy DeleteScheduledAction DeregisterScalableTarget
+    ListTagsForResource PutScalingPolicy PutScheduledAction RegisterScalableTarget TagResource
+    UntagResource
+"""
+FRONTS_MADE = """
+cloudfront:CreateDistribution CreateVpcOrigin GetDistribution GetDistributionConfig GetVpcOrigin
+    ListTagsForResource TagResource
+"""
+FRONTS = """
+cloudfront:DeleteDistribution DeleteVpcOrigin UntagResource UpdateDistribution UpdateVpcOrigin
+"""

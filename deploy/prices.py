@@ -16,6 +16,9 @@ PUBLIC_ADDRESS_HOUR = 0.005
 LOG_GB = 0.50
 IMAGE_GB_MONTH = 0.10
 ALARM_METRIC_MONTH = 0.10
+ALARM_METRICS = 6
+FAST_METRIC_MONTH = 0.30  # CPU every 20 s, as a metric in detail
+CLOUDFRONT_FREE = "1 TB and 10 million requests a month are free"
 IMAGE_GB = 0.3  # the service's image as ECR stores it, compressed
 SPOT_AT_BEST = 0.3  # of the price on demand
 
@@ -58,14 +61,17 @@ def task_month(config: Config, region: str) -> float:
 def fixed_month(config: Config, region: str, zones: int) -> list[tuple[str, float]]:
     """Return what is paid a month however many tasks run: name and US dollars."""
     rates = rates_of(region)
-    addresses = 0 if config.internal else zones
+    addresses = zones if config.public_balancer else 0
+    cloudfront = [(f"CloudFront: {CLOUDFRONT_FREE}", 0.0)]
     return [
         ("load balancer and its first capacity unit", HOURS * (rates.balancer + rates.lcu)),
         (
             f"public addresses of the load balancer, {addresses}",
             HOURS * addresses * PUBLIC_ADDRESS_HOUR,
         ),
-        ("alarms, 5 metrics", 5 * ALARM_METRIC_MONTH),
+        *(cloudfront if config.https == "cloudfront" else []),
+        (f"alarms, {ALARM_METRICS} metrics", ALARM_METRICS * ALARM_METRIC_MONTH),
+        ("CPU metric every 20 s", FAST_METRIC_MONTH),
         (f"images, up to {config.images_kept}", config.images_kept * IMAGE_GB * IMAGE_GB_MONTH),
         ("logs, 1 GB", LOG_GB),
     ]
@@ -81,6 +87,8 @@ def month(config: Config, region: str, zones: int) -> list[str]:
     size = f"{config.cpu / 1024:g} vCPU and {config.memory / 1024:g} GB, {config.architecture}"
     lines.append(f"    {low:8.2f}  {config.min_tasks} x {size}, {task:.2f} each")
     known = "" if region in RATES else f"; {region} is not in the table, these are us-east-1's"
+    if config.opening_hours:
+        lines.append(f"    {config.opening_tasks} tasks at least {config.opening_hours}")
     few, many = low + total, high + total
     lines += [
         f"  {few:.2f} US dollars a month with the fewest tasks, {many:.2f} with {config.max_tasks}",

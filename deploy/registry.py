@@ -4,105 +4,123 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.request import urlopen
 
 from deploy.aws import Aws, absent
-from deploy.changes import Changes
 from deploy.config import Config
-from deploy.documents import lifecycle
+from deploy.console import say
+from deploy.document import Document
 from deploy.errors import DeployError
-from deploy.names import Names, upper
+from deploy.stack import claim
 
-SCAN = {"scanOnPush": True}
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 
 
-def find(aws: Aws, names: Names) -> dict[str, Any] | None:
-    """Return the repository, or None."""
+def find(aws: Aws, config: Config) -> Any:
+    """Return the repository, or None; raises DeployError if it is not this deployment's."""
     found = absent(
-        lambda: aws.ecr.describe_repositories(repositoryNames=[names.name]),
+        lambda: aws.ecr.describe_repositories(repositoryNames=[config.name]),
         "RepositoryNotFoundException",
     )
-    return found["repositories"][0] if found else None
-
-
-def address(aws: Aws, names: Names) -> str:
-    """Return the address that images are pushed to; raises DeployError if there is none yet."""
-    found = find(aws, names)
     if not found:
-        raise DeployError(f"There is no image repository {names.name}. `python -m deploy up`")
-    return str(found["repositoryUri"])
-
-
-def repository(aws: Aws, config: Config, names: Names, changes: Changes) -> str:
-    """Bring the repository about and return its address; tags are immutable, pushes are scanned."""
-    found = find(aws, names)
-    expected = f"{names.account}.dkr.ecr.{names.region}.amazonaws.com/{names.name}"
-    rules = json.dumps(lifecycle(config), sort_keys=True)
-
-    def keep() -> None:
-        aws.ecr.put_lifecycle_policy(repositoryName=names.name, lifecyclePolicyText=rules)
-
-    if found is None:
-
-        def create() -> Any:
-            made = aws.ecr.create_repository(
-                repositoryName=names.name,
-                imageTagMutability="IMMUTABLE",
-                imageScanningConfiguration=SCAN,
-                tags=upper(names.tags),
-            )
-            keep()
-            return made["repository"]["repositoryUri"]
-
-        return str(changes.create("image repository", names.name, create) or expected)
-    arn = found["repositoryArn"]
-    names.claim(
-        "image repository", names.name, aws.ecr.list_tags_for_resource(resourceArn=arn)["tags"]
+        return None
+    repository = found["repositories"][0]
+    arn = repository["repositoryArn"]
+    claim(
+        config,
+        f"image repository {config.name}",
+        aws.ecr.list_tags_for_resource(resourceArn=arn)["tags"],
     )
-    if found["imageTagMutability"] != "IMMUTABLE":
-        changes.change(
-            "image repository",
-            names.name,
-            lambda: aws.ecr.put_image_tag_mutability(
-                repositoryName=names.name, imageTagMutability="IMMUTABLE"
-            ),
-            "tags become immutable",
-        )
-    if not found.get("imageScanningConfiguration", {}).get("scanOnPush"):
-        changes.change(
-            "image repository",
-            names.name,
-            lambda: aws.ecr.put_image_scanning_configuration(
-                repositoryName=names.name, imageScanningConfiguration=SCAN
-            ),
-            "images are scanned",
-        )
+    return repository
+
+
+def lifecycle(config: Config) -> Document:
+    """Keep the newest images, and for a day those that no tag names."""
+    untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days"}
+    beyond = {"tagStatus": "any", "countType": "imageCountMoreThan"}
+    selections = [untagged | {"countNumber": 1}, beyond | {"countNumber": config.images_kept}]
+    expire = {"action": {"type": "expire"}}
+    return {
+        "rules": [
+            {"rulePriority": number, "selection": selection, **expire}
+            for number, selection in enumerate(selections, 1)
+        ]
+    }
+
+
+def ensure(aws: Aws, config: Config) -> str:
+    """Make the repository unless it is there, and return its address; tags are immutable."""
+    found = find(aws, config)
+    if not found:
+        say(f"  + create   image repository {config.name}", "green")
+        found = aws.ecr.create_repository(
+            repositoryName=config.name,
+            imageTagMutability="IMMUTABLE",
+            imageScanningConfiguration={"scanOnPush": True},
+            tags=config.tags,
+        )["repository"]
     kept = absent(
-        lambda: aws.ecr.get_lifecycle_policy(repositoryName=names.name),
+        lambda: aws.ecr.get_lifecycle_policy(repositoryName=config.name),
         "LifecyclePolicyNotFoundException",
     )
     if kept is None or json.loads(kept["lifecyclePolicyText"]) != lifecycle(config):
-        changes.change(
-            "image repository", names.name, keep, f"the newest {config.images_kept} images are kept"
+        say(f"  ~ change   image repository {config.name}: keeps {config.images_kept} images")
+        aws.ecr.put_lifecycle_policy(
+            repositoryName=config.name, lifecyclePolicyText=json.dumps(lifecycle(config))
         )
     return str(found["repositoryUri"])
 
 
-def digest_of(aws: Aws, names: Names, image: str) -> str | None:
+def digest_of(aws: Aws, config: Config, image: str) -> str | None:
     """Return the digest of an image given by tag or digest, None where there is none."""
     key = "imageDigest" if image.startswith("sha256:") else "imageTag"
     found = absent(
-        lambda: aws.ecr.describe_images(repositoryName=names.name, imageIds=[{key: image}]),
+        lambda: aws.ecr.describe_images(repositoryName=config.name, imageIds=[{key: image}]),
         *("ImageNotFoundException", "RepositoryNotFoundException"),
     )
     return str(found["imageDetails"][0]["imageDigest"]) if found else None
 
 
-def require(aws: Aws, names: Names, image: str) -> str:
-    """Return the digest of an image that must be there; raises DeployError if it is not."""
-    digest = digest_of(aws, names, image)
+def require(aws: Aws, config: Config, image: str) -> str:
+    """Return the digest of an image that the tasks can run; raises DeployError if there is none."""
+    digest = digest_of(aws, config, image)
     if digest is None:
         raise DeployError(
-            f"There is no image {image} in the repository {names.name}. `python -m deploy push` "
+            f"There is no image {image} in the repository {config.name}. `python -m deploy push` "
             "makes one of this checkout; without --image, `up` does so itself."
         )
+    found = architectures(aws, config, digest)
+    if config.architecture not in found:
+        raise DeployError(
+            f"The image {image} is for {', '.join(sorted(found)) or 'no known architecture'}, the "
+            f"tasks are {config.architecture}: it would not start there. Set `architecture`."
+        )
     return digest
+
+
+def architectures(aws: Aws, config: Config, digest: str) -> set[str]:
+    """Return the architectures that an image of the registry is for."""
+    manifest = json.loads(
+        aws.ecr.batch_get_image(
+            repositoryName=config.name,
+            imageIds=[{"imageDigest": digest}],
+            acceptedMediaTypes=[*INDEXES, *MANIFESTS],
+        )["images"][0]["imageManifest"]
+    )
+    if "manifests" in manifest:
+        names = {item.get("platform", {}).get("architecture") for item in manifest["manifests"]}
+    else:
+        url = aws.ecr.get_download_url_for_layer(
+            repositoryName=config.name, layerDigest=manifest["config"]["digest"]
+        )["downloadUrl"]
+        with urlopen(url, timeout=30) as answer:  # noqa: S310 (AWS gives the address)
+            names = {json.load(answer).get("architecture")}
+    return {ARCHITECTURES.get(name, name) for name in names if name and name != "unknown"}

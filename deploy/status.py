@@ -1,48 +1,48 @@
-"""How it goes: what runs, how healthy it is and what happened last."""
+"""Reads what runs, how healthy it is and what happened last, and which image was steady before."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from deploy import balancer, compute, scaling
-from deploy.aws import Aws
+from deploy import stack as stacks
+from deploy.aws import Aws, absent
 from deploy.config import Config
 from deploy.errors import DeployError
-from deploy.names import Names
+from deploy.logs import find_service
+from deploy.stack import held
 
 EVENTS_SHOWN = 5
+DESCRIBED = 20  # service revisions that AWS describes at once
 
 
-def url_of(config: Config, found: Any) -> str:
-    """Return where clients ask: the certificate's name if one is set, else the balancer's own."""
-    scheme = "https" if config.certificate_arn else "http"
-    return f"{scheme}://{config.domain or found['DNSName']}"
-
-
-def read(aws: Aws, config: Config, names: Names) -> dict[str, Any]:
+def read(aws: Aws, config: Config) -> dict[str, Any]:
     """Read everything that `status` tells; raises DeployError where nothing is deployed."""
-    service = compute.find_service(aws, names)
-    front = balancer.find(aws, names)
-    if not service or not front or not names.owns(service.get("tags", [])):
-        raise DeployError(f"{names.name} is not deployed in {names.region}. `python -m deploy up`")
-    definition = aws.ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
-    limits = scaling.find_bounds(aws, names)
+    stack = stacks.find(aws, config)
+    service = find_service(aws, config)
+    if not stack or not service:
+        raise DeployError(f"{config.name} is not deployed in {aws.region}. `python -m deploy up`")
+    outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+    parameters = held(stack)
+    newest = next(item for item in service["deployments"] if item["status"] == "PRIMARY")
+    group = service["loadBalancers"][0]["targetGroupArn"]
+    alarms = aws.cloudwatch.describe_alarms(AlarmNamePrefix=f"{config.name}-")["MetricAlarms"]
     return {
-        "name": names.name,
-        "region": names.region,
-        "url": url_of(config, front),
-        "revision": compute.revision(service["taskDefinition"]),
-        "image": definition["taskDefinition"]["containerDefinitions"][0]["image"],
+        "name": config.name,
+        "region": aws.region,
+        "url": outputs.get("Url", ""),
+        "stack": stack["StackStatus"],
+        "revision": revision(service["taskDefinition"]),
+        "image": parameters["Image"],
         "running": service["runningCount"],
         "desired": service["desiredCount"],
         "pending": service["pendingCount"],
-        "scaling": {"min": limits["MinCapacity"], "max": limits["MaxCapacity"]} if limits else None,
-        "steady": compute.primary(service).get("rolloutState") == "COMPLETED",
+        "scaling": {"min": int(parameters["MinTasks"]), "max": int(parameters["MaxTasks"])},
+        "steady": newest.get("rolloutState") == "COMPLETED",
         "deployments": [
             {
                 "id": item["id"],
                 "status": item["status"],
-                "revision": compute.revision(item["taskDefinition"]),
+                "revision": revision(item["taskDefinition"]),
                 "state": item.get("rolloutState"),
                 "reason": item.get("rolloutStateReason"),
                 "running": item["runningCount"],
@@ -51,10 +51,8 @@ def read(aws: Aws, config: Config, names: Names) -> dict[str, Any]:
             }
             for item in service["deployments"]
         ],
-        "health": health(aws, names),
-        "alarms": {
-            name: alarm["StateValue"] for name, alarm in scaling.find_alarms(aws, config).items()
-        },
+        "health": health(aws, group),
+        "alarms": {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms},
         "events": [
             {"at": event["createdAt"].isoformat(timespec="seconds"), "message": event["message"]}
             for event in service["events"][:EVENTS_SHOWN]
@@ -62,12 +60,14 @@ def read(aws: Aws, config: Config, names: Names) -> dict[str, Any]:
     }
 
 
-def health(aws: Aws, names: Names) -> list[dict[str, str]]:
+def revision(arn: str) -> int:
+    """Return the number of a task definition's revision."""
+    return int(arn.rpartition(":")[2])
+
+
+def health(aws: Aws, group: str) -> list[dict[str, str]]:
     """Return what the load balancer thinks of each task."""
-    group = balancer.find_target_group(aws, names)
-    if not group:
-        return []
-    found = aws.elbv2.describe_target_health(TargetGroupArn=group["TargetGroupArn"])
+    found = aws.elbv2.describe_target_health(TargetGroupArn=group)
     return [
         {
             "target": item["Target"]["Id"],
@@ -81,13 +81,13 @@ def health(aws: Aws, names: Names) -> list[dict[str, str]]:
 def lines(status: dict[str, Any]) -> list[str]:
     """Say the status in lines."""
     limits = status["scaling"]
-    bounds = f", the autoscaler keeps {limits['min']} to {limits['max']}" if limits else ""
+    steady = "steady" if status["steady"] else "NOT STEADY"
     tasks = f"{status['running']} of {status['desired']} tasks running, {status['pending']} pending"
     return [
         f"{status['name']} in {status['region']}: {status['url']}",
-        f"revision {status['revision']}, {'steady' if status['steady'] else 'NOT STEADY'}",
+        f"stack {status['stack']}, revision {status['revision']}, {steady}",
         f"image {status['image']}",
-        tasks + bounds,
+        f"{tasks}, the autoscaler keeps {limits['min']} to {limits['max']}",
         *(
             f"deployment {item['id']} {item['status']}: revision {item['revision']}, "
             f"{item['state']}, {item['running']} of {item['desired']} running, "
@@ -101,3 +101,41 @@ def lines(status: dict[str, Any]) -> list[str]:
         *(f"alarm {name}: {state}" for name, state in status["alarms"].items()),
         *(f"{event['at']}  {event['message']}" for event in status["events"]),
     ]
+
+
+def image_of(aws: Aws, config: Config, number: int) -> str:
+    """Return the image of a revision; raises DeployError where there is no such revision."""
+    found = absent(
+        lambda: aws.ecs.describe_task_definition(taskDefinition=f"{config.name}:{number}"),
+        *("ClientException", "InvalidParameterException"),
+    )
+    if not found:
+        raise DeployError(f"There is no revision {number} of {config.name}.")
+    return str(found["taskDefinition"]["containerDefinitions"][0]["image"])
+
+
+def steady_before(aws: Aws, config: Config, running: str) -> str:
+    """Return the image of the newest successful deployment of another image than runs now.
+
+    The revision before would not do: it may be the one that crashed. ECS remembers 90 days.
+    """
+    found: list[Any] = []
+    token: dict[str, str] = {}
+    while True:  # boto3 has no paginator for this
+        page = aws.ecs.list_service_deployments(
+            cluster=config.name, service=config.name, status=["SUCCESSFUL"], **token
+        )
+        found += page["serviceDeployments"]
+        if not page.get("nextToken"):
+            break
+        token = {"nextToken": page["nextToken"]}
+    found.sort(key=lambda item: item["createdAt"], reverse=True)
+    order = list(dict.fromkeys(item["targetServiceRevisionArn"] for item in found))
+    for start in range(0, len(order), DESCRIBED):
+        batch = order[start : start + DESCRIBED]
+        told = aws.ecs.describe_service_revisions(serviceRevisionArns=batch)["serviceRevisions"]
+        images = {item["serviceRevisionArn"]: item["containerImages"][0]["image"] for item in told}
+        for arn in batch:
+            if images.get(arn, running) != running:
+                return str(images[arn])
+    raise DeployError("No other image was ever steady. Name one's revision: rollback REVISION.")

@@ -1,106 +1,153 @@
-"""How AWS watches the service: the autoscaler's targets and the alarms, as documents."""
+"""How AWS watches the service: what moves the number of tasks, and the alarms."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from deploy.config import Config
-from deploy.documents import Document
+from deploy.document import Document, att, pairs, ref, resource, sub
+
+OUT_COOLDOWN_S, IN_COOLDOWN_S = 60, 300
+CPU_METRIC = "ECSServiceAverageCPUUtilizationHighResolution"  # every 20 s
 
 
-def scaling_policies(config: Config, resource_label: str) -> dict[str, Document]:
-    """Say, by name, what the autoscaler keeps near which value.
-
-    It adds tasks at once when a minute's metric is above, and takes one away after a quiet while.
-    resource_label: load balancer and target group as CloudWatch knows them.
-    """
-    cooldowns = {"ScaleOutCooldown": 60, "ScaleInCooldown": 300}
+def resources(config: Config) -> Document:
+    """Describe autoscaler and alarms."""
+    label = sub("${Balancer.LoadBalancerFullName}/${TargetGroup.TargetGroupFullName}")
+    cpu = {"PredefinedMetricType": CPU_METRIC}
+    requests = {"PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": label}
     return {
-        f"{config.name}-cpu": {
-            "TargetValue": float(config.target_cpu_percent),
-            "PredefinedMetricSpecification": {
-                "PredefinedMetricType": "ECSServiceAverageCPUUtilization"
-            },
-            **cooldowns,
-        },
-        f"{config.name}-requests": {
-            "TargetValue": float(config.target_requests_per_minute),
-            "PredefinedMetricSpecification": {
-                "PredefinedMetricType": "ALBRequestCountPerTarget",
-                "ResourceLabel": resource_label,
-            },
-            **cooldowns,
-        },
+        "ScalableTarget": scalable_target(config),
+        "CpuScaling": scaling(f"{config.name}-cpu", cpu, config.target_cpu_percent),
+        "RequestScaling": scaling(
+            f"{config.name}-requests", requests, config.target_requests_per_minute
+        ),
+        "ErrorAlarm": error_alarm(config),
+        "SlowAlarm": alarm(
+            config,
+            "p99",
+            "The slowest 1 % of the answers takes too long.",
+            **metric("TargetResponseTime"),
+            Period=60,
+            ExtendedStatistic="p99",
+            Threshold=config.alarm_p99_seconds,
+        ),
+        "UnhealthyAlarm": alarm(
+            config,
+            "unhealthy",
+            "Some tasks do not pass the readiness check.",
+            **metric("UnHealthyHostCount"),
+            Period=60,
+            Statistic="Maximum",
+            DatapointsToAlarm=5,
+            Threshold=0,
+        ),
+        # AWS reports no figure at all when no task is left, so missing data raises it too.
+        "OutageAlarm": alarm(
+            config,
+            "outage",
+            "No task passes the readiness check.",
+            **metric("HealthyHostCount"),
+            Period=60,
+            Statistic="Maximum",
+            Threshold=1,
+            ComparisonOperator="LessThanThreshold",
+            TreatMissingData="breaching",
+        ),
     }
 
 
-def alarms(config: Config, balancer: str, target_group: str) -> dict[str, Document]:
-    """Describe, by name, the alarms: 5xx answers, the slowest 1 % and tasks that are not ready.
+def scalable_target(config: Config) -> Document:
+    """Describe the bounds between which the number of tasks moves, and the opening hours."""
+    low, high = ref("MinTasks"), ref("MaxTasks")
+    properties: Document = {
+        "ServiceNamespace": "ecs",
+        "ScalableDimension": "ecs:service:DesiredCount",
+        "ResourceId": sub("service/${Cluster}/${Service.Name}"),
+        "MinCapacity": low,
+        "MaxCapacity": high,
+    }
+    if config.opening_hours:
+        days, _, hours = config.opening_hours.partition(" ")
+        opens, closes = (hour.split(":") for hour in hours.split("-"))
+        properties["ScheduledActions"] = [
+            {
+                "ScheduledActionName": name,
+                "Schedule": f"cron({int(minute)} {int(hour)} ? * {days} *)",
+                "Timezone": config.timezone,
+                "ScalableTargetAction": {"MinCapacity": fewest, "MaxCapacity": high},
+            }
+            for name, (hour, minute), fewest in (
+                ("open", opens, config.opening_tasks),
+                ("close", closes, low),
+            )
+        ]
+    return resource("ApplicationAutoScaling::ScalableTarget", **properties)
 
-    balancer, target_group: as CloudWatch knows them, `app/NAME/ID` and `targetgroup/NAME/ID`.
+
+def scaling(name: str, metric: Document, target: int) -> Document:
+    """Describe a policy that adds tasks while a metric is above its target."""
+    tracking = {
+        "TargetValue": target,
+        "PredefinedMetricSpecification": metric,
+        "ScaleOutCooldown": OUT_COOLDOWN_S,
+        "ScaleInCooldown": IN_COOLDOWN_S,
+    }
+    return resource(
+        "ApplicationAutoScaling::ScalingPolicy",
+        PolicyName=name,
+        PolicyType="TargetTrackingScaling",
+        ScalingTargetId=ref("ScalableTarget"),
+        TargetTrackingScalingPolicyConfiguration=tracking,
+    )
+
+
+def metric(name: str, *, group: bool = True) -> Document:
+    """Name a metric of the load balancer, or of its target group alone."""
+    balancer = {"LoadBalancer": att("Balancer", "LoadBalancerFullName")}
+    target = {"TargetGroup": att("TargetGroup", "TargetGroupFullName")} if group else {}
+    return {
+        "Namespace": "AWS/ApplicationELB",
+        "MetricName": name,
+        "Dimensions": pairs("Name", "Value", balancer | target),
+    }
+
+
+def alarm(config: Config, name: str, words: str, **more: Any) -> Document:
+    """Describe an alarm: by default 3 of 5 minutes above the threshold, and no data is no alarm."""
+    topic = [config.alarm_topic] if config.alarm_topic else []
+    defaults = {
+        "EvaluationPeriods": 5,
+        "DatapointsToAlarm": 3,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": topic,
+        "OKActions": topic,
+    }
+    named = {"AlarmName": f"{config.name}-{name}", "AlarmDescription": words}
+    return resource("CloudWatch::Alarm", **(named | defaults | more))
+
+
+def error_alarm(config: Config) -> Document:
+    """Describe the alarm for 5xx answers, as a share of all requests.
+
+    RequestCount leaves out what the load balancer refused by itself: that is added, or the share
+    would have no figure when no task answers.
     """
-    dimensions = [
-        {"Name": "LoadBalancer", "Value": balancer},
-        {"Name": "TargetGroup", "Value": target_group},
-    ]
 
-    def count(identity: str, metric: str, which: list[Document]) -> Document:
-        stat = {
-            "Metric": {
-                "Namespace": "AWS/ApplicationELB",
-                "MetricName": metric,
-                "Dimensions": which,
-            },
-            "Period": 60,
-            "Stat": "Sum",
-        }
+    def count(identity: str, name: str, *, group: bool) -> Document:
+        stat = {"Metric": metric(name, group=group), "Period": 60, "Stat": "Sum"}
         return {"Id": identity, "MetricStat": stat, "ReturnData": False}
 
-    common: Document = {
-        "TreatMissingData": "notBreaching",
-        "ActionsEnabled": True,
-        "AlarmActions": [config.alarm_topic] if config.alarm_topic else [],
-        "OKActions": [config.alarm_topic] if config.alarm_topic else [],
-    }
-    metric = {"Namespace": "AWS/ApplicationELB", "Dimensions": dimensions, "Period": 60}
-    return {
-        f"{config.name}-5xx": {
-            "AlarmDescription": "Too large a share of the requests is answered with a 5xx.",
-            "Metrics": [
-                count("target", "HTTPCode_Target_5XX_Count", dimensions),
-                count("balancer", "HTTPCode_ELB_5XX_Count", dimensions[:1]),
-                count("requests", "RequestCount", dimensions[:1]),
-                {
-                    "Id": "share",
-                    "Expression": "100 * (FILL(target, 0) + FILL(balancer, 0)) / requests",
-                    "Label": "5xx answers, percent",
-                    "ReturnData": True,
-                },
-            ],
-            "EvaluationPeriods": 5,
-            "DatapointsToAlarm": 3,
-            "ComparisonOperator": "GreaterThanThreshold",
-            "Threshold": config.alarm_error_percent,
-            **common,
-        },
-        f"{config.name}-p99": {
-            "AlarmDescription": "The slowest 1 % of the answers takes too long.",
-            "MetricName": "TargetResponseTime",
-            "ExtendedStatistic": "p99",
-            **metric,
-            "EvaluationPeriods": 5,
-            "DatapointsToAlarm": 3,
-            "ComparisonOperator": "GreaterThanThreshold",
-            "Threshold": config.alarm_p99_seconds,
-            **common,
-        },
-        f"{config.name}-unhealthy": {
-            "AlarmDescription": "Tasks do not answer the readiness check.",
-            "MetricName": "UnHealthyHostCount",
-            "Statistic": "Maximum",
-            **metric,
-            "EvaluationPeriods": 5,
-            "DatapointsToAlarm": 5,
-            "ComparisonOperator": "GreaterThanThreshold",
-            "Threshold": 0.0,
-            **common,
-        },
-    }
+    share = (
+        "IF(FILL(requests, 0) + FILL(refused, 0) > 0, 100 * (FILL(failed, 0) + FILL(refused, 0)) / "
+        "(FILL(requests, 0) + FILL(refused, 0)), 0)"
+    )
+    metrics = [
+        count("failed", "HTTPCode_Target_5XX_Count", group=True),
+        count("refused", "HTTPCode_ELB_5XX_Count", group=False),
+        count("requests", "RequestCount", group=False),
+        {"Id": "share", "Expression": share, "Label": "5xx answers, %", "ReturnData": True},
+    ]
+    words = "Too large a share of the requests is answered with a 5xx."
+    return alarm(config, "5xx", words, Metrics=metrics, Threshold=config.alarm_error_percent)

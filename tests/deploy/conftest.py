@@ -1,5 +1,6 @@
 """What the tests of the deployment share: an AWS that is moto, and the commands against it."""
 
+import base64
 import hashlib
 import json
 import logging
@@ -15,11 +16,13 @@ import pytest
 from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.core.responses import ActionResult
+from moto.ecr.responses import ECRResponse
 from moto.iam.responses import IamResponse
 from moto.server import ThreadedMotoServer
 
 from deploy.__main__ import main
-from tests.deploy import ecs
+from deploy.network import PREFIX_LIST
+from tests.deploy import ecs, engine
 
 REGION = "eu-central-1"
 CREDENTIALS = {
@@ -42,7 +45,9 @@ class Done:
     @property
     def changes(self) -> list[str]:
         """The lines that tell of a change."""
-        return [line for line in self.out.splitlines() if line[:4] in {"  + ", "  ~ ", "  - "}]
+        return [
+            line for line in self.out.splitlines() if line[:4] in {"  + ", "  ~ ", "  - ", "  ! "}
+        ]
 
 
 @dataclass(frozen=True)
@@ -54,19 +59,20 @@ class Cloud:
     def client(self, service: str) -> Any:
         return boto3.client(service)
 
-    def put_image(self, tag: str, repository: str = "facemask") -> str:
+    def put_image(self, tag: str, repository: str = "facemask", architecture: str = "amd64") -> str:
         """Put an image's manifest into the registry, as a push would; returns its digest."""
         client = self.client("ecr")
         try:
             client.describe_repositories(repositoryNames=[repository])
         except client.exceptions.RepositoryNotFoundException:
             raise AssertionError("there is no repository yet") from None
-        manifest = {
+        manifest: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
             "config": {"digest": f"sha256:{hashlib.sha256(tag.encode()).hexdigest()}"},
             "layers": [],
         }
+        BLOBS[manifest["config"]["digest"]] = json.dumps({"architecture": architecture}).encode()
         text = json.dumps(manifest)
         digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         image = client.put_image(
@@ -75,24 +81,43 @@ class Cloud:
         return str(image["image"]["imageId"]["imageDigest"])
 
 
+BLOBS: dict[str, bytes] = {}  # what the registry holds beside manifests, by digest
+
+
+def download_url(self: ECRResponse) -> ActionResult:
+    """Give the address of a layer, which moto does not: a data URL."""
+    digest = self._get_param("layerDigest")
+    blob = base64.b64encode(BLOBS[digest]).decode()
+    return ActionResult({"downloadUrl": f"data:application/json;base64,{blob}"})
+
+
 LOADER = create_loader()  # parses each of AWS's large service descriptions once, not per command
 
 
 @contextmanager
 def account(folder: Path) -> Iterator[Cloud]:
-    """An empty account; the environment and a folder without deploy.toml point to nothing else."""
+    """An empty account; the environment and a folder of its own point to nothing else."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         patch.setattr("botocore.session.create_loader", lambda _: LOADER)
-        patch.setattr("deploy.follow.POLL_S", 0.01)
-        patch.setattr("deploy.down.POLL_S", 0.01)
+        patch.setattr("deploy.stack.POLL_S", 0.01)
         patch.chdir(folder)
+        (folder / "deploy.toml").write_text("open = true\n")
+        patch.setattr(ECRResponse, "get_download_url_for_layer", download_url)
         patch.setattr(IamResponse, "simulate_principal_policy", simulate, raising=False)
-        with mock_aws(), ecs.patched() as state:
+        with mock_aws(), ecs.patched() as state, engine.patched():
+            make_prefix_list()
             yield Cloud(state)
+
+
+def make_prefix_list() -> None:
+    """Make CloudFront's list of addresses, which AWS keeps itself."""
+    boto3.client("ec2").create_managed_prefix_list(
+        PrefixListName=PREFIX_LIST, MaxEntries=1, AddressFamily="IPv4"
+    )
 
 
 def simulate(self: IamResponse) -> ActionResult:

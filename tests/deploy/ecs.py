@@ -13,6 +13,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import boto3
 import pytest
 from moto.core.responses import ActionResult
 from moto.ecs.exceptions import (
@@ -77,6 +78,7 @@ class State:
 
     def clear(self) -> None:
         self.agent: Agent = Steady()
+        self.started: str | None = None  # the deployment that was begun last
         self.services: dict[tuple[str, str], Record] = {}
         self.history: list[Record] = []
         self.revisions: dict[str, Record] = {}
@@ -110,6 +112,7 @@ def record(service: Record, deployment: Record, status: str) -> None:
     STATE.revisions[revision] = {
         "serviceRevisionArn": revision,
         "taskDefinition": deployment["taskDefinition"],
+        "containerImages": [{"image": image_of(deployment)}],
     }
     STATE.history.append(
         {
@@ -119,6 +122,13 @@ def record(service: Record, deployment: Record, status: str) -> None:
             "targetServiceRevisionArn": revision,
         }
     )
+
+
+def image_of(deployment: Record) -> str:
+    found = boto3.client("ecs").describe_task_definition(
+        taskDefinition=deployment["taskDefinition"]
+    )
+    return str(found["taskDefinition"]["containerDefinitions"][0]["image"])
 
 
 def crash(service: Record, deployment: Record, reason: str, exit_code: int) -> str:
@@ -181,6 +191,7 @@ def start(service: Record) -> Record:
     for deployment in service["deployments"]:
         deployment["status"] = "ACTIVE"
     deployment = new_deployment(service, service["taskDefinition"])
+    STATE.started = deployment["id"]
     service["deployments"].insert(0, deployment)
     answer = deepcopy(service)
     STATE.agent.deploy(service, deployment)

@@ -21,12 +21,12 @@ import pytest
 import requests
 from botocore.handlers import BUILTIN_HANDLERS
 from docker.client import DockerClient
-from moto.elbv2.models import elbv2_backends
 
 from deploy import local
 from deploy.config import Config
 from tests.conftest import free_port
 from tests.deploy import ecs
+from tests.deploy.conftest import BLOBS
 
 ACCOUNT = "123456789012"
 PASSWORD = f"{ACCOUNT}-auth-token"  # what moto hands out
@@ -79,17 +79,17 @@ class Fargate:
         self.running: dict[str, Any] = {}
 
     def deploy(self, service: ecs.Record, deployment: ecs.Record) -> None:
-        for balancer in elbv2_backends[ACCOUNT]["eu-central-1"].load_balancers.values():
-            balancer.dns_name = self.front.address
         threading.Thread(target=self.roll, args=(service, deployment), daemon=True).start()
 
     def roll(self, service: ecs.Record, deployment: ecs.Record) -> None:
         definition = boto3.client("ecs").describe_task_definition(
             taskDefinition=deployment["taskDefinition"]
         )["taskDefinition"]
+        options = local.container_options(Config(), definition, {})
+        options["environment"]["ALLOWED_HOSTS"] = "localhost"  # the front's name holds a port
         for _ in range(TRIES):
             container = self.docker.containers.run(
-                **local.container_options(Config(), definition, {}),
+                **options,
                 detach=True,
                 ports={"8000/tcp": ("127.0.0.1", None)},
             )
@@ -221,10 +221,15 @@ def as_ecr(address: str) -> Iterator[None]:
                 imageDigest=manifest.headers["Docker-Content-Digest"],
             )
             known.add(tag)
+            config = manifest.json()["config"]["digest"]
+            BLOBS[config] = requests.get(
+                f"http://{address}/v2/facemask/blobs/{config}", auth=("AWS", PASSWORD), timeout=10
+            ).content
 
     known: set[str] = set()
     handlers = [("after-call.ecr", rewrite), ("before-call.ecr.DescribeImages", tell)]
     BUILTIN_HANDLERS.extend(handlers)
+    boto3.DEFAULT_SESSION = None  # the next one has the handlers
     try:
         yield
     finally:

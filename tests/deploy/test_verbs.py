@@ -1,16 +1,18 @@
 """The other verbs against moto, and what `up` leaves in the account."""
 
+import ast
 import json
 import re
 import time
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 
-from deploy import policies
+from deploy import network
+from deploy.aws import Aws
 from deploy.config import Config
-from deploy.names import Names
 from tests.deploy import ecs
 from tests.deploy.conftest import DENIED, REGION, Cloud, Done
 
@@ -39,6 +41,15 @@ def certificate(cloud: Cloud) -> str:
     return str(made["CertificateArn"])
 
 
+def with_certificate(arn: str) -> tuple[str, ...]:
+    return ("--https", "certificate", "--certificate-arn", arn, "--domain", "masks.example.org")
+
+
+def names(done: Done) -> list[str]:
+    """Name what changed."""
+    return [f"{line.split()[1]} {line.split()[2]}" for line in done.changes]
+
+
 def container(cloud: Cloud) -> Any:
     found = cloud.client("ecs").describe_task_definition(taskDefinition="facemask")
     return found["taskDefinition"]["containerDefinitions"][0]
@@ -46,26 +57,27 @@ def container(cloud: Cloud) -> Any:
 
 def test_the_task_may_do_as_little_as_it_may_locally(cloud: Cloud, up: Callable[..., Done]) -> None:
     up(
-        "--drain-seconds",
-        "30",
-        "--environment",
-        "DETECTOR=haar",
-        "--secrets",
-        "API_KEYS=/mask/keys",
+        *("--drain-seconds", "30", "--environment", "DETECTOR=haar"),
+        *("--secrets", "API_KEYS=/mask/keys"),
     )
     found = container(cloud)
     assert found["readonlyRootFilesystem"]
     assert found["user"] == "10001:10001"
+    assert found["memory"] == 2048
     assert found["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
     assert [mount["containerPath"] for mount in found["linuxParameters"]["tmpfs"]] == ["/tmp"]
     assert re.search(r"/facemask@sha256:[0-9a-f]{64}$", found["image"])
     environment = {item["name"]: item["value"] for item in found["environment"]}
+    balancer = cloud.client("elbv2").describe_load_balancers()["LoadBalancers"][0]["DNSName"]
     assert environment == {
+        "ALLOWED_HOSTS": f"{balancer},d111111abcdef8.cloudfront.net",
         "DETECTOR": "haar",
         "GRACEFUL_TIMEOUT": "30",
         "HOST": "0.0.0.0",
+        "INFERENCE_SLOTS": "1",
+        "METRICS_PORT": "9000",
         "PORT": "8000",
-        "TRUSTED_PROXIES": "1",
+        "TRUSTED_PROXIES": "2",
     }
     assert found["secrets"] == [{"name": "API_KEYS", "valueFrom": "/mask/keys"}]
     elb = cloud.client("elbv2")
@@ -75,13 +87,11 @@ def test_the_task_may_do_as_little_as_it_may_locally(cloud: Cloud, up: Callable[
     assert delay["deregistration_delay.timeout_seconds"] == "30"
     assert found["stopTimeout"] == 40
     iam = cloud.client("iam")
-    task = iam.list_role_policies(RoleName=f"facemask-{REGION}-task")["PolicyNames"]
-    attached = iam.list_attached_role_policies(RoleName=f"facemask-{REGION}-task")
-    assert (task, attached["AttachedPolicies"]) == ([], [])
+    assert iam.list_role_policies(RoleName=f"facemask-{REGION}-task")["PolicyNames"] == []
     allowed = iam.get_role_policy(RoleName=f"facemask-{REGION}-execution", PolicyName="start-tasks")
     resources = {
         action: entry["Resource"]
-        for entry in allowed["PolicyDocument"]["Statement"]
+        for entry in ast.literal_eval(allowed["PolicyDocument"])["Statement"]  # as moto keeps it
         for action in entry["Action"]
     }
     assert resources["ssm:GetParameters"] == [
@@ -95,7 +105,7 @@ def test_the_task_may_do_as_little_as_it_may_locally(cloud: Cloud, up: Callable[
 def test_the_world_reaches_the_balancer_and_the_balancer_the_tasks(
     cloud: Cloud, up: Callable[..., Done]
 ) -> None:
-    up("--allowed-cidrs", "203.0.113.0/24,2001:db8::/32")
+    up("--https", "none", "--allowed-cidrs", "203.0.113.0/24")
     ec2 = cloud.client("ec2")
     groups = {
         group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]
@@ -104,70 +114,60 @@ def test_the_world_reaches_the_balancer_and_the_balancer_the_tasks(
     into = front["IpPermissions"]
     assert {item["FromPort"] for item in into} == {80}
     assert [r["CidrIp"] for item in into for r in item["IpRanges"]] == ["203.0.113.0/24"]
-    assert [r["CidrIpv6"] for item in into for r in item["Ipv6Ranges"]] == ["2001:db8::/32"]
     pairs = [
         (item["FromPort"], pair["GroupId"])
         for item in tasks["IpPermissions"]
         for pair in item["UserIdGroupPairs"]
     ]
     assert pairs == [(8000, front["GroupId"])]
-    out = [
-        (item["FromPort"], item["IpRanges"][0]["CidrIp"]) for item in tasks["IpPermissionsEgress"]
+    leads = [
+        (item["FromPort"], pair["GroupId"])
+        for item in front["IpPermissionsEgress"]
+        for pair in item["UserIdGroupPairs"]
     ]
-    assert out == [(443, "0.0.0.0/0")]
+    assert leads == [(8000, tasks["GroupId"])]
 
 
-def test_https_sends_http_on_and_can_be_given_up_again(
+def test_another_kind_of_https_replaces_the_balancer(
     cloud: Cloud, up: Callable[..., Done], certificate: str
 ) -> None:
-    done = up("--certificate-arn", certificate, "--domain", "masks.example.org")
-    assert "https://masks.example.org" in done.out
-    elb = cloud.client("elbv2")
-    arn = elb.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
-
-    def listeners() -> dict[int, str]:
-        found = elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]
-        return {item["Port"]: item["DefaultActions"][0]["Type"] for item in found}
-
-    assert listeners() == {443: "forward", 80: "redirect"}
-    assert up("--certificate-arn", certificate, "--domain", "masks.example.org").changes == []
-    done = up()
-    assert listeners() == {80: "forward"}
-    assert [line.split()[1:3] for line in done.changes] == [
-        ["change", "security"],  # port 443 is closed
-        ["change", "listener"],
-        ["delete", "listener"],
-    ]
-
-
-def test_what_someone_changed_by_hand_is_put_right(cloud: Cloud, up: Callable[..., Done]) -> None:
     up()
-    ec2, elb = cloud.client("ec2"), cloud.client("elbv2")
-    group = ec2.describe_security_groups(
-        Filters=[{"Name": "group-name", "Values": ["facemask-task"]}]
-    )["SecurityGroups"][0]["GroupId"]
-    opened = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}]
-    ec2.authorize_security_group_ingress(
-        GroupId=group, IpPermissions=[opened[0] | {"IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    done = up(*with_certificate(certificate))
+    assert "https://masks.example.org" in done.out
+    assert {"create Redirect", "delete Distribution", "delete VpcOrigin"} <= set(names(done))
+    elb = cloud.client("elbv2")
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    assert (balancer["LoadBalancerName"], balancer["Scheme"]) == (
+        *("facemask-public", "internet-facing"),
     )
-    target = elb.describe_target_groups()["TargetGroups"][0]["TargetGroupArn"]
-    elb.modify_target_group(TargetGroupArn=target, HealthCheckPath="/")
-    cloud.client("logs").put_retention_policy(logGroupName="/ecs/facemask", retentionInDays=1)
-    cloud.client("iam").put_role_policy(
-        RoleName=f"facemask-{REGION}-task",
-        PolicyName="more",
-        PolicyDocument=json.dumps(policies.document(policies.statement(["s3:*"], ["*"]))),
-    )
-    cloud.client("cloudwatch").delete_alarms(AlarmNames=["facemask-p99"])
-    done = up()
-    assert [" ".join(line.split()[1:4]) for line in done.changes] == [
-        f"change role facemask-{REGION}-task",
-        "change log group",
-        "change security group",
-        "change target group",
-        "create alarm facemask-p99",
-    ]
-    assert up().changes == []
+    found = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    kinds = {item["Port"]: item["DefaultActions"][0]["Type"] for item in found}
+    assert kinds == {443: "forward", 80: "redirect"}
+    assert "No changes." in up(*with_certificate(certificate)).out
+
+
+def test_without_https_or_keys_it_says_so(command: Command, up: Callable[..., Done]) -> None:
+    open_, plain = "anyone who knows the address", "travel unencrypted"
+    done = up("--https", "none")
+    assert open_ in done.err
+    assert plain in done.err
+    plan = command("plan", "--image", "v1", "--https", "none", "--secrets", "API_KEYS=/a/b")
+    assert plain in plan.out
+    assert open_ not in plan.out
+    plan = command("plan", "--image", "v1")
+    assert plain not in plan.out
+    assert open_ in plan.out
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("verb", ["plan", "up", "doctor"])
+def test_an_open_service_must_be_wished_for(command: Command, verb: str) -> None:
+    done = command(verb, "--open", "false")
+    assert done.code == 1
+    words = done.out if verb == "doctor" else done.err
+    assert "Put API_KEYS under [secrets] in deploy.toml" in words
+    assert "or say so: open = true" in words
+    assert "open = true" not in command(verb, "--open", "false", "--secrets", "API_KEYS=/a/b").err
 
 
 def test_settings_reach_the_service_and_change_only_their_part(
@@ -175,41 +175,30 @@ def test_settings_reach_the_service_and_change_only_their_part(
 ) -> None:
     up()
     done = up("--spot", "true", "--container-insights", "true", "--target-cpu-percent", "50")
-    assert [" ".join(line.split()[1:4]) for line in done.changes] == [
-        "change cluster facemask",
-        "change service facemask",
-        "change scaling policy",
-    ]
+    assert names(done) == ["change Cluster", "change Service", "change CpuScaling"]
     service = cloud.ecs.services["facemask", "facemask"]
     assert service["capacityProviderStrategy"] == [
         {"capacityProvider": "FARGATE", "weight": 0, "base": 1},
-        {"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0},
+        {"capacityProvider": "FARGATE_SPOT", "weight": 1},
     ]
     assert service["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"]
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
 def test_what_is_not_ours_is_not_touched(cloud: Cloud, command: Command, verb: str) -> None:
-    logs, iam = cloud.client("logs"), cloud.client("iam")
-    logs.create_log_group(logGroupName="/ecs/facemask", tags={"team": "another"})
-    iam.create_role(RoleName=f"facemask-{REGION}-task", AssumeRolePolicyDocument="{}")
-    cloud.client("ec2").create_security_group(GroupName="facemask-lb", Description="another")
-    if verb == "up":
-        done = command(*UP)
-        assert done.code == 1
-        assert f"The role facemask-{REGION}-task exists and is not this deployment's" in done.err
-        assert "another `name` in deploy.toml" in done.err
-        iam.delete_role(RoleName=f"facemask-{REGION}-task")
-        command(*UP)
-        cloud.put_image("v1")
-        assert "The log group /ecs/facemask exists" in command(*UP).err
-    else:
-        done = command("down", "--yes")
-        assert done.code == 0
-        assert done.changes == []
-        assert done.err.count("kept: ") == 3
-        assert iam.get_role(RoleName=f"facemask-{REGION}-task")
-    assert logs.describe_log_groups()["logGroups"][0]["logGroupName"] == "/ecs/facemask"
+    cloud.client("ecr").create_repository(repositoryName="facemask")
+    done = command(verb, "--yes")
+    assert done.code == 1
+    assert "image repository facemask exists and is not this deployment's" in done.err
+    assert "another `name` in deploy.toml" in done.err
+    cloud.client("ecr").delete_repository(repositoryName="facemask")
+    topic = {"T": {"Type": "AWS::SNS::Topic"}}
+    cloud.client("cloudformation").create_stack(
+        StackName="facemask", TemplateBody=json.dumps({"Resources": topic})
+    )
+    done = command(verb, "--yes")
+    assert done.code == 1
+    assert "stack facemask exists and is not this deployment's" in done.err
 
 
 def test_a_zone_or_subnet_that_is_not_there_is_said(cloud: Cloud, command: Command) -> None:
@@ -217,13 +206,31 @@ def test_a_zone_or_subnet_that_is_not_there_is_said(cloud: Cloud, command: Comma
     cloud.put_image("v1")
     done = command(*UP, "--zones", f"{REGION}a,{REGION}x")
     assert "has no subnet in eu-central-1x" in done.err
-    assert (
-        "There is no VPC vpc-0123456789abcdef0"
-        in command(*UP, "--vpc", "vpc-0123456789abcdef0").err
-    )
-    done = command(*UP, "--zones", f"{REGION}a,{REGION}b", "--yes")
+    missing = "vpc-0123456789abcdef0"
+    assert f"There is no VPC {missing}" in command(*UP, "--vpc", missing).err
+    done = command(*UP, "--zones", f"{REGION}a,{REGION}b")
     assert done.code == 0
-    assert "in 2 zones" in done.out
+    (balancer,) = cloud.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    assert len(balancer["AvailabilityZones"]) == 2
+    (other,) = (cloud.client("ec2").create_vpc(CidrBlock="10.0.0.0/16"),)
+    vpc = other["Vpc"]["VpcId"]
+    for zone, block in (("a", "10.0.0.0/24"), ("b", "10.0.1.0/24")):
+        cloud.client("ec2").create_subnet(
+            VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{REGION}{zone}"
+        )
+    assert f"AWS cannot move it to {vpc}: `down` first" in command(*UP, "--vpc", vpc).err
+
+
+def test_an_image_of_another_architecture_is_refused(
+    cloud: Cloud, up: Callable[..., Done], command: Command
+) -> None:
+    up()
+    cloud.put_image("arm", architecture="arm64")
+    done = command("up", "--yes", "--image", "arm")
+    assert done.code == 1
+    assert "The image arm is for arm64, the tasks are x86_64" in done.err
+    done = command("up", "--yes", "--image", "arm", "--architecture", "arm64")
+    assert done.code == 0, done.err
 
 
 def test_a_deployment_that_hangs_is_a_time_out(
@@ -237,10 +244,16 @@ def test_a_deployment_that_hangs_is_a_time_out(
     assert "unable to place a task" in done.err
     status = command("status")
     assert "NOT STEADY" in status.out
-    assert command("up", "--yes", "--image", "v2", "--no-wait").code == 0
+    assert "stack UPDATE_IN_PROGRESS" in status.out
+    assert "UPDATE_IN_PROGRESS. Wait until that has ended" in command("restart").err
     again = command("up", "--yes", "--image", "v2", "--timeout", "1s")
-    assert again.changes == []
-    assert again.code == 3  # it goes on waiting for the same deployment
+    assert again.code == 3
+    assert "is UPDATE_IN_PROGRESS: that must end first" in again.err
+    service = cloud.ecs.services["facemask", "facemask"]
+    ecs.complete(service, service["deployments"][0], 1)
+    again = command("up", "--yes", "--image", "v2")
+    assert again.code == 0, again.err
+    assert "No changes." in again.out
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -252,32 +265,44 @@ def test_a_rolled_back_deployment_is_a_failure(
     cloud.ecs.agent = ecs.Crashing(gone=gone)
     done = command("up", "--yes", "--image", "v2")
     assert done.code == 2
-    assert "facemask:2 did not become steady" in done.err
-    assert "The service runs facemask:1 again" in done.err
+    assert "everything is again as it was before" in done.err
+    assert "Essential container in task exited" in done.err
+    assert "exit code 3" in done.err
     cloud.ecs.agent = ecs.Steady()
     again = command("up", "--yes", "--image", "v2")
-    assert again.code == 0
-    assert len(again.changes) == 1  # the same revision is tried, no new one is made
+    assert again.code == 0, again.err
+    assert names(again) == ["change TaskDefinition", "change Service"]
 
 
-def test_a_first_deployment_that_failed_is_tried_again(cloud: Cloud, command: Command) -> None:
+def test_a_first_deployment_that_failed_is_made_again(cloud: Cloud, command: Command) -> None:
     command(*UP)
     cloud.put_image("v1")
     cloud.ecs.agent = ecs.Crashing()
-    assert command(*UP).code == 2
+    done = command(*UP)
+    assert done.code == 2
+    assert "The next `up` deletes what is left of it" in done.err
+    assert "Essential container in task exited" in done.err
+    assert len(command("plan", "--image", "v1").changes) == 21
     cloud.ecs.agent = ecs.Steady()
     done = command(*UP)
-    assert done.code == 0
-    assert "facemask:1 again, its deployment failed" in done.out
+    assert done.code == 0, done.err
+    assert "is ROLLBACK_COMPLETE: it is deleted and made again" in done.err
+
+
+def test_no_wait_leaves_it_to_aws(up: Callable[..., Done], command: Command) -> None:
+    done = up("--no-wait")
+    assert "AWS goes on by itself" in done.out
+    assert command("status").code == 0
 
 
 def test_status_tells_what_runs(up: Callable[..., Done], command: Command) -> None:
     up()
     found = json.loads(command("status", "--json").out)
-    assert found["url"].startswith("http://facemask-")
+    assert found["url"] == "https://d111111abcdef8.cloudfront.net"
     assert (found["running"], found["desired"], found["steady"]) == (1, 1, True)
     assert found["deployments"][0]["state"] == "COMPLETED"
-    assert sorted(found["alarms"]) == ["facemask-5xx", "facemask-p99", "facemask-unhealthy"]
+    alarms = ["facemask-5xx", "facemask-outage", "facemask-p99", "facemask-unhealthy"]
+    assert sorted(found["alarms"]) == alarms
     assert "steady state" in found["events"][0]["message"]
     lines = command("status").out
     assert found["url"] in lines
@@ -299,7 +324,10 @@ def test_logs(cloud: Cloud, up: Callable[..., Done], command: Command) -> None:
     assert "said by the young" in command("logs").out
     assert "said by the old" not in command("logs").out
     assert command("logs", "--since", "2h").out.count("said by") == 2
-    cloud.ecs.tasks["arn/young"] = {"desiredStatus": "RUNNING"}
+    assert "ECS knows of no task that has stopped" in command("logs", "--previous").err
+    for task, at in (("old", 2), ("young", 1)):  # the old one stopped later, and wrote before
+        arn = f"arn/{task}"
+        cloud.ecs.tasks[arn] = {"taskArn": arn, "desiredStatus": "STOPPED", "stoppedAt": at}
     assert "said by the old" in command("logs", "--previous").out
     assert "10 is not" not in command("logs", "--since", "10").err
     assert "is not a time such as 90s" in command("logs", "--since", "soon").err
@@ -334,19 +362,17 @@ def test_logs_follow_until_interrupted(
 def test_doctor_says_what_is_missing_and_how_to_get_it(
     cloud: Cloud, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del cloud
     done = command("doctor", "--secrets", "API_KEYS=/mask/keys")
     assert done.code == 1
-    assert "ok       region: eu-central-1" in done.out
+    assert re.search("ok       credentials: arn:.*, eu-central-1", done.out)
     assert "aws ssm put-parameter --type SecureString --name /mask/keys" in done.out
-    assert "create-service-linked-role --aws-service-name ecs.amazonaws.com" in done.out
-    assert "3 zones" in done.out
     assert "git says" in done.out  # the test's folder is no checkout
     assert re.search(r"ok       permissions: all \d+ actions", done.out)
     DENIED.add("iam:PassRole")
     done = command("doctor")
     DENIED.clear()
     assert "not allowed on all that the deployment makes: iam:PassRole" in done.out
+    assert cloud
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     done = command("doctor")
@@ -361,104 +387,83 @@ def test_doctor_finds_a_secret_and_a_certificate(
     secret = cloud.client("secretsmanager").create_secret(Name="other", SecretString="hunter2")
     done = command(
         *("doctor", "--secrets", "API_KEYS=/mask/keys", "--secrets", f"OTHER={secret['ARN']}"),
-        *("--certificate-arn", certificate),
+        *with_certificate(certificate),
     )
     assert "ok       secrets: 2" in done.out
+    assert "ok       access: https and API keys" in done.out
     assert "masks.example.org is PENDING_VALIDATION" in done.out
     assert "hunter2" not in done.out + done.err
 
 
-ACTIONS = {  # where IAM's word is not the service's and the operation's
-    "api.ecr": "ecr",
-    "monitoring": "cloudwatch",
-}
-SILENT = {  # not called by the commands themselves
-    *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload"),
-    *("ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage"),
-    "ecr:UploadLayerPart",  # docker push and pull
-    *("ecr:TagResource", "elasticloadbalancing:AddTags", "iam:TagRole", "logs:TagResource"),
-    *("cloudwatch:TagResource", "ec2:CreateTags", "ecs:TagResource"),  # tags given at the creation
-    *("iam:PassRole", "iam:CreateServiceLinkedRole"),  # needed by calls of other names
-}
+@pytest.fixture
+def vpc(cloud: Cloud) -> dict[str, str]:
+    """A VPC with two public subnets, which lead to an internet gateway, and two private ones."""
+    ec2 = cloud.client("ec2")
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(VpcId=made, InternetGatewayId=gateway)
+    table = ec2.create_route_table(VpcId=made)["RouteTable"]["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    subnets: dict[str, list[str]] = {"public": [], "private": []}
+    for number in range(4):
+        kind = "public" if number < 2 else "private"
+        zone = f"{REGION}{'ab'[number % 2]}"
+        subnet = ec2.create_subnet(
+            VpcId=made, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=zone
+        )["Subnet"]["SubnetId"]
+        subnets[kind].append(subnet)
+        if kind == "public":
+            ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    return {"vpc": made} | {kind: ",".join(ids) for kind, ids in subnets.items()}
 
 
-def test_the_policy_holds_each_call_and_no_other(
-    cloud: Cloud,
-    up: Callable[..., Done],
+@pytest.mark.parametrize(
+    ("tasks", "balancer", "flags", "words"),
+    [
+        ("public", "public", ("--https", "none"), "2 zones"),
+        ("public", "private", ("--https", "none"), "the public load balancer cannot be reached"),
+        (
+            "private",
+            "public",
+            ("--https", "none"),
+            "no route to an internet gateway: set public_ip",
+        ),
+        ("private", "public", ("--public-ip", "false"), "has no way out: the tasks need endpoints"),
+        ("public", "public", ("--public-ip", "false"), "a task without an address cannot use"),
+        ("public", "private", (), "2 zones"),
+    ],
+)
+def test_doctor_follows_the_routes(
     command: Command,
-    certificate: str,
-    monkeypatch: pytest.MonkeyPatch,
+    vpc: dict[str, str],
+    tasks: str,
+    balancer: str,
+    flags: tuple[str, ...],
+    words: str,
 ) -> None:
-    """Live a whole life with all drifts and compare the calls with `iam-policy`."""
-    called: set[str] = set()
-
-    def note(_: Any, model: Any, **__: object) -> None:
-        prefix = model.service_model.endpoint_prefix
-        called.add(f"{ACTIONS.get(prefix, prefix)}:{model.name}")
-
-    monkeypatch.setattr("deploy.aws.Aws._count", note)
-    policy = json.loads(command("iam-policy", "--secrets", "API_KEYS=/a/b").out)
-    allowed = set(policies.actions(policy))
-    assert "iam:PassRole" in allowed
-    up("--certificate-arn", certificate, "--secrets", "API_KEYS=/a/b")
-    test_what_someone_changed_by_hand_is_put_right(cloud, up)
-    spoil(cloud)
-    up("--zones", f"{REGION}a,{REGION}b", "--container-insights", "true")
-    cloud.put_image("v2")
-    cloud.ecs.agent = ecs.Crashing()
-    command("up", "--yes", "--image", "v2")
-    cloud.ecs.agent = ecs.Steady()
-    cloud.client("ssm").put_parameter(Name="/a/b", Value="x", Type="SecureString")
-    for arguments in (
-        ("up", "--yes", "--image", "v2"),
-        ("rollback",),
-        ("scale", "1", "2"),
-        ("status",),
-        ("logs",),
-        ("logs", "--previous"),
-        ("doctor", "--secrets", "API_KEYS=/a/b", "--certificate-arn", certificate),
-        ("down", "--yes"),
-        UP,
-    ):
-        command(*arguments)
-    called.add("ecr:GetAuthorizationToken")  # with a Docker engine only, see test_docker.py
-    assert called - allowed == set()
-    assert allowed - called - SILENT == set()
+    where = ("--vpc", vpc["vpc"], "--subnets", vpc[tasks], "--balancer-subnets", vpc[balancer])
+    done = command("doctor", *where, *flags)
+    (line,) = [line for line in done.out.splitlines() if " network: " in line]
+    assert words in line
+    assert line.startswith("ok" if words == "2 zones" else "missing")
 
 
-def spoil(cloud: Cloud) -> None:
-    """Change by hand what `up` compares and no other test changes."""
-    elb, ecr, iam = cloud.client("elbv2"), cloud.client("ecr"), cloud.client("iam")
-    arn = elb.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
-    other = cloud.client("ec2").describe_security_groups()["SecurityGroups"][0]["GroupId"]
-    elb.set_security_groups(LoadBalancerArn=arn, SecurityGroups=[other])
-    elb.modify_load_balancer_attributes(
-        LoadBalancerArn=arn, Attributes=[{"Key": "idle_timeout.timeout_seconds", "Value": "9"}]
-    )
-    ecr.put_image_tag_mutability(repositoryName="facemask", imageTagMutability="MUTABLE")
-    ecr.put_image_scanning_configuration(
-        repositoryName="facemask", imageScanningConfiguration={"scanOnPush": False}
-    )
-    other_account = policies.trust(Names("facemask", REGION, "210987654321"))
-    iam.update_assume_role_policy(
-        RoleName=f"facemask-{REGION}-task", PolicyDocument=json.dumps(other_account)
-    )
-    cloud.client("ecs").put_cluster_capacity_providers(
-        cluster="facemask", capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=[]
-    )
+@pytest.mark.usefixtures("cloud")
+def test_zones_without_vpc_origins_are_left_out() -> None:
+    made = boto3.client("ec2", "us-east-1").describe_subnets()["Subnets"]
+    zones = {subnet["SubnetId"]: subnet["AvailabilityZoneId"] for subnet in made}
+    found = network.find(Aws("us-east-1", write=False), Config())
+    assert {zones[subnet] for subnet in found.subnets} == set(zones.values()) - {"use1-az3"}
+    assert "use1-az3" in zones.values()
 
 
-def test_the_policy_is_of_one_deployment() -> None:
-    policy = policies.operator(Config(), Names("facemask", REGION, "123456789012"))
-    for entry in policy["Statement"]:
-        if entry["Resource"] == ["*"]:
-            assert all(
-                re.match(r"\w[\w-]*:(Describe|Get|List|Simulate)", action)
-                or action == "ecs:DeregisterTaskDefinition"
-                for action in entry["Action"]
-            )
-    size = len(json.dumps(policy, separators=(",", ":")))
-    assert size < 6144  # of a managed policy
+@pytest.mark.usefixtures("cloud")
+def test_a_region_without_cloudfront_is_said(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.network.PREFIX_LIST", "com.example.nowhere")
+    done = command("doctor")
+    assert "missing  network: eu-central-1 has no list of CloudFront's addresses" in done.out
 
 
 def test_help_has_examples(command: Command) -> None:

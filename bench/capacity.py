@@ -10,7 +10,7 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib as mpl
@@ -20,18 +20,18 @@ from deploy.config import Config
 from deploy.errors import DeployError
 from deploy.prices import AS_OF, HOURS, RATES, fixed_month, rates_of, task_month
 from deploy.settings_file import load
-from deploy.watching import scaling_policies
+from deploy.watching import IN_COOLDOWN_S, OUT_COOLDOWN_S
 
 CAMERAS = (10, 100, 1000)
 ZONES = 3
 BALANCER_GB_H = 1.0  # of one LCU, for targets that are IP addresses
 MINUTE_S = 60
-HIGH_MINUTES = 3  # above the target before target tracking adds tasks
-LOW_MINUTES = 15  # below it before target tracking takes some away
-LOW_SHARE = 0.9  # of the target that counts as below
-METRIC_DELAY_S = 60  # until CloudWatch has a minute's figure
+CPU_PERIOD_S = 20  # of the high-resolution metric that the template asks for
+HIGH_PERIODS = 3  # above the target before target tracking adds tasks
+LOW_S = 15 * MINUTE_S  # below it before target tracking removes some
+LOW_SHARE = 0.9  # of the target that counts as below; CloudWatch has a figure a period later
 EXAMPLE = """example:
-  python -m deploy.capacity --cpu-ms-per-frame 28 --plot docs/autoscaler.png
+  python -m bench.capacity --cpu-ms-per-frame 28 --plot docs/autoscaler.png
 """
 
 
@@ -88,58 +88,64 @@ class Second:
     desired: int
 
 
-def simulate(config: Config, step: Load) -> Iterator[Second]:
+@dataclass
+class Metric:
+    """What one policy of the autoscaler looks at: its target and the averages of its periods."""
+
+    target: float
+    period_s: int
+    sum: float = 0.0
+    values: list[float] = field(default_factory=list)
+
+    def add(self, second: int, value: float) -> None:
+        """Take in a second's value."""
+        self.sum += value / self.period_s
+        if (second + 1) % self.period_s == 0:
+            self.values.append(self.sum)
+            self.sum = 0.0
+
+    def wants(self, second: int, running: int, desired: int) -> int:
+        """Return the tasks that the policy wants, by the periods that CloudWatch knows by now."""
+        known = self.values[: (second + 1 - self.period_s) // self.period_s]
+        high, low = known[-HIGH_PERIODS:], known[-(LOW_S // self.period_s) :]
+        if len(high) == HIGH_PERIODS and min(high) > self.target:
+            return max(desired, math.ceil(running * high[-1] / self.target))
+        if len(low) == LOW_S // self.period_s and max(low) < LOW_SHARE * self.target:
+            return math.ceil(running * low[-1] / self.target)
+        return desired
+
+
+def simulate(config: Config, step: Load, cpu_period_s: int = CPU_PERIOD_S) -> Iterator[Second]:
     """Let the autoscaler's two policies act on a step of load, second by second.
 
-    Each looks at whole minutes, a minute late. Three above the target add tasks in proportion, the
-    larger answer of the two winning; fifteen below 90 % of it take some away, if both agree. What
-    the tasks cannot answer is refused with a 503, and still counts as a request.
+    Each looks at whole periods, one period late: CPU every 20 s, requests every minute. Three above
+    the target add tasks in proportion, the larger answer of the two winning; a quarter of an hour
+    below 90 % of it removes some, if both agree. What the tasks cannot answer is refused with a
+    503, and still counts as a request.
     """
-    policies = list(scaling_policies(config, "").values())
-    targets = [policy["TargetValue"] for policy in policies]
-    out_s, in_s = policies[0]["ScaleOutCooldown"], policies[0]["ScaleInCooldown"]
+    cpu = Metric(config.target_cpu_percent, cpu_period_s)
+    requests = Metric(config.target_requests_per_minute, MINUTE_S)
     capacity = config.cpu / 1024 * per_vcpu(step.cpu_ms)
     desired = running = config.min_tasks
     starting: list[tuple[int, int]] = []  # when they are ready, and how many
-    sums = [0.0, 0.0]
-    minutes: list[list[float]] = []
-    moved_s = -in_s
+    moved_s = -IN_COOLDOWN_S
     for second in range(step.length_s):
         for ready in [item for item in starting if item[0] <= second]:
             starting.remove(ready)
             running += ready[1]
         offered = step.at(second)
         answered = min(offered, running * capacity)
-        sums[0] += 100 * answered / (running * capacity) / MINUTE_S
-        sums[1] += offered / running
-        if (second + 1) % MINUTE_S == 0:
-            minutes.append(sums)
-            sums = [0.0, 0.0]
-        known = minutes[: (second + 1 - METRIC_DELAY_S) // MINUTE_S]
-        wanted = decide(known, targets, running, desired)
+        cpu.add(second, 100 * answered / (running * capacity))
+        requests.add(second, MINUTE_S * offered / running)
+        wanted = max(metric.wants(second, running, desired) for metric in (cpu, requests))
         wanted = min(max(wanted, config.min_tasks), config.max_tasks)
-        if wanted > desired and second - moved_s >= out_s:
+        if wanted > desired and second - moved_s >= OUT_COOLDOWN_S:
             starting.append((second + step.start_s, wanted - desired))
             desired, moved_s = wanted, second
-        elif wanted < desired and second - moved_s >= in_s and not starting:
+        elif wanted < desired and second - moved_s >= IN_COOLDOWN_S and not starting:
             desired = running = wanted
             moved_s = second
         yield Second(offered, answered, running, desired)
-
-
-def decide(minutes: list[list[float]], targets: list[float], running: int, desired: int) -> int:
-    """Return the tasks that the policies want, given each minute's metrics."""
-    answers = []
-    for index, target in enumerate(targets):
-        values = [minute[index] for minute in minutes]
-        high, low = values[-HIGH_MINUTES:], values[-LOW_MINUTES:]
-        if len(high) == HIGH_MINUTES and min(high) > target:
-            answers.append(max(desired, math.ceil(running * high[-1] / target)))
-        elif len(low) == LOW_MINUTES and max(low) < LOW_SHARE * target:
-            answers.append(math.ceil(running * low[-1] / target))
-        else:
-            answers.append(desired)
-    return max(answers)
 
 
 def plot(seconds: list[Second], path: Path) -> None:
@@ -163,7 +169,7 @@ def plot(seconds: list[Second], path: Path) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.capacity",
+        prog="python -m bench.capacity",
         description="Say how many Fargate tasks cameras need and what they cost.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -237,6 +243,7 @@ def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
     yield ""
     yield from table(config, options)
     step = step_of(config, options)
+    slow = list(simulate(config, step, MINUTE_S))
     seconds = list(simulate(config, step))
     lost = sum(s.offered - s.answered for s in seconds)
     behind = [n for n, s in enumerate(seconds) if s.answered < s.offered]
@@ -246,7 +253,8 @@ def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
         f"A step from {step.before:g} to {step.after:g} requests/s: more than the tasks can answer "
         f"{after}, {lost:,.0f} requests refused with 503 "
         f"({100 * lost / sum(s.offered for s in seconds):.1f} % of all); "
-        f"{max(s.running for s in seconds)} tasks at most"
+        f"{max(s.running for s in seconds)} tasks at most; with CPU by the minute "
+        f"{sum(s.offered - s.answered for s in slow):,.0f} refused"
     )
     if options.plot:
         plot(seconds, options.plot)
@@ -259,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
         for line in report(load(options.file, {}), options):
             print(line)
     except (DeployError, OSError) as error:
-        print(f"python -m deploy.capacity: {error}", file=sys.stderr)
+        print(f"python -m bench.capacity: {error}", file=sys.stderr)
         return 1
     return 0
 
