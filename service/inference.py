@@ -45,9 +45,9 @@ def in_thread(threads: ThreadPool, work: Callable[[], T]) -> T:
             errors.append(error)
 
     threads.spawn(keep).get()
-    for error in errors:
-        raise error
-    return results[0]
+    if errors:
+        raise errors.pop()  # a list that still held it would keep this frame and the picture alive
+    return results.pop()
 
 
 @dataclass(eq=False)

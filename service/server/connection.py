@@ -9,13 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from gevent import Timeout, socket, with_timeout
+from gevent import Timeout, sleep, socket, with_timeout
 from gunicorn.http.errors import LimitRequestHeaders
 
 LEAST_RATE = 50_000  # bytes a second that a client must send or read once its grace is over
-LINGER_S = 2.0  # for the client to read the answer before the connection is closed
+# For the client to read the answer before the connection is closed.
+LINGER_S, LINGER_BYTES = 2.0, 20_000_000
 PIECE_BYTES = 131_072  # that are moved at a time
 HEAD_BYTES = 65_536  # of a request; gunicorn bounds each line of it and their number only
+
+
+def reset(reason: str) -> ConnectionResetError:
+    """Make the error that gunicorn takes for a client that is gone."""
+    return ConnectionResetError(errno.ECONNRESET, reason)
 
 
 class Connection(socket.socket):
@@ -48,7 +54,12 @@ class Connection(socket.socket):
 
         Raises LimitRequestHeaders for a head of over HEAD_BYTES.
         """
-        data = b"" if self.evicted else bytes(super().recv(min(size, PIECE_BYTES), *args))
+        try:
+            data = b"" if self.evicted else bytes(super().recv(min(size, PIECE_BYTES), *args))
+        except OSError:
+            if not self.evicted:
+                raise
+            data = b""
         self.received += len(data)
         if self.in_head and self.received - self.idle_at > HEAD_BYTES:
             raise LimitRequestHeaders(f"over {HEAD_BYTES} bytes")
@@ -64,21 +75,28 @@ class Connection(socket.socket):
         if sent == len(view):
             return
         with self.patience() as left:
-            slow = ConnectionResetError(errno.ECONNRESET, "The client reads too slowly")
             while sent < len(view):
                 piece = view[sent : sent + PIECE_BYTES]
-                with Timeout(left(sent), slow):
-                    super().sendall(piece, flags)
+                try:
+                    with Timeout(left(sent), reset("The client reads too slowly")):
+                        super().sendall(piece, flags)
+                except OSError:
+                    if self.evicted:
+                        raise reset("The client was given up") from None
+                    raise
                 sent += len(piece)
 
     @contextmanager
     def patience(self) -> Iterator[Callable[[int], float]]:
-        """Wait for the client; gives a function from bytes moved to the seconds that are left."""
+        """Wait for the client; gives the seconds for the next piece as a function of bytes moved.
+
+        The rate must be kept on average, and a client that stalls has no more than the grace.
+        """
         self.waiting_since = began = time.monotonic()
 
         def left(moved: int) -> float:
-            allowed = self.grace_s + moved / LEAST_RATE
-            return max(0.001, began + allowed - time.monotonic())
+            on_average = began + moved / LEAST_RATE - time.monotonic()
+            return max(0.001, self.grace_s + min(on_average, PIECE_BYTES / LEAST_RATE))
 
         try:
             yield left
@@ -88,9 +106,8 @@ class Connection(socket.socket):
     def evict(self) -> None:
         """Give the client up: whatever it is waited for ends at once."""
         self.evicted = True
-        # gevent's own shutdown() would raise an error in the greenlet that waits.
-        with suppress(OSError):
-            self._sock.shutdown(sockets.SHUT_RD)  # type: ignore[attr-defined]
+        for event in (self._read_event, self._write_event):  # type: ignore[attr-defined]
+            self.hub.cancel_wait(event, OSError(errno.EBADF, "given up"))  # type: ignore[attr-defined]
 
     def close_after_answer(self) -> None:
         """Serve no further request: where the next one would begin is unknown, or far away."""
@@ -104,5 +121,7 @@ class Connection(socket.socket):
             with_timeout(LINGER_S, self._discard, timeout_value=None)
 
     def _discard(self) -> None:
-        while super().recv(PIECE_BYTES):
-            pass
+        discarded = 0
+        while discarded < LINGER_BYTES and (data := super().recv(PIECE_BYTES)):
+            discarded += len(data)
+            sleep(0)  # a fast sender would keep the loop from all others

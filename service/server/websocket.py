@@ -101,6 +101,7 @@ class WebSocket:
         self._content = bytearray()
         self._pending = 0  # bytes received of the message that is not whole yet
         self._taken = 0  # bytes of the message that was taken last
+        self._retained = 0  # bytes of the last frame, which the protocol keeps until the next
         self._text = False
         self._small = 0  # frames since _counted
         self._heard = self._counted = time.monotonic()
@@ -145,8 +146,17 @@ class WebSocket:
         except Overloaded as error:
             self.close(CloseCode.TRY_AGAIN_LATER, str(error))
         finally:
+            self._forget()
             self._closed = True
             self._arrived.set()
+
+    def _forget(self) -> None:
+        """Drop what was received, at once: in cycles of references it would stay for minutes."""
+        self._loan.end = self._newest = None
+        self._content.clear()
+        self._protocol.receive_eof()
+        self._protocol.parser.close()
+        self._protocol.parser_exc = None
 
     def _receive(self) -> bool:
         """Take in what the client sends next; return whether more may come."""
@@ -156,6 +166,7 @@ class WebSocket:
             seconds, self._connection.recv, READ_BYTES, timeout_value=None
         )
         silent_s = time.monotonic() - self._heard
+        gevent.sleep(0)  # a fast sender would keep the loop from all others
         if data:
             self._protocol.receive_data(data)
             self._pending += len(data)
@@ -181,10 +192,13 @@ class WebSocket:
             return
         if frame.opcode is not Opcode.CONT:
             self._text = frame.opcode is Opcode.TEXT
-        self._content += frame.data
+        self._retained = len(frame.data)
+        if self._content or not frame.fin:
+            self._content += frame.data
         if not frame.fin:
             return
-        content, self._content, self._pending = bytes(self._content), bytearray(), 0
+        content = bytes(self._content or frame.data)
+        self._content, self._pending = bytearray(), 0
         text = content.decode(errors="replace") if self._text else content
         self._heard = time.monotonic()
         self.dropped += self._newest is not None
@@ -204,11 +218,12 @@ class WebSocket:
     def _hold(self) -> None:
         """Count the bytes that are held; raises Overloaded where there is no room for them."""
         newest = len(self._newest.content) if self._newest else 0
+        held = self._retained + newest + COPIES * (self._pending + self._taken)
         if not self._pending:
             self._loan.waiting_since = None
         elif self._loan.waiting_since is None:
             self._loan.await_client()
-        self._loan.resize(COPIES * (self._pending + newest + self._taken))
+        self._loan.resize(held)
 
     def _flush(self) -> None:
         with self._sending, suppress(OSError):

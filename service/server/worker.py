@@ -133,6 +133,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             super().handle(listener, connection, addr)
         finally:
             self.connections.discard(connection)
+            connection.request = None  # in a cycle of references its buffers would stay
 
     def timeout_ctx(self) -> HeadTimeout:
         """Limit the wait for a request's head; gunicorn calls this before each."""
@@ -144,6 +145,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: Any) -> None:
         """Answer a request."""
         sock.request = req
+        gevent.sleep(0)  # a client that sends many at once would keep the loop from all others
         try:
             super().handle_request(listener_name, req, sock, addr)
         finally:
