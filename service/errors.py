@@ -65,7 +65,7 @@ def refuse(client: socket.socket, code: int, *_: str) -> None:
     )
     with suppress(OSError):  # the client is gone
         client.sendall((head + body).encode())
-    if isinstance(client, Connection):
+    if isinstance(client, Connection) and (client.lingers or not client.evicted):
         client.linger()
 
 

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 import pytest
 import requests
+from playwright.sync_api import Browser, sync_playwright
 from skimage.data import astronaut
 
+from bench.page import CHROMIUM, FLAGS
 from model.images import Box, Image
 from model.training.overlay import COLOURS, draw_mask
 from model.yunet import YuNet
@@ -75,6 +77,26 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, public data and weights that are not part of the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser_with() -> Iterator[Callable[..., Browser]]:
+    """Start a Chromium with the given flags, once for all tests that want the same."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    browsers: dict[tuple[str, ...], Browser] = {}
+    with sync_playwright() as playwright:
+
+        def browser_with(*flags: str) -> Browser:
+            if flags not in browsers:
+                browsers[flags] = playwright.chromium.launch(
+                    executable_path=CHROMIUM, args=[*FLAGS, *flags]
+                )
+            return browsers[flags]
+
+        yield browser_with
+        for browser in browsers.values():
+            browser.close()
 
 
 def free_port() -> int:

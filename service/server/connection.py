@@ -52,6 +52,8 @@ class Connection(socket.socket):
     def recv(self, size: int, *args: Any) -> bytes:
         """Receive at most a piece; nothing more once the client was given up.
 
+        A request that came in the same moment is still taken.
+
         Raises LimitRequestHeaders for a head of over HEAD_BYTES.
         """
         try:
@@ -59,11 +61,20 @@ class Connection(socket.socket):
         except OSError:
             if not self.evicted:
                 raise
-            data = b""
+            data = self._last_words(size)
         self.received += len(data)
         if self.in_head and self.received - self.idle_at > HEAD_BYTES:
             raise LimitRequestHeaders(f"over {HEAD_BYTES} bytes")
         return data
+
+    def _last_words(self, size: int) -> bytes:
+        """Return what an idle client has sent since it was given up."""
+        with suppress(OSError):
+            if self.in_head and self.idle:
+                data = bytes(self._sock.recv(min(size, PIECE_BYTES)))  # type: ignore[attr-defined]
+                self.evicted = not data
+                return data
+        return b""
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything; raises ConnectionResetError for a client that reads too slowly."""
@@ -103,16 +114,17 @@ class Connection(socket.socket):
         finally:
             self.waiting_since = None
 
-    def evict(self) -> None:
-        """Give the client up: whatever it is waited for ends at once."""
+    def evict(self, *, linger: bool = True) -> None:
+        """Give the client up: the wait for it ends at once. linger: let it read the answer."""
         self.evicted = True
+        self.lingers = linger
         for event in (self._read_event, self._write_event):  # type: ignore[attr-defined]
             self.hub.cancel_wait(event, OSError(errno.EBADF, "given up"))  # type: ignore[attr-defined]
 
     def close_after_answer(self) -> None:
         """Serve no further request: where the next one would begin is unknown, or far away."""
         self.request.force_close()
-        self.lingers = True
+        self.lingers = not self.evicted or self.lingers
 
     def linger(self) -> None:
         """End the connection such that the client can still read the answer (RFC 9112, 9.6)."""

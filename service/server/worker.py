@@ -24,6 +24,7 @@ from service.server.drain import close_listeners
 from service.services import Services, services_of
 
 TICK_S = 0.25  # how soon a stop or a hung frame is noticed
+FULL = 0.95  # of the connections; from then on the slowest is closed for each that comes
 CURRENT = local()  # a greenlet's connection
 ENDED_S = 0.02  # how soon the end of the last request is noticed at a stop
 
@@ -125,10 +126,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         connection = Connection(client, self.config.CLIENT_TIMEOUT)
         self.connections.add(connection)
         CURRENT.connection = connection
-        if len(self.connections) >= self.worker_connections:
+        if len(self.connections) > FULL * self.worker_connections:
             slow = [each for each in self.connections if each.waiting_since and not each.evicted]
             if slow:
-                min(slow, key=lambda each: each.waiting_since or 0.0).evict()
+                min(slow, key=lambda each: each.waiting_since or 0.0).evict(linger=False)
         try:
             super().handle(listener, connection, addr)
         finally:
@@ -148,9 +149,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         gevent.sleep(0)  # a client that sends many at once would keep the loop from all others
         try:
             super().handle_request(listener_name, req, sock, addr)
-        finally:
-            if sock.lingers:
+        except StopIteration:  # the connection is to be closed
+            # At a stop a container's network goes with its process, and answers on their way too.
+            if sock.lingers or not self.alive:
                 sock.linger()
+            raise
 
     def end_if_stuck(self) -> None:
         """End this worker if a frame is worked on for too long, so that gunicorn starts another.

@@ -7,15 +7,15 @@ import os
 import pty
 import resource
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import av
 import cv2
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
-from bench.page import CHROMIUM, FLAGS
 from client.outputs import H264, Film, Lines, OutputError
 from tests.client.stand_in import (
     FACE,
@@ -228,9 +228,7 @@ def test_without_an_encoder_of_h264_it_is_said(tmp_path: Path, monkeypatch: pyte
     assert "which browsers do not play" in notes[0]
 
 
-def test_a_browser_plays_what_was_written(tmp_path: Path):
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+def test_a_browser_plays_what_was_written(tmp_path: Path, browser_with: Callable[..., Browser]):
     source, output = film(tmp_path / "film.mp4", frames=300, fps=12), tmp_path / "out.mp4"
     killed, answers = tmp_path / "killed.mp4", tmp_path / "answers"
     service = Service()
@@ -241,9 +239,7 @@ def test_a_browser_plays_what_was_written(tmp_path: Path):
         client = start(*common, "--output", str(killed), "--answers", str(answers))
         wait_for(lambda: len(lines_of(answers)) >= 60, "sixty answers")
         finish(client, signal.SIGKILL)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page()
+    with browser_with().new_page() as page:
         (tmp_path / "page.html").write_text("<video muted></video>")
         page.goto((tmp_path / "page.html").as_uri())
         for path, least_s in ((output, 24.9), (killed, 3.5)):
@@ -267,7 +263,6 @@ def test_a_browser_plays_what_was_written(tmp_path: Path):
             )
             assert seen[:2] == [320, 240]
             assert seen[3] >= least_s
-        browser.close()
 
 
 def test_ctrl_c_ends_the_wait_for_a_service(tmp_path: Path):

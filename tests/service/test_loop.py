@@ -16,7 +16,7 @@ from model.images import Image
 from tests.conftest import GUNICORN, encoded, serving
 
 COMMAND = (*GUNICORN, "tests.service.watched:from_environ()")
-# At most 3 ms are usual. A busy machine can double a CPU time; what must not be in the loop, such as
+# At most 3 ms are usual, and a busy machine can double that; what must not be in the loop, such as
 # decoding a large picture or its base64, takes 20 ms and more.
 USUAL_MS, MOST_MS = 5.0, 15.0
 

@@ -7,34 +7,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from bench import walk
 from bench.films import HEIGHT, WIDTH
-from bench.page import CHROMIUM, FLAGS, IMITATED_CAMERA
+from bench.page import IMITATED_CAMERA
 from tests.service.page.seen import DESKTOP, WAIT_MS
 
 Visit = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser_with() -> Iterator[Callable[..., Browser]]:
-    """Start a Chromium with the given flags, once for all tests that want the same."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    browsers: dict[tuple[str, ...], Browser] = {}
-    with sync_playwright() as playwright:
-
-        def browser_with(*flags: str) -> Browser:
-            if flags not in browsers:
-                browsers[flags] = playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=[*FLAGS, *flags]
-                )
-            return browsers[flags]
-
-        yield browser_with
-        for browser in browsers.values():
-            browser.close()
 
 
 @pytest.fixture
