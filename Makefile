@@ -54,11 +54,12 @@ serve: $(VENV)/service.installed ## Serve the page and /predict on port 8000 (HO
 test: $(VENV)/all.installed ## Set up and run all tests
 	@$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/all.installed ## Check format, style, types and import arrows
+lint: $(VENV)/all.installed ## Check format, style, types, imports and the links of the documentation
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mdlinkcheck .
 
 format: $(VENV)/all.installed ## Format the code
 	$(VENV)/bin/ruff format .
