@@ -26,8 +26,9 @@ CPU = (
 ASK = """
 import json, platform, sys
 from pathlib import Path
+from model.images import open_picture
 from model.pipeline import MaskPipeline
-analysis = MaskPipeline.load().analyse(Path(sys.argv[1]).read_bytes())
+analysis = MaskPipeline.load().analyse(open_picture(Path(sys.argv[1]).read_bytes()))
 labels = [judgement.label for judgement in analysis.judgements]
 print(json.dumps([platform.machine(), labels]))
 """
