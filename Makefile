@@ -98,7 +98,7 @@ sbom: $(VENV)/all.installed ## Write what the image runs, packages and weights, 
 	@$(PY) docker/sbom.py $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
-	@$(PY) -m model.fetch
+	@$(PY) -m model.detectors.fetch
 
 client: $(VENV)/client.installed ## Show SOURCE (a camera's number, file, folder or address) as judged by URL
 	@$(PY) -m client --url $(URL) --source $(SOURCE) $(ARGS)

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
 
 WIDTH, HEIGHT = 640, 480
 FACE = Box(178, 70, 92, 108)  # of the portrait, from brow to chin

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.films import Noise, Person, Shot, film
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
 from model.pipeline import Judgement, MaskPipeline
 from model.tracking import Tracker, iou

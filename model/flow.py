@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image
 
 Points: TypeAlias = npt.NDArray[np.float32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
-from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
-from model.faces import DetectorUnavailable, Face, FaceDetector, largest
+from model.detectors import kinds
+from model.detectors.faces import DetectorUnavailable, Face, FaceDetector, largest
+from model.detectors.yunet import MOST_FACES
 from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
-from model.yunet import MOST_FACES, YuNet
 
-DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 WHOLE_PIXELS = 12_500_000  # of a phone; to search, draw on and encode 50 million takes over 1 s
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
@@ -104,18 +103,14 @@ class MaskPipeline:
         self.missing = missing or {}
 
     @classmethod
-    def load(cls, weights: Path = WEIGHTS, detectors: Iterable[str] = DETECTORS) -> MaskPipeline:
+    def load(
+        cls, weights: Path = WEIGHTS, detectors: Iterable[str] = kinds.DETECTORS
+    ) -> MaskPipeline:
         """Load the classifier and those of the named detectors whose weights are installed.
 
         Raises ModelError for unusable weights of the classifier.
         """
-        loaded: dict[str, FaceDetector] = {}
-        missing: dict[str, str] = {}
-        for name in detectors:
-            try:
-                loaded[name] = DETECTORS[name]()
-            except DetectorUnavailable as error:
-                missing[name] = str(error)
+        loaded, missing = kinds.load(detectors)
         return cls(loaded, MaskClassifier.load(weights), missing)
 
     @property

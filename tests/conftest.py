@@ -17,9 +17,9 @@ import pytest
 import requests
 from skimage.data import astronaut
 
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from model.classifier import LABELS
-from model.faces import FaceDetector
+from model.detectors.faces import FaceDetector
 from model.images import Box, Image, ImageError, crop, decode
 from model.training import formats, voc, yolo
 

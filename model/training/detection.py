@@ -17,14 +17,14 @@ from rich.progress import track
 from rich.table import Table
 
 from model.choices import DEFAULT_MIN_CONFIDENCE
-from model.classic import Ssd
-from model.faces import DetectorUnavailable, FaceDetector
+from model.detectors.classic import Ssd
+from model.detectors.faces import DetectorUnavailable, FaceDetector
+from model.detectors.kinds import DETECTORS
+from model.detectors.yunet import YuNet
 from model.images import Image, decode
-from model.pipeline import DETECTORS
 from model.training import dataset
 from model.training.dataset import CLASSES, SAME_FACE, Corners, corners, overlap, short_side
 from model.training.rivals import UltraFace
-from model.yunet import YuNet
 
 LEAST_CONFIDENCE = 0.05
 PRECISION = 0.95

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image, decode
 from model.pipeline import MaskPipeline
 from model.quality import sharpness

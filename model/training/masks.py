@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Image
 from model.training.fabrics import COLOURS, PATTERNS, any_colour, blobs, printed
 from model.training.poses import pose_of

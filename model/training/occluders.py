@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Image
 from model.training.fabrics import COLOURS, HAIRS, PATTERNS, any_colour, blobs, printed
 from model.training.hands import draw_hand, skin_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Image, crop
 from model.training.dataset import CLASSES, DatasetError
 from model.training.fabrics import COLOURS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.faces import Face
+from model.detectors.faces import Face
 
 NOSE = 0.58  # the nose tip's y in a face that looks straight ahead
 NOSE_DEPTH = 0.45  # how far it stands out of the plane of eyes and mouth

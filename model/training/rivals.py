@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.faces import DetectorUnavailable, Face, ordered, verified
+from model.detectors.faces import DetectorUnavailable, Face, ordered, verified
 from model.images import Box, Image
 
 

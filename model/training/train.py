@@ -15,13 +15,13 @@ from pathlib import Path
 
 import keras
 
+from model.detectors.yunet import YuNet
 from model.training import dataset, figures
 from model.training.dataset import Sample
 from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
 from model.training.network import build, narrowed, unfreeze
 from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
 from model.training.windows import Window, cut_windows
-from model.yunet import YuNet
 
 
 @dataclass

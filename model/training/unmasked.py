@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from model.faces import Face, FaceDetector
+from model.detectors.faces import Face, FaceDetector
+from model.detectors.yunet import YuNet
 from model.images import Image, ImageError, decode
 from model.training import dataset
 from model.training.dataset import (
@@ -22,7 +23,6 @@ from model.training.dataset import (
     overlap,
 )
 from model.training.formats import SUFFIXES
-from model.yunet import YuNet
 
 Portrait = tuple[str, Image, list[Face]]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from model.classifier import LABELS
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image, ImageError, decode, open_picture
 from model.pipeline import MaskPipeline
 from model.training import traits
@@ -26,7 +26,7 @@ class Answer:
     """What a system said of one face that it found.
 
     box: pixels of the upright picture. label: one of LABELS or UNCERTAIN. mask: the probability of
-    mask, 0..1, None of a system that gives none. landmarks: see model.faces.Face.
+    mask, 0..1, None of a system that gives none. landmarks: see model.detectors.faces.Face.
     """
 
     box: Corners

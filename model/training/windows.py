@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from model.faces import Face
+from model.detectors.faces import Face
+from model.detectors.yunet import YuNet
 from model.images import Box, Image, decode
 from model.training.dataset import Corners, Sample, corners, overlap
-from model.yunet import YuNet
 
 REACH = 1.0  # from the face's middle, in longer sides of its box: room to turn, shift and widen
 MAX_SIDE = 344  # pixels; the crop of such a window has the 224 that the network takes

@@ -5,8 +5,8 @@ import pytest
 
 from model.choices import Label
 from model.classifier import WEIGHTS, ModelCard
+from model.detectors.faces import Face
 from model.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
-from model.faces import Face
 from model.images import Box
 from model.pipeline import Judgement
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.faces import Face
+from model.detectors.faces import Face
 from model.flow import Flow
 from model.images import Box, Image
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from model.choices import ModelName
-from model.faces import DetectorUnavailable, Face
+from model.detectors.faces import DetectorUnavailable, Face
+from model.detectors.yunet import YuNet
 from model.images import Box, Image, open_picture
 from model.pipeline import MODELS, MaskPipeline, label_of
 from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
 from tests.conftest import encoded
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bench.films import Noise, Person, Shot, film
 from bench.tracks import Counting, new_tracker
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, UndecodableImage, open_picture
 from model.pipeline import Analysis, MaskPipeline
 from model.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from model.classifier import LABELS
+from model.detectors.yunet import YuNet
 from model.images import Image
 from model.training import dataset
 from model.training.dataset import DatasetError, Sample
-from model.yunet import YuNet
 
 
 @pytest.fixture

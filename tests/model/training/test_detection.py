@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from model.faces import DetectorUnavailable
+from model.detectors.faces import DetectorUnavailable
 from model.images import Image
 from model.training.dataset import corners, overlap
 from model.training.detection import Curve, Labelled, Outcome, matched

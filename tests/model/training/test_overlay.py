@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from model.faces import Face
+from model.detectors.faces import Face
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training import dataset, overlay
 from model.training.fabrics import PATTERNS
 from model.training.masks import SHAPES, WAYS
 from model.training.overlay import COLOURS, KINDS, Worn, draw_mask, occlude, wear_mask
 from model.training.poses import pose_of
-from model.yunet import YuNet
 from tests.conftest import ROOT
 
 # The five landmarks, the middle of the mouth and the chin.

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from model.classifier import MaskClassifier
+from model.detectors.yunet import YuNet
 from model.images import Image
 from model.training import dataset
 from model.training.export import abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN, narrowed
 from model.training.overlay import COLOURS, draw_mask
 from model.training.train import samples_of, train
-from model.yunet import YuNet
 from tests.conftest import ROOT, SHARED
 
 

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training import traits
 from model.training.dataset import Sample
 from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
 
 FACE = Box(178, 62, 92, 110)
 

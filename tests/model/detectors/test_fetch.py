@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model.classic import SSD_SHA256, Ssd
-from model.fetch import FOLDER_IN_WHEEL, install
+from model.detectors.classic import SSD_SHA256, Ssd
+from model.detectors.fetch import FOLDER_IN_WHEEL, install
 from model.images import Image
 
 

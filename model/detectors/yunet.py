@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.faces import Face, ordered, verified
+from model.detectors.faces import Face, ordered, verified
 from model.images import Box, Image
 from model.runtime import session
 

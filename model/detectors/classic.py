@@ -12,12 +12,12 @@ from typing import cast
 import cv2
 import numpy as np
 
-from model.faces import DetectorUnavailable, Face, ordered, verified
+from model.detectors.faces import DetectorUnavailable, Face, ordered, verified
 from model.images import Box, Image
 
 HAAR_FILE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 HAAR_SHA256 = "0f7d4527844eb514d4a4948e822da90fbb16a34a0bbbbc6adc6498747a5aafb0"
-SSD_FOLDER = Path(__file__).parent / "weights" / "detectors"
+SSD_FOLDER = Path(__file__).parents[1] / "weights" / "detectors"
 SSD_SHA256 = {
     "deploy.prototxt": "f62621cac923d6f37bd669298c428bb7ee72233b5f8c3389bb893e35ebbcf795",
     "res10_300x300_ssd_iter_140000.caffemodel": (

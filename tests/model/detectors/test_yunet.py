@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from model.detectors.yunet import FILE, Network, YuNet, resize, strongest, voted
 from model.images import Image
-from model.yunet import FILE, Network, YuNet, resize, strongest, voted
 
 
 @pytest.fixture(scope="module")

