@@ -12,7 +12,7 @@ from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
 from model.pipeline import Judgement, MaskPipeline
-from model.tracking import Tracker, iou
+from model.video.tracking import Tracker, iou
 
 FPS = 10
 FOUND = 0.4  # IoU with the true box

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
 from model.pipeline import Analysis, Judgement
-from model.tracking import TrackedJudgement
+from model.video.tracking import TrackedJudgement
 
 # Padding may be left out; the last character has no bits to spare.
 BASE64 = {

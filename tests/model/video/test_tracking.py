@@ -10,7 +10,7 @@ from bench.tracks import Counting, new_tracker
 from model.detectors.faces import Face
 from model.images import Box, UndecodableImage, open_picture
 from model.pipeline import Analysis, MaskPipeline
-from model.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou
+from model.video.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou
 
 NOISE = Noise()
 

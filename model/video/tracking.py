@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from model.detectors.faces import Face, largest
 from model.detectors.yunet import MOST_FACES
-from model.evidence import Evidence
-from model.flow import Flow
 from model.images import Box, Image, Picture
-from model.motion import Motion
 from model.pipeline import Analysis, Judgement, MaskPipeline, Stage, timed
+from model.video.evidence import Evidence
+from model.video.flow import Flow
+from model.video.motion import Motion
 
 DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
 LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much

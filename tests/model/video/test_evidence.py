@@ -6,9 +6,9 @@ import pytest
 from model.choices import Label
 from model.classifier import WEIGHTS, ModelCard
 from model.detectors.faces import Face
-from model.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
 from model.images import Box
 from model.pipeline import Judgement
+from model.video.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
 
 CARD = ModelCard.read(WEIGHTS / "mask_detector.json")
 FACE = Face(Box(0, 0, 60, 60), 0.9)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from model.detectors.faces import Face
-from model.flow import Flow
 from model.images import Box, Image
+from model.video.flow import Flow
 
 
 def shown(portrait: Image, scale: float, dx: float, dy: float) -> Image:
