@@ -71,7 +71,7 @@ export: $(VENV)/all.installed ## Export the training in RUN as the served model
 	@$(PY) -m model.training.export --run $(RUN)
 
 evaluate: $(VENV)/all.installed ## Judge the served model on the validation part of DATA
-	@$(PY) -m model.training.evaluate --data $(DATA)
+	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
 
 bench: $(VENV)/all.installed ## Measure the service against the tutorials' way; OUT=FILE for the JSON (needs hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)

@@ -12,7 +12,7 @@ from skimage.data import astronaut
 
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.overlay import COLOURS, draw_mask
+from model.training.drawing.overlay import COLOURS, draw_mask
 
 WIDTH, HEIGHT = 640, 480
 FACE = Box(178, 70, 92, 108)  # of the portrait, from brow to chin

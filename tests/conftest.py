@@ -19,7 +19,7 @@ from skimage.data import astronaut
 
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.overlay import COLOURS, draw_mask
+from model.training.drawing.overlay import COLOURS, draw_mask
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

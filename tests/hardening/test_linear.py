@@ -9,8 +9,8 @@ import pytest
 from flask import Flask, request
 
 from model.headers import bare, orientation
-from model.training.voc import parse
-from model.training.yolo import described_in
+from model.training.data.voc import parse
+from model.training.data.yolo import described_in
 from service.config import ConfigError
 from service.keys import Keys, key_protocol
 from tests.hardening.bombs import (

@@ -9,7 +9,7 @@ from model.detectors.faces import DetectorUnavailable, Face
 from model.detectors.yunet import YuNet
 from model.images import Box, Image, open_picture
 from model.pipeline import MODELS, MaskPipeline, label_of
-from model.training.overlay import COLOURS, draw_mask
+from model.training.drawing.overlay import COLOURS, draw_mask
 from tests.conftest import encoded
 
 

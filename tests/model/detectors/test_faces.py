@@ -15,7 +15,7 @@ from model.detectors.yunet import SHA256 as YUNET_SHA256
 from model.detectors.yunet import YuNet, resize
 from model.images import Box, Image
 from model.pipeline import MaskPipeline
-from model.training.overlay import COLOURS, draw_mask
+from model.training.drawing.overlay import COLOURS, draw_mask
 
 
 @pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])

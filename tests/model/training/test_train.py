@@ -15,10 +15,10 @@ import pytest
 from model.classifier import MaskClassifier
 from model.detectors.yunet import YuNet
 from model.images import Image
-from model.training import dataset
+from model.training.data import dataset
+from model.training.drawing.overlay import COLOURS, draw_mask
 from model.training.export import abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN, narrowed
-from model.training.overlay import COLOURS, draw_mask
 from model.training.train import samples_of, train
 from tests.conftest import ROOT, SHARED
 
