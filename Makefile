@@ -77,15 +77,15 @@ bench: $(VENV)/all.installed ## Measure the service against the tutorials' way; 
 	@$(PY) -m bench --output $(OUT) $(ARGS)
 
 fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt inputs, then search MINUTES (60) for those that cost the most
-	@$(PY) -m tests.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
-	@$(PY) -m tests.hardening.decode --output runs/hardening/decode.json
-	@$(PY) -m tests.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
+	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
+	@$(PY) -m bench.hardening.decode --output runs/hardening/decode.json
+	@$(PY) -m bench.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
 
 soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
-	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
+	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
 chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; some 35 minutes (TRIALS='kill term': these)
-	@$(PY) -m tests.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
 
 # A version known for its flaws is asked for first: where it is not found, nothing would be.
 audit: $(VENV)/all.installed ## Look for known vulnerabilities in everything that is pinned (ARGS: of pip-audit)

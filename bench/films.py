@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from skimage.data import astronaut
 
+from bench.frames import portrait
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.drawing.overlay import COLOURS, draw_mask
@@ -22,7 +22,7 @@ GROUND = 96  # grey level of what no portrait covers
 
 def portraits() -> dict[bool, Image]:
     """Return NASA's portrait of Eileen Collins, public domain, without and with a drawn mask."""
-    bare = np.array(astronaut())  # type: ignore[no-untyped-call]
+    bare = portrait()
     return {False: bare, True: draw_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
 
 

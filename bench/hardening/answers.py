@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from pydantic import BaseModel
 
+from bench.hardening.inputs import Input
 from service.schemas import FrameProblem, Prediction, Problem, StreamAnswer
-from tests.hardening.inputs import Input
 
 # 501: a transfer coding that nobody has; 503: every stream or the queue is full; 505: HTTP/3.9.
 REFUSALS = {501, 503, 505}

@@ -1,6 +1,6 @@
 """What attackers send: all of it is refused, and the worker does not notice.
 
-    python -m tests.hardening.attack
+    python -m bench.hardening.attack
 
 Costly pictures and files that are two things at once, broken request lines, headers and framings,
 bodies without end, everything too large, guessed keys, other sites' pages, paths that lead out of
@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 from rich.progress import track
 
-from tests.hardening.bombs import BOMBS, small
-from tests.hardening.heads import BEHIND, broken
-from tests.hardening.load import FRAME
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
-from tests.wire import Answer, answers, connect, get, post
+from bench.hardening.bombs import BOMBS, small
+from bench.hardening.heads import BEHIND, broken
+from bench.hardening.load import FRAME
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.hardening.wire import Answer, answers, connect, get, post
 
 KEY = "the-key-of-this-trial"
 SITE = "https://shop.example"
@@ -211,8 +211,7 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
     """Attack a service that is open and one that wants keys; bombs: names, all if None."""
     names = list(BOMBS) if bombs is None else list(bombs)
     rows: list[Row] = []
-    settings = {"LOG_LEVEL": "error", "CORS_ORIGINS": SITE}
-    with Server(**settings) as server:
+    with Server(LOG_LEVEL="error", CORS_ORIGINS=SITE) as server:
         url, worker = server.url, server.worker()
         pictures = [
             send(url, name, post(BOMBS[name](), "Connection: close"))

@@ -1,7 +1,7 @@
 """All trials that overload, attack, kill, replace and starve the service, one after another.
 
-    python -m tests.hardening.chaos
-    python -m tests.hardening.chaos kill term
+    python -m bench.hardening.chaos
+    python -m bench.hardening.chaos kill term
 
 One table shows every goal. A trial that cannot be run, as without Docker, misses its goal.
 """
@@ -14,11 +14,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import SkipTest
 
-import pytest
 from rich.console import Console
 
-from tests.hardening.rows import Row, finish, write
+from bench.hardening.rows import Row, finish, write
 
 TRIALS = (
     *("slow", "attack", "overload", "fairness", "kill", "term", "rolling", "container"),
@@ -30,10 +30,10 @@ def trial(name: str) -> list[Row]:
     """Run one trial in its full length; whatever ends it early becomes a goal that is missed."""
     goal = "the trial is run to its end"
     try:
-        rows: list[Row] = importlib.import_module(f"tests.hardening.{name}").run()
+        rows: list[Row] = importlib.import_module(f"bench.hardening.{name}").run()
     except ModuleNotFoundError as error:
         return [Row(name, goal, f"not run: there is no module {error.name}", met=False)]
-    except pytest.skip.Exception as reason:
+    except SkipTest as reason:
         return [Row(name, goal, f"not run: {reason}", met=False)]
     except Exception as error:  # noqa: BLE001 (the other trials are run all the same)
         traceback.print_exc()
@@ -57,10 +57,11 @@ def run(names: Sequence[str] = TRIALS, output: Path | None = None) -> list[Row]:
 
 
 def main() -> int:
+    """Parse the command line, run the trials, and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.chaos",
+        prog="python -m bench.hardening.chaos",
         description=__doc__.splitlines()[0],
-        epilog="example: python -m tests.hardening.chaos kill term --output runs/chaos.json",
+        epilog="example: python -m bench.hardening.chaos kill term --output runs/chaos.json",
     )
     parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of {', '.join(TRIALS)} (all)")
     parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")

@@ -1,6 +1,6 @@
 """The container, confined as docker-compose.yml confines it and cut off from every network, works.
 
-    python -m tests.hardening.container
+    python -m bench.hardening.container
 
 Its network is one of Docker's internal ones: this machine reaches the container, which reaches
 no other machine.
@@ -11,15 +11,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import SkipTest
 
-import pytest
 import requests
 from rich.progress import track
 from websockets.sync.client import connect
 
-from tests.container.engine import docker, lacking, logs
-from tests.hardening.load import FRAME, HEADERS
-from tests.hardening.rows import Row, command
+from bench.hardening.engine import docker, lacking, logs
+from bench.hardening.load import FRAME, HEADERS
+from bench.hardening.rows import Row, command
 
 NAME = "the container: an ordinary user, read-only, no capabilities, no way out"
 PROJECT = "maskconfined"
@@ -48,13 +48,14 @@ def confined() -> Iterator[str]:
         override.flush()
         compose = ("compose", "-f", "docker-compose.yml", "-f", override.name)
         try:
-            docker(*compose, "up", "--build", "--detach", "--wait", "mask", **environ)
-            yield docker(*compose, "ps", "--quiet", "mask", **environ).strip()
+            docker(*compose, "up", "--build", "--detach", "--wait", "mask", environ=environ)
+            yield docker(*compose, "ps", "--quiet", "mask", environ=environ).strip()
         finally:
-            docker(*compose, "down", "--timeout", "30", **environ)
+            docker(*compose, "down", "--timeout", "30", environ=environ)
 
 
 def inspected(container: str, template: str) -> str:
+    """Return what Docker knows of a container, as a template of its own says."""
     return docker("inspect", "--format", template, container).strip()
 
 
@@ -144,7 +145,7 @@ def answers(url: str, frames: int) -> Iterator[Row]:
 def run(frames: int = 500) -> list[Row]:
     """Start it, look at it, and send it so many frames; skips where there is no Docker."""
     if reason := lacking():
-        pytest.skip(reason)
+        raise SkipTest(reason)
     with confined() as container:
         addresses = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         url = f"http://{inspected(container, addresses)}:8000"

@@ -1,6 +1,6 @@
 """Search for the requests that cost the service the most CPU time and memory.
 
-    python -m tests.hardening.cost --minutes 10 --output runs/hardening/cost.json
+    python -m bench.hardening.cost --minutes 10 --output runs/hardening/cost.json
 
 Recipes are mutated, sent one at a time to the real service, and kept where they cost more than the
 others of their kind. A run that was interrupted continues from its output; delete that if the
@@ -28,8 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.conftest import wait_until_ready
-from tests.hardening.recipes import (
+from bench.hardening.recipes import (
     DEFAULTS,
     SEEDS,
     Recipe,
@@ -39,9 +38,9 @@ from tests.hardening.recipes import (
     recipe_of,
     text_of,
 )
-from tests.hardening.rows import Row, show
-from tests.hardening.server import Server
-from tests.wire import connect
+from bench.hardening.rows import Row, show
+from bench.hardening.server import Server, wait_until_ready
+from bench.hardening.wire import connect
 
 MINUTES = 60.0
 MOST_CPU_S = 1.0  # the goal for one request
@@ -279,7 +278,7 @@ def wait_for(statuses: list[str]) -> None:
         time.sleep(0.005)
 
 
-def search(
+def search(  # noqa: PLR0913
     measure: Callable[[Recipe], Cost],
     population: Population,
     seeds: Mapping[str, Recipe] = SEEDS,
@@ -299,7 +298,8 @@ def search(
         while (spent := (time.monotonic() - began) / 60) < minutes:
             if tries is not None and population.tries - first >= tries:
                 break
-            rng = random.Random(f"{population.seed} {population.tries}")
+            chance = f"{population.seed} {population.tries}"
+            rng = random.Random(chance)  # noqa: S311 (the same each time)
             recipe = waiting.pop(0) if waiting else mutant(rng, population)
             found = Found(recipe, measure(recipe), population.tries)
             if population.is_record(found):
@@ -394,10 +394,11 @@ def run(
 
 
 def main() -> int:
+    """Parse the command line, search, and return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.cost",
+        prog="python -m bench.hardening.cost",
         description=(__doc__ or "").partition("\n")[0],
-        epilog="example: python -m tests.hardening.cost --minutes 10 --output runs/cost.json",
+        epilog="example: python -m bench.hardening.cost --minutes 10 --output runs/cost.json",
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of search (%(default)s)")
     parser.add_argument("--tries", type=int, help="stop after this many inputs")

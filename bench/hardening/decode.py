@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rich.progress import track
 
+from bench.hardening.bombs import BOMBS
+from bench.hardening.rows import Row, finish
 from model.images import ImageError, open_picture
 from model.pipeline import MaskPipeline
-from tests.hardening.bombs import BOMBS
-from tests.hardening.rows import Row, finish
 
 MOST_MB = 600  # of memory over that of a warmed pipeline, for each slot
 TIMEOUT_S = 120
@@ -43,11 +43,13 @@ def peak_kb() -> int:
 
 
 def reset_peak() -> None:
+    """Start to measure the peak anew."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 @cache
 def warmed() -> MaskPipeline:
+    """Return a pipeline that has run once."""
     pipeline = MaskPipeline.load()
     pipeline.warm()
     return pipeline
@@ -109,10 +111,11 @@ def rows(costs: Sequence[Cost]) -> list[Row]:
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.decode",
+        prog="python -m bench.hardening.decode",
         description=__doc__,
-        epilog="Example: python -m tests.hardening.decode --output runs/hardening/decode.json",
+        epilog="Example: python -m bench.hardening.decode --output runs/hardening/decode.json",
     )
     parser.add_argument("--output", type=Path, help="a JSON file for the rows")
     args = parser.parse_args()

@@ -1,26 +1,32 @@
 """The real Docker, for the tests and trials that need it."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 
-from tests.conftest import ROOT
+from bench.servers import ROOT
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
 
 
-def docker(*arguments: str, check: bool = True, **environ: str) -> str:
-    """Run the docker command and return what it printed, nothing where it failed."""
-    process = subprocess.run(
-        ["docker", *arguments],
+def docker(*arguments: str, check: bool = True, environ: Mapping[str, str] | None = None) -> str:
+    """Run the docker command and return what it printed, nothing where it failed.
+
+    Raises RuntimeError with its output where it failed and check is set.
+    """
+    process = subprocess.run(  # noqa: S603 (our own commands)
+        ["docker", *arguments],  # noqa: S607 (wherever it is installed)
         cwd=ROOT,
-        env=os.environ | {"BASE_IMAGE": BASE_IMAGE, "DOCKER_BUILDKIT": "1"} | environ,
+        env=os.environ | {"BASE_IMAGE": BASE_IMAGE, "DOCKER_BUILDKIT": "1"} | dict(environ or {}),
         capture_output=True,
         text=True,
         check=False,
     )
-    if check:
-        assert process.returncode == 0, process.stdout + process.stderr
+    if check and process.returncode != 0:
+        raise RuntimeError(process.stdout + process.stderr)
     return process.stdout if process.returncode == 0 else ""
 
 
@@ -43,8 +49,8 @@ def build(image: str) -> None:
 
 def logs(container: str) -> str:
     """Return all that a container has written, to standard output and to standard error."""
-    process = subprocess.run(
-        ["docker", "logs", container],
+    process = subprocess.run(  # noqa: S603 (our own command)
+        ["docker", "logs", container],  # noqa: S607 (wherever it is installed)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

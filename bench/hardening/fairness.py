@@ -1,8 +1,8 @@
 """One client sends the dearest inputs as fast as it may: the others are served nearly as before.
 
-    python -m tests.hardening.fairness --seconds 180
+    python -m bench.hardening.fairness --seconds 180
 
-The inputs are those that `tests.hardening.cost` found, or its seeds where there is no such file.
+The inputs are those that `bench.hardening.cost` found, or its seeds where there is no such file.
 Each client has a loopback address of its own, so that the service counts them apart.
 """
 
@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from tests.conftest import ROOT
-from tests.hardening.cost import Population, exchange
-from tests.hardening.load import Outcome, ask
-from tests.hardening.recipes import SEEDS, Sent, build
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
+from bench.hardening.cost import Population, exchange
+from bench.hardening.load import Outcome, ask
+from bench.hardening.recipes import SEEDS, Sent, build
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.servers import ROOT
 
 FOUND = ROOT / "runs" / "hardening" / "cost.json"
 EACH = 5  # of the dearest inputs, by CPU time and by CPU time for each kB
@@ -195,5 +195,5 @@ if __name__ == "__main__":
         __doc__,
         "--seconds 60",
         seconds="a third of it without the attacker",
-        found="file of inputs that tests.hardening.cost wrote",
+        found="file of inputs that bench.hardening.cost wrote",
     )

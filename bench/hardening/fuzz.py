@@ -28,11 +28,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from tests.conftest import ROOT, serving
-from tests.hardening.answers import Answer, Fault, check, check_message
-from tests.hardening.inputs import Input, make
-from tests.hardening.process import worker_of
-from tests.hardening.rows import Row, finish
+from bench.hardening.answers import Answer, Fault, check, check_message
+from bench.hardening.inputs import Input, make
+from bench.hardening.rows import Row, finish
+from bench.hardening.server import Server
+from bench.servers import ROOT
 
 INPUTS = 100_000
 CLIENTS = 4
@@ -97,33 +97,31 @@ class Client:
     def _exchange(self, data: Input) -> None:
         if not data.framed:
             self.close()
-        if self._connection is None:
-            self._connection = socket.create_connection(self._address, timeout=TIMEOUT_S)
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection.sendall(data.data)
+        connection = self._connection
+        if connection is None:
+            connection = socket.create_connection(self._address, timeout=TIMEOUT_S)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection = connection
+        connection.sendall(data.data)
         if data.framed:
-            if not self._read(data):
+            response = HTTPResponse(connection, method=data.method)
+            response.begin()
+            if not self._take(response, data):
                 self.close()
             return
         if not data.after:
-            self._connection.shutdown(socket.SHUT_WR)
+            connection.shutdown(socket.SHUT_WR)
         # As many answers as the server took the bytes for requests.
-        file = self._connection.makefile("rb")
+        file = connection.makefile("rb")
         while file.peek(1):
             response = HTTPResponse(Borrowed(file), method=data.method)  # type: ignore[arg-type]
             response.begin()
             if response.status == 101:
-                self._converse(data.after, file)
+                self._converse(connection, data.after, file)
                 break
             if not self._take(response, data) or data.after:
                 break
         self.close()
-
-    def _read(self, data: Input) -> bool:
-        assert self._connection is not None
-        response = HTTPResponse(self._connection, method=data.method)
-        response.begin()
-        return self._take(response, data)
 
     def _take(self, response: HTTPResponse, data: Input) -> bool:
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -132,15 +130,14 @@ class Client:
         check(answer, data)
         return not response.will_close
 
-    def _converse(self, sent: bytes, file: BufferedReader) -> None:
+    def _converse(self, connection: socket.socket, sent: bytes, file: BufferedReader) -> None:
         """Send frames, an end to the last one, and read messages until the server closes."""
-        assert self._connection is not None
         protocol = ClientProtocol(parse_uri(self._url.replace("http", "ws", 1)), max_size=None)
         protocol.state = State.OPEN
         protocol.parser = protocol.parse()
         next(protocol.parser)
         heard = threading.Event()
-        end = threading.Thread(target=push, args=(self._connection, sent, heard))
+        end = threading.Thread(target=push, args=(connection, sent, heard))
         end.start()
         code = None
         try:
@@ -169,10 +166,11 @@ class Borrowed:
         self._file = file
 
     def makefile(self, _: str) -> Borrowed:
+        """Return itself."""
         return self
 
     def close(self) -> None:
-        pass
+        """Leave the file open."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
@@ -191,18 +189,17 @@ def push(connection: socket.socket, data: bytes, heard: threading.Event) -> None
 def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = FAILED) -> Found:
     """Send so many inputs to a service of its own; what fails is written to a folder."""
     found = Found()
-    lines: list[str] = []
     numbers = itertools.count(first)
     lock, stop = threading.Lock(), threading.Event()
     with (
-        serving(lines, LOG_LEVEL="warning") as url,
+        Server(LOG_LEVEL="warning") as server,
         Progress(disable=not sys.stderr.isatty()) as bar,
     ):
-        worker = worker_of(url)
+        worker = server.worker()
         task = bar.add_task("Inputs", total=inputs)
 
         def work() -> None:
-            client = Client(url, found)
+            client = Client(server.url, found)
             while not stop.is_set():
                 with lock:
                     number = next(numbers)
@@ -230,8 +227,11 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
                     future.result()
             except KeyboardInterrupt:
                 stop.set()
-        found.crashes = int(worker_of(url).pid != worker.pid)
-    found.unforeseen = sum("Unforeseen error" in line or "Traceback" in line for line in lines)
+        found.crashes = int(server.worker() != worker)
+    found.crashes += server.said.count("was sent SIG")
+    found.unforeseen = sum(
+        "Unforeseen error" in line or "Traceback" in line for line in server.said.splitlines()
+    )
     return found
 
 
@@ -264,10 +264,11 @@ def rows(found: Found) -> list[Row]:
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.fuzz",
+        prog="python -m bench.hardening.fuzz",
         description=__doc__,
-        epilog="Example, one input again: python -m tests.hardening.fuzz --first 4711 --inputs 1",
+        epilog="Example, one input again: python -m bench.hardening.fuzz --first 4711 --inputs 1",
     )
     parser.add_argument("--inputs", type=int, default=INPUTS, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="(%(default)s)")

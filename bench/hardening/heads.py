@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.wire import get, post
+from bench.hardening.wire import get, post
 
 CHUNKED = "Transfer-Encoding: chunked"
 BEHIND = get()  # what a smuggler hides behind a request, or in its body

@@ -6,7 +6,7 @@ import random
 import struct
 from dataclasses import dataclass
 
-from tests.hardening.mutations import picture, pictures, spoil
+from bench.hardening.mutations import picture, pictures, spoil
 
 TYPES = ("image/jpeg", "image/png", "image/webp")
 PATHS = (
@@ -72,7 +72,7 @@ class Input:
 
 def make(seed: int, number: int) -> Input:
     """Return an input."""
-    rng = random.Random(f"{seed} {number}")
+    rng = random.Random(f"{seed} {number}")  # noqa: S311 (the same each time)
     kinds = (pictured, form, text, query, headers, raw, stream)
     (kind,) = rng.choices(kinds, (45, 12, 10, 8, 8, 7, 10))
     return kind(rng)
@@ -123,7 +123,7 @@ def form(rng: random.Random) -> Input:
 def text(rng: random.Random) -> Input:
     """Send JSON, of the right form or of others, and spoilt."""
     encoded = base64.b64encode(picture(rng)).decode()
-    value = rng.choice(
+    value: object = rng.choice(
         (encoded, encoded, encoded, encoded[:-1], "=" * 9, "\ud800", None, 7, [], {}, 1e308)
     )
     body = json.dumps({rng.choice(("image", "image", "image", "x", "")): value}).encode()

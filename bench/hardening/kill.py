@@ -1,6 +1,6 @@
 """kill -9 of the worker every few seconds under load: nothing is lost that a retry can save.
 
-    python -m tests.hardening.kill --seconds 120
+    python -m bench.hardening.kill --seconds 120
 
 HTTP clients ask without pause and try again; the project's own client judges two films over
 streams and over /predict. Each film must come out whole: every frame once, in its order.
@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 import psutil
 from rich.progress import track
-from skimage.data import astronaut
 
-from tests.conftest import ROOT
-from tests.hardening.load import Outcome, ask
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
+from bench.frames import portrait
+from bench.hardening.load import Outcome, ask
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.servers import ROOT
 
 CLIENTS = 6
 START_GOAL_S = 1.5  # .6 s for the new worker, and what a busy machine adds
@@ -47,7 +47,7 @@ class Requests:
 def film(path: Path, frames: int) -> Path:
     """Write a film of one person, whose first frames are still and whose others move."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 15, (512, 512))
-    picture = cv2.cvtColor(np.array(astronaut()), cv2.COLOR_RGB2BGR)
+    picture = cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR)
     for number in range(frames):
         writer.write(np.roll(picture, min(number, 60), axis=1))
     writer.release()
@@ -80,7 +80,7 @@ def start_client(server: Server, source: Path, folder: Path) -> subprocess.Popen
         *("--no-window", "--answers", str(folder / f"{name}.answers")),
         *("--jsonl", str(folder / f"{name}.events")),
     ]
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 (the project's client)
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 

@@ -8,11 +8,11 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from skimage.data import astronaut
+import cv2
 
-from tests.conftest import encoded
+from bench.frames import portrait
 
-FRAME = encoded(astronaut())  # one face
+FRAME = cv2.imencode(".jpg", cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR))[1].tobytes()  # one face
 HEADERS = {"Content-Type": "image/jpeg"}
 
 

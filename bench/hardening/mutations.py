@@ -6,11 +6,13 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
-from skimage.data import astronaut
+
+from bench.frames import portrait
 
 INTERESTING = (0, 1, 2, 7, 8, 16, 63, 64, 127, 128, 255, 256, 1000, 32767, 32768, 65535)
 HUGE = (2**16, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1)
@@ -22,11 +24,11 @@ RIFF_START = 12
 @cache
 def pictures() -> tuple[bytes, ...]:
     """Return the pictures: NASA's portrait, small, and a plain one, as encoders write them."""
-    face = PillowImage.fromarray(np.array(astronaut())[40:210, 130:300]).resize((96, 96))
+    face = PillowImage.fromarray(portrait()[40:210, 130:300]).resize((96, 96))
     plain = PillowImage.new("RGB", (17, 9), (200, 30, 90))
     exif = PillowImage.Exif()
     exif[0x0112], exif[0x010F] = 6, "camera"
-    jpeg = [
+    jpeg: list[dict[str, Any]] = [
         {},
         {"progressive": True},
         {"exif": exif},
@@ -52,13 +54,15 @@ def pictures() -> tuple[bytes, ...]:
     return tuple(made)
 
 
-def saved(picture: PillowImage.Image, file_format: str, **options: object) -> bytes:
+def saved(picture: PillowImage.Image, file_format: str, **options: Any) -> bytes:
+    """Return a picture as a file of a format; options are those of Pillow's save."""
     buffer = io.BytesIO()
     picture.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -94,25 +98,30 @@ def overwrite(rng: random.Random, data: bytes) -> bytes:
 
 
 def part(rng: random.Random, data: bytes) -> tuple[int, int]:
+    """Return the start and end of a random part of the data."""
     begin = rng.randrange(len(data))
     return begin, min(len(data), begin + rng.choice((1, 2, 4, 16, 64, 512, 4096)))
 
 
 def duplicate(rng: random.Random, data: bytes) -> bytes:
+    """Repeat a part."""
     begin, end = part(rng, data)
     return data[:end] + data[begin:end] * rng.choice((1, 1, 2, 20)) + data[end:]
 
 
 def delete(rng: random.Random, data: bytes) -> bytes:
+    """Delete a part."""
     begin, end = part(rng, data)
     return data[:begin] + data[end:]
 
 
 def truncate(rng: random.Random, data: bytes) -> bytes:
+    """Cut off the end."""
     return data[: rng.randrange(len(data))]
 
 
 def insert(rng: random.Random, data: bytes) -> bytes:
+    """Insert random bytes."""
     at = rng.randrange(len(data))
     return data[:at] + rng.randbytes(rng.choice((1, 2, 8, 100))) + data[at:]
 

@@ -1,6 +1,6 @@
 """Ten times the clients that there is room for: who is let in is served, the rest told at once.
 
-    python -m tests.hardening.overload --seconds 120
+    python -m bench.hardening.overload --seconds 120
 
 At first as many clients ask as there are slots and places in the queue, which are all busy then and
 nobody is refused; then ten times as many, who ask again a moment after a refusal; then one.
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.hardening.load import Outcome, ask
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
+from bench.hardening.load import Outcome, ask
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
 
 SLOTS, QUEUE = 2, 8
 TIMES = 10
@@ -90,8 +90,7 @@ def recovery(port: int, typical_ms: float) -> float:
 def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
     """Load the service for so long with so many times the clients that it has room for."""
     room = SLOTS + QUEUE
-    settings = {"INFERENCE_SLOTS": str(SLOTS), "QUEUE_SIZE": str(QUEUE), "LOG_LEVEL": "error"}
-    with Server(**settings) as server:
+    with Server(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
         worker = server.worker()
         load(server.port, room, 1)  # to warm it
         full = load(server.port, room, max(2.0, seconds / 6))

@@ -1,6 +1,6 @@
 """Two containers behind HAProxy are replaced one by one under load: no request fails.
 
-    python -m tests.hardening.rolling --rounds 3
+    python -m bench.hardening.rolling --rounds 3
 
 It is what `make replicas` starts, and what it does again. Where the public image of HAProxy cannot
 be pulled, one is made of Debian's package.
@@ -13,14 +13,15 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from unittest import SkipTest
 
-import pytest
 from rich.progress import track
 
-from tests.conftest import free_port
-from tests.container.engine import BASE_IMAGE, docker, lacking
-from tests.hardening.load import Ask, Outcome, keep_asking
-from tests.hardening.rows import Row, command
+from bench.hardening.engine import BASE_IMAGE, docker, lacking
+from bench.hardening.load import Ask, Outcome, keep_asking
+from bench.hardening.rows import Row, command
+from bench.servers import free_port
 
 PROXY_IMAGE = os.environ.get("PROXY_IMAGE", "haproxy:3.2")
 STAND_IN = "facemask-haproxy:trial"
@@ -39,8 +40,8 @@ def proxy_image() -> str:
         f"FROM {BASE_IMAGE}\n"
         "RUN apt-get update && apt-get install -y --no-install-recommends haproxy\n"
     )
-    built = subprocess.run(
-        ["docker", "build", "--quiet", "--tag", STAND_IN, "-"],
+    built = subprocess.run(  # noqa: S603 (our own command)
+        ["docker", "build", "--quiet", "--tag", STAND_IN, "-"],  # noqa: S607 (wherever it is installed)
         input=recipe.encode(),
         env=os.environ | {"DOCKER_BUILDKIT": "1"},
         capture_output=True,
@@ -49,19 +50,19 @@ def proxy_image() -> str:
     return STAND_IN if built.returncode == 0 else ""
 
 
-def replace(service: str, **environ: str) -> None:
+def replace(service: str, environ: Mapping[str, str]) -> None:
     """Stop a container, make it anew, and wait until it is healthy."""
     up = ("up", "--no-deps", "--no-build", "--force-recreate", "--detach", "--wait")
-    docker(*COMPOSE, *up, service, **environ)
+    docker(*COMPOSE, *up, service, environ=environ)
 
 
 def run(rounds: int = 3) -> list[Row]:
     """Replace both containers so many times; skips where there is no Docker or no proxy."""
     if reason := lacking():
-        pytest.skip(reason)
+        raise SkipTest(reason)
     image = proxy_image()
     if not image:
-        pytest.skip(f"needs HAProxy: {PROXY_IMAGE} cannot be pulled, nor Debian's be installed")
+        raise SkipTest(f"needs HAProxy: {PROXY_IMAGE} cannot be pulled, nor Debian's be installed")
     port = free_port()
     environ = {
         "PORT": str(port),
@@ -79,21 +80,21 @@ def run(rounds: int = 3) -> list[Row]:
     ]
     seen: set[str] = set()
     try:
-        docker(*COMPOSE, "build", "mask", **environ)
-        docker(*COMPOSE, "up", "--no-build", "--detach", "--wait", **environ)
+        docker(*COMPOSE, "build", "mask", environ=environ)
+        docker(*COMPOSE, "up", "--no-build", "--detach", "--wait", environ=environ)
         for thread in threads:
             thread.start()
         for _ in track(range(rounds), "rolling restart"):
             for service in ("mask", "twin"):
-                replace(service, **environ)
-                seen.add(docker(*COMPOSE, "ps", "--quiet", service, **environ).strip())
+                replace(service, environ)
+                seen.add(docker(*COMPOSE, "ps", "--quiet", service, environ=environ).strip())
                 time.sleep(2)  # the proxy looks once a second who is there
         stop.set()
         for thread in threads:
             thread.join(60)
     finally:
         stop.set()
-        docker(*COMPOSE, "down", "--timeout", "30", **environ)
+        docker(*COMPOSE, "down", "--timeout", "30", environ=environ)
     failed = {o.name.lower(): n for o, n in outcomes.items() if o is not Outcome.ANSWERED}
     answered = outcomes[Outcome.ANSWERED]
     return [

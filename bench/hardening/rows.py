@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest import SkipTest
 
-import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +52,7 @@ def command(run: Callable[..., list[Row]], about: str | None, example: str, **op
 
     options: what those parameters of run() mean that may be given; their defaults are its own.
     """
-    name = f"python -m tests.hardening.{Path(inspect.getfile(run)).stem}"
+    name = f"python -m bench.hardening.{Path(inspect.getfile(run)).stem}"
     parser = argparse.ArgumentParser(
         prog=name,
         description=(about or "").partition("\n")[0],
@@ -73,6 +73,6 @@ def command(run: Callable[..., list[Row]], about: str | None, example: str, **op
     output = given.pop("output")
     try:
         rows = run(**given)
-    except pytest.skip.Exception as reason:
+    except SkipTest as reason:
         sys.exit(f"not run: {reason}")
     sys.exit(finish(rows, output))

@@ -15,9 +15,20 @@ from typing import Self
 
 import psutil
 
-from tests.conftest import ROOT, free_port, wait_until_ready
+from bench.servers import ROOT, free_port, ready
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the service answers; raises RuntimeError if it ends or takes too long."""
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"the service stopped with exit code {process.returncode}")
+        if ready(url):
+            return
+        time.sleep(0.1)
+    raise RuntimeError("the service did not become ready")
 
 
 class Server:
@@ -43,7 +54,7 @@ class Server:
         self.said = ""
         self._wait = wait
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the exit)
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 (our own command)
             [*prefix, *COMMAND],
             cwd=folder,
             env=os.environ | {"PORT": str(self.port), "HOST": "127.0.0.1"} | environ,

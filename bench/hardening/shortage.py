@@ -1,6 +1,6 @@
 """The service lacks disk, /dev/shm, memory, its weights or its port, or its clock jumps.
 
-    python -m tests.hardening.shortage
+    python -m bench.hardening.shortage
 
 It works on, or it ends with a message that says what to do.
 """
@@ -18,19 +18,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import SkipTest
 
-import pytest
 import requests
 from PIL import Image
 from rich.progress import track
 
+from bench.hardening.engine import build, docker, lacking, logs
+from bench.hardening.load import FRAME
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.servers import ROOT, free_port
 from service import memory
 from service.config import Config
-from tests.conftest import ROOT, free_port
-from tests.container.engine import build, docker, lacking, logs
-from tests.hardening.load import FRAME
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
 
 IMAGE = "facemask:test"
 MB = 1_000_000
@@ -51,17 +51,17 @@ START = "python3 -m gunicorn -c docker/gunicorn.conf.py"
 CLEAN = ("Traceback", "was sent SIG")
 
 
-def post(url: str, data: bytes = FRAME, kind: str = "image/jpeg", **headers: str) -> int:
+def post(url: str, data: bytes = FRAME, kind: str = "image/jpeg", key: str = "") -> int:
     """Send a picture and return the status of the answer, 0 where there is none."""
+    headers = {"Content-Type": kind} | ({"X-API-Key": key} if key else {})
     try:
-        return requests.post(
-            f"{url}/predict", data, headers={"Content-Type": kind} | headers, timeout=60
-        ).status_code
+        return requests.post(f"{url}/predict", data, headers=headers, timeout=60).status_code
     except requests.RequestException:
         return 0
 
 
 def clean(said: str) -> bool:
+    """Tell whether the service wrote of no crash."""
     return not any(sign in said for sign in CLEAN)
 
 
@@ -86,10 +86,12 @@ def port_in_use() -> Iterator[Row]:
 
 
 def truncate(weights: Path) -> None:
+    """Cut off the second half of a file."""
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
 
 
 def spoil(weights: Path) -> None:
+    """Change one bit in the middle of a file."""
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
@@ -132,21 +134,21 @@ def clock_jump() -> Iterator[Row]:
         clock, filed = Path(scratch) / "clock", Path(scratch) / "keys"
         clock.write_text("0")
         filed.write_text(hashlib.sha256(keys[0].encode()).hexdigest())
-        environ = {
-            "CLOCK": str(clock),
-            "API_KEYS_FILE": str(filed),
-            "RATE_LIMIT": "1",  # two at once
-            "LOG_FORMAT": "json",
-        }
-        with Server(prefix=(sys.executable, "-c", CLOCK), **environ) as server:
+        with Server(
+            prefix=(sys.executable, "-c", CLOCK),
+            CLOCK=str(clock),
+            API_KEYS_FILE=str(filed),
+            RATE_LIMIT="1",  # two at once
+            LOG_FORMAT="json",
+        ) as server:
             found = []
             for key, jump in zip(keys, (0, DAY_S, -DAY_S), strict=True):
                 clock.write_text(str(jump))
                 filed.write_text(hashlib.sha256(key.encode()).hexdigest())
-                found.append([post(server.url, **{"X-API-Key": key}) for _ in range(3)])
-                found[-1].append(post(server.url, **{"X-API-Key": "another"}))
+                found.append([post(server.url, key=key) for _ in range(3)])
+                found[-1].append(post(server.url, key="another"))
                 time.sleep(2.5)  # a worker that seems to be silent would be ended by now
-                found[-1].append(post(server.url, **{"X-API-Key": key}))
+                found[-1].append(post(server.url, key=key))
         said, code = server.said, server.process.returncode
     days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}
     yield Row(
@@ -200,7 +202,7 @@ def without_disk() -> Iterator[Row]:
     """Run without any place to write, and with places that are full."""
     yield works("no /dev/shm, nowhere to write", "--ipc", "none")
     yield works(
-        *("full disk", "--tmpfs", "/tmp:size=4k,mode=1777", "--shm-size", "4k"),
+        *("full disk", "--tmpfs", "/tmp:size=4k,mode=1777", "--shm-size", "4k"),  # noqa: S108 (the container's)
         command=FILL + START,
     )
 
@@ -226,7 +228,7 @@ def short_memory(rounds: int) -> Iterator[Row]:
         f"exit {code}: {told}",
         code == "1" and "Give it more" in told and clean(said),
     )
-    config = Config(INFERENCE_SLOTS=2)
+    config = Config.from_environ({"INFERENCE_SLOTS": "2"})
     large = large_png(config.MAX_PIXELS)
     for test, bytes_ in (
         ("64 MB less memory than large frames can take", memory.needed(config) - SHORT),
@@ -266,7 +268,7 @@ def run(rounds: int = 10, *, containers: bool = True) -> list[Row]:
     trials: list[Iterator[Row]] = [port_in_use(), damaged_weights(), full_log(), clock_jump()]
     if containers:
         if reason := lacking():
-            pytest.skip(reason)
+            raise SkipTest(reason)
         build(IMAGE)
         trials += [without_disk(), short_memory(rounds)]
     return [row for trial in track(trials, "shortages") for row in trial]

@@ -1,6 +1,6 @@
 """The worst inputs of every kind at once, in 1 GiB of memory: the kernel ends nothing.
 
-    python -m tests.hardening.siege --minutes 10
+    python -m bench.hardening.siege --minutes 10
 
 The limit is that of a memory cgroup of its own (version 1, as root) or, elsewhere, of a Docker
 container. The attackers have an address each, where the service runs on this machine's loopback.
@@ -19,19 +19,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import SkipTest
 
-import pytest
 from rich.progress import track
 
-from tests.conftest import free_port
-from tests.container.engine import build as build_image
-from tests.container.engine import docker, lacking, logs
-from tests.hardening.load import FRAME
-from tests.hardening.recipes import LARGE, Sent, build, recipe_of
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
-from tests.hardening.shortage import IMAGE, container, ready
-from tests.wire import answers, connect, post
+from bench.hardening.engine import build as build_image
+from bench.hardening.engine import docker, lacking, logs
+from bench.hardening.load import FRAME
+from bench.hardening.recipes import LARGE, Sent, build, recipe_of
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.hardening.shortage import IMAGE, container, ready
+from bench.hardening.wire import answers, connect, post
+from bench.servers import free_port
 
 LIMIT = 1 << 30
 MB = 1_000_000
@@ -110,7 +110,8 @@ def limits_here() -> bool:
         folder = CGROUP / f"facemask-probe-{free_port()}"
         folder.mkdir()
         folder.rmdir()
-        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+        tried = subprocess.run(probe, capture_output=True, check=False)  # noqa: S603 (our own command)
+        return tried.returncode == 0
     return False
 
 
@@ -121,7 +122,9 @@ def besieged(limit: int = LIMIT) -> Iterator[Besieged]:
         with in_cgroup(limit) as service:
             yield service
     elif reason := lacking():
-        pytest.skip(f"needs root and a memory cgroup of version 1, or Docker, and Docker {reason}")
+        raise SkipTest(
+            f"needs root and a memory cgroup of version 1, or Docker, and Docker {reason}"
+        )
     else:
         with in_container(limit) as service:
             yield service

@@ -1,6 +1,6 @@
 """Two hundred slow clients of five kinds: the others are served nearly as fast as without them.
 
-    python -m tests.hardening.slow --seconds 60
+    python -m bench.hardening.slow --seconds 60
 
 One kind sends its head byte by byte, one its body, one chunks without end, one says nothing at all,
 and one does not read the answers. Who of them is closed comes again.
@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.hardening.load import Outcome, ask
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
-from tests.wire import connect, get, post
+from bench.hardening.load import Outcome, ask
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.hardening.wire import connect, get, post
 
 SOCKETS = 200
 PAUSE_S = 0.25  # between two bytes of a slow client
@@ -73,6 +73,7 @@ class Slow:
                 return
 
     def close(self) -> None:
+        """Close the connection."""
         self._sock.close()
 
 

@@ -19,10 +19,9 @@ import requests
 from rich.progress import Progress
 
 from bench.frames import frame
-from tests.conftest import serving
-from tests.hardening.process import worker_of
-from tests.hardening.rows import Row, finish
-from tests.hardening.visitor import JPEG, TIMEOUT_S, Visitor
+from bench.hardening.rows import Row, finish
+from bench.hardening.server import Server
+from bench.hardening.visitor import JPEG, TIMEOUT_S, Visitor
 
 REQUESTS, MOST_S = 200_000, 3600.0
 CLIENTS = 4
@@ -81,6 +80,7 @@ class Soaked:
 
 
 def look(worker: psutil.Process, began: float, count: int) -> Look:
+    """Measure the worker."""
     memory = worker.memory_full_info()
     return Look(
         round(time.monotonic() - began, 1),
@@ -109,8 +109,10 @@ def run(  # noqa: C901 (a client, and who watches them all)
 ) -> Soaked:
     """Ask so many times, or for so long if that ends first, a service of its own."""
     soaked = Soaked()
-    with serving(LOG_LEVEL="warning") as url, Progress(disable=not sys.stderr.isatty()) as bar:
-        worker = worker_of(url)
+    with Server(LOG_LEVEL="warning") as server, Progress(disable=not sys.stderr.isatty()) as bar:
+        url, worker = server.url, server.worker()
+        if worker is None:
+            raise RuntimeError("the service has no worker")
         began, stop, lock = time.monotonic(), threading.Event(), threading.Lock()
         task = bar.add_task("Requests", total=requests_)
 
@@ -157,8 +159,10 @@ def run(  # noqa: C901 (a client, and who watches them all)
         soaked.seconds = round(time.monotonic() - began, 1)
         soaked.ended_by = "requests" if soaked.requests >= requests_ else "time"
         soaked.after = at_rest(worker, began, soaked.requests)
-        if worker_of(url).pid != worker.pid:
+        if server.worker() != worker:
             soaked.failures.append("the worker was replaced")
+    if server.process.returncode != 0 or "was sent SIG" in server.said:
+        soaked.failures.append("the service did not stop cleanly")
     return soaked
 
 
@@ -179,8 +183,8 @@ def warm(url: str) -> None:
 
 def rows(soaked: Soaked) -> list[Row]:
     """Return what was found, as rows of a table."""
-    assert soaked.before is not None
-    assert soaked.after is not None
+    if soaked.before is None or soaked.after is None:
+        raise ValueError("the soak was not run to its end")
     before, after = soaked.before, soaked.after
     test = (
         f"soak, {soaked.requests:,} requests in {soaked.seconds:,.0f} s, ended by {soaked.ended_by}"
@@ -245,10 +249,11 @@ def report(soaked: Soaked, output: Path | None) -> int:
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.hardening.soak",
+        prog="python -m bench.hardening.soak",
         description=__doc__,
-        epilog="Example: python -m tests.hardening.soak --seconds 180 --output runs/soak.json",
+        epilog="Example: python -m bench.hardening.soak --seconds 180 --output runs/soak.json",
     )
     parser.add_argument("--requests", type=int, default=REQUESTS, help="at most (%(default)s)")
     parser.add_argument("--seconds", type=float, default=MOST_S, help="at most (%(default)s)")

@@ -1,6 +1,6 @@
 """SIGTERM under load: who has been let in gets an answer, nobody else waits.
 
-    python -m tests.hardening.term --times 20
+    python -m bench.hardening.term --times 20
 
 Some clients keep their connections, some make a new one for each frame, some hold a stream, and
 one asks /readyz on a connection that it keeps. Then the service is told to stop.
@@ -14,14 +14,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from rich.progress import track
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.hardening.load import FRAME, Ask, Outcome, keep_asking
-from tests.hardening.rows import Row, command
-from tests.hardening.server import Server
+from bench.hardening.load import FRAME, Ask, Outcome, keep_asking
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
 
 GRACE_S = 20
 
@@ -57,7 +58,7 @@ def watch_readiness(port: int, told: list[tuple[int, str | None]], stop: threadi
 
 def once(
     kept: int, fresh: int, streams: int, seconds: float, prefix: Sequence[str] = ()
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Start the service, if need be by a prefix, load it, stop it; return what came of it."""
     outcomes: Counter[Outcome] = Counter()
     codes: list[int | None] = []
