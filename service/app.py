@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from typing import TYPE_CHECKING
@@ -159,8 +160,12 @@ def from_environ() -> Flask:
     logs.log_failures()
     try:
         config = Config.from_environ(os.environ)
-        return create_app(config, load(config))
+        app = create_app(config, load(config))
     except ConfigError as error:
         raise AppImportError(str(error)) from error
     except ModelError as error:
         raise AppImportError(f"{error} {HOW_TO_MEND}") from error
+    # The garbage collector need not look again at what lives as long as the process.
+    gc.collect()
+    gc.freeze()
+    return app

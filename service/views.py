@@ -124,9 +124,7 @@ def posted_image(body: bytes, pool: InferencePool) -> bytes:
     if request.mimetype in IMAGE_TYPES:
         return body
     if request.mimetype == "application/json":
-        if sum(map(body.count, JSON_MARKS)) > MOST_JSON_MARKS:
-            raise BadRequest("The JSON has more than the one field 'image'. Send only that.")
-        return pool.apart(lambda: JsonImage.model_validate_json(body).image, len(body))
+        return pool.apart(lambda: json_field(body), len(body))
     if request.mimetype == "multipart/form-data":
         boundary = request.mimetype_params.get("boundary", "").encode("latin-1", "replace")
         image = pool.apart(lambda: image_field(body, boundary), len(body))
@@ -136,6 +134,13 @@ def posted_image(body: bytes, pool: InferencePool) -> bytes:
     raise UnsupportedMediaType(
         f"Content-Type '{request.mimetype}' is not a picture's. {HOW_TO_SEND}"
     )
+
+
+def json_field(body: bytes) -> bytes:
+    """Return the picture in the field 'image' of a JSON object; raises BadRequest."""
+    if sum(map(body.count, JSON_MARKS)) > MOST_JSON_MARKS:
+        raise BadRequest("The JSON has more than the one field 'image'. Send only that.")
+    return JsonImage.model_validate_json(body).image
 
 
 def image_field(body: bytes, boundary: bytes) -> bytes | None:
