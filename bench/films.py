@@ -12,7 +12,7 @@ import numpy as np
 from bench.frames import portrait
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.drawing.overlay import COLOURS, draw_mask
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 WIDTH, HEIGHT = 640, 480
 FACE = Box(178, 70, 92, 108)  # of the portrait, from brow to chin
@@ -23,7 +23,7 @@ GROUND = 96  # grey level of what no portrait covers
 def portraits() -> dict[bool, Image]:
     """Return NASA's portrait of Eileen Collins, public domain, without and with a drawn mask."""
     bare = portrait()
-    return {False: bare, True: draw_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
+    return {False: bare, True: synthesize_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.hardening.server import wait_until_ready
 from bench.servers import ROOT, free_port
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.drawing.overlay import COLOURS, draw_mask
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 SHARED = ROOT.parent / "shared"
 Serve = Callable[..., "contextmanager[str]"]
@@ -54,7 +54,7 @@ def portrait_box() -> Box:
 @pytest.fixture(scope="session")
 def masked_portrait(portrait: Image) -> Image:
     """The same face wearing a mask that we draw."""
-    return draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
+    return synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def cost(name: str) -> Cost:
     answers = []
     for detector in ("yunet", "haar"):
         try:
-            faces = pipeline.analyse(open_picture(data), detector=detector).judgements
+            faces = pipeline.analyse(open_picture(data), detector=detector).verdicts
             answers.append(f"{len(faces)} faces")
         except ImageError as error:
             answers.append(str(error)[:60])

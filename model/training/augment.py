@@ -12,7 +12,7 @@ from model.images import Image
 from model.training.data.dataset import CLASSES, Sample, sampling_weights
 from model.training.data.windows import Window
 from model.training.drawing.occluders import OCCLUDERS
-from model.training.drawing.overlay import KINDS
+from model.training.drawing.synthesize import KINDS
 from model.training.recipes import Recipe
 
 LEAST = 24  # pixels of a crop seen from afar: a face of 18 to 20 and its margin

@@ -6,7 +6,7 @@ import math
 
 from model.choices import Label
 from model.classifier import ModelCard
-from model.pipeline import Judgement
+from model.pipeline import Verdict
 
 LEAST_LOOKS = 3  # before a label is given
 NEWEST = 0.25  # the share of the newest look; the older ones decay by as much
@@ -57,17 +57,17 @@ class Evidence:
             and self._mean * self._newest > 0
         )
 
-    def add(self, judgement: Judgement) -> None:
+    def add(self, verdict: Verdict) -> None:
         """Add a look; one at a face too small or too blurred to judge counts for nothing."""
-        self.fit, self._last = judgement.fit, judgement.mask
-        if not judgement.fit:
+        self.fit, self._last = verdict.fit, verdict.mask
+        if not verdict.fit:
             self._unfit += 1
             if self._unfit >= MOST_UNFIT:
                 self._looks, self.label = 0, "uncertain"
             return
         self._unfit = 0
         self._looks += 1
-        self._newest = log_odds(judgement.mask)
+        self._newest = log_odds(verdict.mask)
         self._mean += (self._newest - self._mean) * max(NEWEST, 1 / self._looks)
         if self._looks >= LEAST_LOOKS:
             self.label = self._next_label()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model.detectors.faces import Face, largest
 from model.detectors.yunet import MOST_FACES
 from model.images import Box, Image, Picture
-from model.pipeline import Analysis, Judgement, MaskPipeline, Stage, timed
+from model.pipeline import Analysis, MaskPipeline, Stage, Verdict, timed
 from model.video.evidence import Evidence
 from model.video.flow import Flow
 from model.video.motion import Motion
@@ -25,7 +25,7 @@ MOVED = 0.5  # IoU with the box last judged
 
 
 @dataclass(frozen=True)
-class TrackedJudgement(Judgement):
+class TrackedVerdict(Verdict):
     """A face of a video; label and probability are what its track adds up to.
 
     age: seconds since the track was first seen.
@@ -99,8 +99,8 @@ class Tracker:
             self._locate(pipeline, image, now)
         with timed(stages, "classify"):
             self._judge(pipeline, image, now)
-        judgements: list[Judgement] = [
-            TrackedJudgement(
+        verdicts: list[Verdict] = [
+            TrackedVerdict(
                 track.face,
                 track.evidence.label,
                 track.evidence.mask,
@@ -111,7 +111,7 @@ class Tracker:
             for track in self._tracks
             if track.visible
         ]
-        return Analysis(image, frame.size, self._detector, judgements, stages, self._left_out)
+        return Analysis(image, frame.size, self._detector, verdicts, stages, self._left_out)
 
     def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         """Bring the tracks' boxes to this frame."""
@@ -184,9 +184,9 @@ class Tracker:
         due = [track for track in self._tracks if track.visible and self._worth_a_look(track, now)]
         due.sort(key=lambda track: track.looked)
         due = due[:MOST_LOOKS]
-        judgements = pipeline.judge(image, [track.face for track in due])
-        for track, judgement in zip(due, judgements, strict=True):
-            track.evidence.add(judgement)
+        verdicts = pipeline.judge(image, [track.face for track in due])
+        for track, verdict in zip(due, verdicts, strict=True):
+            track.evidence.add(verdict)
             track.looked, track.looked_at = (self._frame, now), track.face.box
 
     def _worth_a_look(self, track: Track, now: float) -> bool:

@@ -28,7 +28,7 @@ import json, platform, sys
 from pathlib import Path
 from model.pipeline import MaskPipeline
 analysis = MaskPipeline.load().analyse(Path(sys.argv[1]).read_bytes())
-labels = [judgement.label for judgement in analysis.judgements]
+labels = [verdict.label for verdict in analysis.verdicts]
 print(json.dumps([platform.machine(), labels]))
 """
 

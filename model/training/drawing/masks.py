@@ -130,7 +130,7 @@ PLACES: dict[Worn, Place] = {
 }
 
 
-def draw_mask(  # noqa: PLR0913
+def synthesize_mask(  # noqa: PLR0913
     image: Image,
     face: Face,
     colour: Colour,
@@ -231,7 +231,9 @@ def draw_valve(sheet: Sheet, put: Callable[[Points], Points], random: np.random.
         sheet.lay(np.full((1, 1, 3), grey * light, np.float32), sheet.area(ring))
 
 
-def wear_mask(image: Image, face: Face, random: np.random.Generator, worn: Worn = "right") -> Image:
+def synthesize_any_mask(
+    image: Image, face: Face, random: np.random.Generator, worn: Worn = "right"
+) -> Image:
     """Return a copy of a uint8 RGB image whose face wears a mask of any shape, colour, pattern.
 
     Raises ValueError for a face without landmarks.
@@ -245,7 +247,7 @@ def wear_mask(image: Image, face: Face, random: np.random.Generator, worn: Worn 
         colour = (int(red), int(green), int(blue))
     patterned = random.random() < kind.patterned
     pattern = str(random.choice(list(PATTERNS))) if patterned else "plain"
-    return draw_mask(
+    return synthesize_mask(
         image,
         face,
         colour,

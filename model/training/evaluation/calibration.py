@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.classifier import LABELS
-from model.training.evaluation.verdicts import Verdict, Way, share
+from model.training.evaluation.cases import Case, Way, share
 
 BINS = 10  # of the reliability diagram
 COVERAGE = 0.9  # share of faces that are answered when the most doubtful ones are left out
@@ -19,24 +19,24 @@ NORMAL_95 = 1.96  # standard deviations to either side that hold 95 % of a norma
 Floats = npt.NDArray[np.float64]
 
 
-def probabilities(verdicts: Sequence[Verdict], way: Way) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def probabilities(cases: Sequence[Case], way: Way) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the probabilities of mask where there are some, and whether each face wears one."""
-    known = [(m, v.sample.label) for v in verdicts if (m := way.mask(v)) is not None]
+    known = [(m, c.sample.label) for c in cases if (m := way.mask(c)) is not None]
     masked = np.array([label == LABELS.index("mask") for _, label in known], np.bool_)
     return np.array([mask for mask, _ in known], np.float64), masked
 
 
-def accuracy_at_coverage(verdicts: Sequence[Verdict], way: Way) -> float | None:
+def accuracy_at_coverage(cases: Sequence[Case], way: Way) -> float | None:
     """Return the accuracy of the more probable label on COVERAGE of the faces, the surest ones.
 
     Faces without a probability, as those not found, do not count; None if that leaves none.
     """
-    masks, masked = probabilities(verdicts, way)
+    masks, masked = probabilities(cases, way)
     surest = np.argsort(-np.abs(masks - 0.5), kind="stable")[: math.ceil(COVERAGE * len(masks))]
     return share((masks >= 0.5)[surest] == masked[surest]) if len(masks) else None
 
 
-def calibration(verdicts: Sequence[Verdict], way: Way) -> dict[str, Any] | None:
+def calibration(cases: Sequence[Case], way: Way) -> dict[str, Any] | None:
     """Compare the probability of the more probable label with how often that label is right.
 
     Returns the expected calibration error (Guo et al. 2017, BINS bins of equal width from .5 to
@@ -44,7 +44,7 @@ def calibration(verdicts: Sequence[Verdict], way: Way) -> dict[str, Any] | None:
     (coverage), the accuracy of these labels and the accuracy_at_coverage; None without
     probabilities.
     """
-    masks, masked = probabilities(verdicts, way)
+    masks, masked = probabilities(cases, way)
     if not len(masks):
         return None
     confidences, rights = np.maximum(masks, 1 - masks), (masks >= 0.5) == masked
@@ -57,13 +57,13 @@ def calibration(verdicts: Sequence[Verdict], way: Way) -> dict[str, Any] | None:
             row = {"confidence": confidence, "accuracy": round(right / faces, 4), "faces": faces}
             bins.append(row | {"interval": interval(right, faces)})
     error = sum(b["faces"] * abs(b["confidence"] - b["accuracy"]) for b in bins)
-    labelled = [v for v in verdicts if way.mask(v) is not None and way.label(v) in LABELS]
+    labelled = [c for c in cases if way.mask(c) is not None and way.label(c) in LABELS]
     return {
         "expected_calibration_error": round(error / len(masks), 4),
         "bins": bins,
         "coverage": round(len(labelled) / len(masks), 4),
         "accuracy_of_labelled": share(map(way.right, labelled)),
-        "accuracy_at_coverage": accuracy_at_coverage(verdicts, way),
+        "accuracy_at_coverage": accuracy_at_coverage(cases, way),
     }
 
 
@@ -76,23 +76,23 @@ def interval(right: int, faces: int) -> tuple[float, float]:
     return round(max(middle - half, 0.0), 4), round(min(middle + half, 1.0), 4)
 
 
-def precision_recall(verdicts: Sequence[Verdict], way: Way, label: str) -> tuple[Floats, Floats]:
+def precision_recall(cases: Sequence[Case], way: Way, label: str) -> tuple[Floats, Floats]:
     """Return precision and recall of a label at each probability, from the surest face down.
 
     Faces without a probability, as those not found, are never retrieved: they cap the recall.
     """
-    masks, masked = probabilities(verdicts, way)
+    masks, masked = probabilities(cases, way)
     scores, positive = (masks, masked) if label == "mask" else (1 - masks, ~masked)
     order = np.argsort(-scores, kind="stable")
     # Faces of equal probability are retrieved together.
     last = np.append(np.diff(scores[order]) != 0, True)[: len(order)]
     retrieved = np.arange(1, len(order) + 1)[last]
     hits = np.cumsum(positive[order])[last]
-    total = sum(LABELS[v.sample.label] == label for v in verdicts)
+    total = sum(LABELS[c.sample.label] == label for c in cases)
     return hits / retrieved, hits / max(total, 1)
 
 
-def average_precision(verdicts: Sequence[Verdict], way: Way, label: str) -> float:
+def average_precision(cases: Sequence[Case], way: Way, label: str) -> float:
     """Return the area under the steps of precision over recall, rounded to four places."""
-    precision, recall = precision_recall(verdicts, way, label)
+    precision, recall = precision_recall(cases, way, label)
     return round(float((np.diff(recall, prepend=0) * precision).sum()), 4)

@@ -21,17 +21,17 @@ from model.pipeline import MaskPipeline
 from model.training.data import dataset
 from model.training.data.dataset import DatasetError, Sample, short_side
 from model.training.evaluation import figures, predictions, report
-from model.training.evaluation.metrics import metrics_of
-from model.training.evaluation.predictions import PredictionError
-from model.training.evaluation.verdicts import (
+from model.training.evaluation.cases import (
     NOT_FOUND,
-    Verdict,
+    Case,
     Way,
     answers_of,
     by_path,
     judge,
     ways_of,
 )
+from model.training.evaluation.metrics import metrics_of
+from model.training.evaluation.predictions import PredictionError
 
 WORST = 48  # mistakes on the montage
 
@@ -50,8 +50,8 @@ def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
 
 def judge_model(
     weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
-) -> tuple[str, list[Verdict]]:
-    """Judge faces by an exported model; returns its name and the verdicts.
+) -> tuple[str, list[Case]]:
+    """Judge faces by an exported model; returns its name and the cases.
 
     What it found is written down too if a file is given. Raises ModelError.
     """
@@ -62,7 +62,7 @@ def judge_model(
     return f"{pipeline.card.name} {pipeline.card.version}", judge(samples, answers, pipeline)
 
 
-def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Verdict]:
+def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
     """Judge what another system said of the pictures; raises PredictionError."""
     answers = predictions.read(file, data)
     pictures = by_path(samples).keys()
@@ -74,26 +74,26 @@ def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list
 
 
 def evaluate(
-    system: str, verdicts: Sequence[Verdict], heading: dict[str, Any], output: Path, montage: Path
+    system: str, cases: Sequence[Case], heading: dict[str, Any], output: Path, montage: Path
 ) -> str:
-    """Measure verdicts; write metrics.json, the report and the montage; return the report."""
-    metrics = {"system": system} | heading | metrics_of(verdicts)
+    """Measure cases; write metrics.json, the report and the montage; return the report."""
+    metrics = {"system": system} | heading | metrics_of(cases)
     output.mkdir(parents=True, exist_ok=True)
     montage.parent.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    way = next(iter(ways_of(verdicts).values()))
-    wrong = [v for v in verdicts if v.box and way.label(v) != NOT_FOUND and not way.right(v)]
-    wrong.sort(key=lambda v: wrongness(v, way), reverse=True)
+    way = next(iter(ways_of(cases).values()))
+    wrong = [c for c in cases if c.box and way.label(c) != NOT_FOUND and not way.right(c)]
+    wrong.sort(key=lambda c: wrongness(c, way), reverse=True)
     figures.montage(wrong[:WORST], way, montage)
-    return report.write(metrics, verdicts, output, montage)
+    return report.write(metrics, cases, output, montage)
 
 
-def wrongness(verdict: Verdict, way: Way) -> float:
+def wrongness(case: Case, way: Way) -> float:
     """Return the probability given to the label that is not the face's, 0..1."""
-    mask = way.mask(verdict)
+    mask = way.mask(case)
     if mask is None:
         return 0.5
-    return 1 - mask if LABELS[verdict.sample.label] == "mask" else mask
+    return 1 - mask if LABELS[case.sample.label] == "mask" else mask
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,15 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data = args.data.parent if args.data.is_file() else args.data
         if args.predictions:
             system = args.predictions.stem
-            verdicts = judge_predictions(args.predictions, samples, data)
+            cases = judge_predictions(args.predictions, samples, data)
         else:
             written = args.write_predictions
-            system, verdicts = judge_model(args.weights, samples, data, written)
+            system, cases = judge_model(args.weights, samples, data, written)
     except (DatasetError, ModelError, PredictionError) as error:
         sys.exit(str(error))
     heading = {"split": args.split, "min_size": args.min_size}
     montage = args.montage or args.output / "mistakes.jpg"
-    text = evaluate(system, verdicts, heading, args.output, montage)
+    text = evaluate(system, cases, heading, args.output, montage)
     Console(width=140).print(Markdown(text))
     print(f"Written to {args.output}; the mistakes to look at: {montage}")
 

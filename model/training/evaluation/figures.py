@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.images import crop, decode
-from model.training.evaluation.verdicts import WAYS, Verdict, Way
+from model.training.evaluation.cases import WAYS, Case, Way
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -159,17 +159,17 @@ def slices(rows: Sequence[Mapping[str, Any]], min_faces: int, file: Path) -> Non
     _save(figure, file)
 
 
-def montage(verdicts: Sequence[Verdict], way: Way, file: Path) -> None:
-    """Put the crops of verdicts side by side, each with its truth and its answer."""
+def montage(cases: Sequence[Case], way: Way, file: Path) -> None:
+    """Put the crops of cases side by side, each with its truth and its answer."""
     tiles = []
-    for verdict in verdicts:
-        if verdict.box is not None:
-            image = decode(Path(verdict.sample.path).read_bytes())
+    for case in cases:
+        if case.box is not None:
+            image = decode(Path(case.sample.path).read_bytes())
             tile = np.full((156, 128, 3), 255, np.uint8)
-            tile[:128] = crop(image, verdict.box, 0.15, 128)
-            mask = way.mask(verdict)
-            answer = way.label(verdict) + ("" if mask is None else f" {mask:.2f}")
-            for y, text in ((139, f"is {verdict.sample.cls}"), (152, answer)):
+            tile[:128] = crop(image, case.box, 0.15, 128)
+            mask = way.mask(case)
+            answer = way.label(case) + ("" if mask is None else f" {mask:.2f}")
+            for y, text in ((139, f"is {case.sample.cls}"), (152, answer)):
                 cv2.putText(tile, text, (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0))
             tiles.append(tile)
     blank = np.full((156, 128, 3), 255, np.uint8)

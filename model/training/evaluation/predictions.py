@@ -19,7 +19,7 @@ from typing import Any
 
 from model.classifier import LABELS
 from model.training.data.dataset import Corners
-from model.training.evaluation.verdicts import UNCERTAIN, Answer
+from model.training.evaluation.cases import UNCERTAIN, Answer
 
 ANSWERS = (*LABELS, UNCERTAIN)
 

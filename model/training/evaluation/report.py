@@ -9,8 +9,8 @@ from typing import Any
 from model.classifier import LABELS
 from model.training.evaluation import figures
 from model.training.evaluation.calibration import COVERAGE, precision_recall
+from model.training.evaluation.cases import Case, ways_of
 from model.training.evaluation.metrics import ANSWERS, MIN_SLICE, SIZES, confusion
-from model.training.evaluation.verdicts import Verdict, ways_of
 
 Metrics = Mapping[str, Any]
 
@@ -21,13 +21,13 @@ right. A mask worn wrongly is `no_mask`. *Balanced*: the mean recall of `mask` a
 *Surest {coverage:.0%}*: the more probable label, the most doubtful of the judged faces left out."""
 
 
-def write(metrics: Metrics, verdicts: Sequence[Verdict], output: Path, montage: Path) -> str:
+def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) -> str:
     """Write report.md and the pictures it shows into a folder; returns the report's text.
 
-    metrics: metrics_of(verdicts) with system, split and min_size beside. A montage of mistakes is
+    metrics: metrics_of(cases) with system, split and min_size beside. A montage of mistakes is
     linked if it lies in that folder.
     """
-    pictures = draw(metrics, verdicts, output)
+    pictures = draw(metrics, cases, output)
     parts = [*sections(metrics), *(f"![{name}]({name}.png)" for name in pictures)]
     if montage.parent.resolve() == output.resolve():
         parts.append(
@@ -38,11 +38,11 @@ def write(metrics: Metrics, verdicts: Sequence[Verdict], output: Path, montage: 
     return text
 
 
-def draw(metrics: Metrics, verdicts: Sequence[Verdict], output: Path) -> list[str]:
+def draw(metrics: Metrics, cases: Sequence[Case], output: Path) -> list[str]:
     """Draw what there are numbers for; returns the pictures' names without .png."""
-    ways = ways_of(verdicts)
-    human = [v for v in verdicts if v.sample.human]
-    parts = {"human boxes": human, "all faces": verdicts}
+    ways = ways_of(cases)
+    human = [c for c in cases if c.sample.human]
+    parts = {"human boxes": human, "all faces": cases}
     matrices = {
         f"{name}, {figures.TITLES[key]}": confusion(part, way)
         for name, part in parts.items()
@@ -54,7 +54,7 @@ def draw(metrics: Metrics, verdicts: Sequence[Verdict], output: Path) -> list[st
     areas = metrics["average_precision"]
     if areas:
         keys = [(key, label) for key in areas for label in LABELS]
-        curves = {(k, label): precision_recall(verdicts, ways[k], label) for k, label in keys}
+        curves = {(k, label): precision_recall(cases, ways[k], label) for k, label in keys}
         figures.precision_recall(curves, areas, output / "precision_recall.png")
         drawn.append("precision_recall")
     if metrics["calibration"]:
@@ -147,7 +147,7 @@ def slice_row(row: Metrics) -> Sequence[str]:
 def both(of: Metrics, *keys: str) -> str:
     """Return the figure that lies under keys in each way that was asked; - where there is none."""
     values = [under(found, keys) for found in of.values()]
-    return "-" if all(v is None for v in values) else " / ".join(map(number, values))
+    return "-" if all(value is None for value in values) else " / ".join(map(number, values))
 
 
 def under(of: Any, keys: Sequence[str]) -> float | None:

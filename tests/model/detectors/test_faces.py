@@ -15,7 +15,7 @@ from model.detectors.yunet import SHA256 as YUNET_SHA256
 from model.detectors.yunet import YuNet, resize
 from model.images import Box, Image
 from model.pipeline import MaskPipeline
-from model.training.drawing.overlay import COLOURS, draw_mask
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 
 @pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])
@@ -111,7 +111,7 @@ def test_a_masked_face_is_found(masked_portrait: Image, portrait_box: Box) -> No
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_masked_face_that_fills_the_frame_is_found_whole(portrait: Image, colour: str) -> None:
-    masked = draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS[colour])
+    masked = synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS[colour])
     for rows, columns in ((slice(62, 180), slice(178, 272)), (slice(75, 180), slice(183, 265))):
         close = cv2.resize(masked[rows, columns], None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
         faces = YuNet().detect(np.asarray(close, np.uint8), 0.5)

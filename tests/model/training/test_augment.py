@@ -13,7 +13,7 @@ from model.images import Box, Image, crop
 from model.training import augment
 from model.training.data.dataset import CLASSES, Sample
 from model.training.data.windows import Window, cut_windows
-from model.training.drawing.overlay import KINDS
+from model.training.drawing.synthesize import KINDS
 from model.training.recipes import RECIPES
 from tests.conftest import encoded
 

@@ -17,7 +17,7 @@ from model.classifier import MaskClassifier
 from model.detectors.yunet import YuNet
 from model.images import Image
 from model.training.data import dataset
-from model.training.drawing.overlay import COLOURS, draw_mask
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from model.training.export import abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN, narrowed
 from model.training.train import samples_of, train
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, portrait: Image) -> Path:
     for cls in ("with_mask", "without_mask"):
         (folder / cls).mkdir()
         for index in range(40):
-            masked = draw_mask(portrait, face, colours[index % len(colours)])
+            masked = synthesize_mask(portrait, face, colours[index % len(colours)])
             image = masked if cls == "with_mask" else portrait
             lit = (image * (0.6 + 0.01 * index)).astype(np.uint8)
             file = folder / cls / f"{index}.jpg"
@@ -165,7 +165,7 @@ def test_the_uncertain_band_holds_its_share_and_is_never_too_wide() -> None:
     "module",
     [
         *("train", "export", "experiments"),
-        *("evaluation.evaluate", "evaluation.detection", "drawing.overlay"),
+        *("evaluation.evaluate", "evaluation.detection", "drawing.synthesize"),
     ],
 )
 def test_every_command_explains_itself_with_an_example(module: str) -> None:

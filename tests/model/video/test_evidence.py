@@ -7,7 +7,7 @@ from model.choices import Label
 from model.classifier import WEIGHTS, ModelCard
 from model.detectors.faces import Face
 from model.images import Box
-from model.pipeline import Judgement
+from model.pipeline import Verdict
 from model.video.evidence import LEAST_LOOKS, MOST_UNFIT, Evidence
 
 CARD = ModelCard.read(WEIGHTS / "mask_detector.json")
@@ -19,7 +19,7 @@ def labels(*masks: float, fit: bool = True) -> tuple[list[Label], Evidence]:
     evidence = Evidence(CARD)
     seen = []
     for mask in masks:
-        evidence.add(Judgement(FACE, "uncertain", mask, fit))
+        evidence.add(Verdict(FACE, "uncertain", mask, fit))
         seen.append(evidence.label)
     return seen, evidence
 
@@ -60,10 +60,10 @@ def test_looks_at_an_unfit_face_count_for_nothing() -> None:
     assert set(labels(*[0.99] * 9, fit=False)[0]) == {"uncertain"}
     _, evidence = labels(*[0.99] * 5)
     for _ in range(MOST_UNFIT - 1):
-        evidence.add(Judgement(FACE, "uncertain", 0.01, fit=False))
+        evidence.add(Verdict(FACE, "uncertain", 0.01, fit=False))
     assert evidence.label == "mask"
     assert evidence.mask > 0.9
-    evidence.add(Judgement(FACE, "uncertain", 0.01, fit=False))
+    evidence.add(Verdict(FACE, "uncertain", 0.01, fit=False))
     assert evidence.label == "uncertain"  # what was seen before is out of date
 
 
@@ -71,6 +71,6 @@ def test_after_doubt_new_looks_weigh_more() -> None:
     _, evidence = labels(*[0.99] * 30)
     evidence.doubt()
     assert not evidence.settled
-    evidence.add(Judgement(FACE, "uncertain", 0.01, fit=True))
-    evidence.add(Judgement(FACE, "uncertain", 0.01, fit=True))
+    evidence.add(Verdict(FACE, "uncertain", 0.01, fit=True))
+    evidence.add(Verdict(FACE, "uncertain", 0.01, fit=True))
     assert evidence.label == "no_mask"

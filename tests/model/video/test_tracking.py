@@ -10,7 +10,7 @@ from bench.tracks import Counting, new_tracker
 from model.detectors.faces import Face
 from model.images import Box, UndecodableImage, open_picture
 from model.pipeline import Analysis, MaskPipeline
-from model.video.tracking import KEEP_FRAMES, MOST_MISSES, TrackedJudgement, distance_iou, iou
+from model.video.tracking import KEEP_FRAMES, MOST_MISSES, TrackedVerdict, distance_iou, iou
 
 NOISE = Noise()
 
@@ -20,14 +20,14 @@ def pipeline() -> Counting:
     return Counting.load()  # type: ignore[return-value]
 
 
-def followed(pipeline: MaskPipeline, shots: Iterable[Shot]) -> list[list[TrackedJudgement]]:
+def followed(pipeline: MaskPipeline, shots: Iterable[Shot]) -> list[list[TrackedVerdict]]:
     tracker = new_tracker()
     answers = [tracker.analyse(pipeline, open_picture(shot.jpeg)) for shot in shots]
     return [tracked(answer) for answer in answers]
 
 
-def tracked(analysis: Analysis) -> list[TrackedJudgement]:
-    return [j for j in analysis.judgements if isinstance(j, TrackedJudgement)]
+def tracked(analysis: Analysis) -> list[TrackedVerdict]:
+    return [v for v in analysis.verdicts if isinstance(v, TrackedVerdict)]
 
 
 def test_two_people_keep_their_ids_labels_and_boxes(pipeline: Counting) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model.images import Image
+from model.training.evaluation.cases import NOT_FOUND
 from model.training.evaluation.evaluate import main
-from model.training.evaluation.verdicts import NOT_FOUND
 
 BOX = {"xyxy": [178, 70, 270, 178], "origin": "gt"}
 

@@ -4,6 +4,7 @@ import pytest
 
 from model.training.data.dataset import Sample
 from model.training.evaluation.calibration import interval
+from model.training.evaluation.cases import NOT_FOUND, WAYS, Case
 from model.training.evaluation.metrics import (
     MIN_SLICE,
     by_size,
@@ -11,7 +12,6 @@ from model.training.evaluation.metrics import (
     metrics_of,
     slices_of,
 )
-from model.training.evaluation.verdicts import NOT_FOUND, WAYS, Verdict
 
 
 def sample(cls: str = "with_mask", size: float | None = None, **changes: object) -> Sample:
@@ -20,16 +20,16 @@ def sample(cls: str = "with_mask", size: float | None = None, **changes: object)
     return Sample(cls=cls, **values)
 
 
-def verdict(face: Sample, on_box: str, end_to_end: str, **changes: object) -> Verdict:
-    return Verdict(face, end_to_end, on_box=on_box, **changes)
+def case_of(face: Sample, on_box: str, end_to_end: str, **changes: object) -> Case:
+    return Case(face, end_to_end, on_box=on_box, **changes)
 
 
 MIXED = [
-    verdict(sample(), "mask", "mask"),
-    verdict(sample(), "mask", NOT_FOUND),
-    verdict(sample("incorrect_mask"), "no_mask", "no_mask"),
-    verdict(sample("without_mask"), "uncertain", "no_mask"),
-    verdict(sample("without_mask"), "mask", "mask"),
+    case_of(sample(), "mask", "mask"),
+    case_of(sample(), "mask", NOT_FOUND),
+    case_of(sample("incorrect_mask"), "no_mask", "no_mask"),
+    case_of(sample("without_mask"), "uncertain", "no_mask"),
+    case_of(sample("without_mask"), "mask", "mask"),
 ]
 
 
@@ -43,18 +43,18 @@ def test_uncertain_and_not_found_are_not_right() -> None:
 
 
 def test_who_is_called_masked_is_told_by_how_the_mask_was_worn() -> None:
-    verdicts = [*MIXED, verdict(sample("incorrect_mask"), "mask", "uncertain")]
-    part = metrics_of(verdicts)["parts"]["all"]
+    cases = [*MIXED, case_of(sample("incorrect_mask"), "mask", "uncertain")]
+    part = metrics_of(cases)["parts"]["all"]
     assert part["on_box"]["called_mask"] == {"without_mask": 0.5, "incorrect_mask": 0.5}
     assert part["end_to_end"]["called_mask"] == {"without_mask": 0.5, "incorrect_mask": 0.0}
 
 
 def test_faces_are_counted_by_size() -> None:
     sizes = (12, 20, 31.5, 32, 60)
-    verdicts = [
-        verdict(sample(size=size), "mask", "mask" if size >= 32 else NOT_FOUND) for size in sizes
+    cases = [
+        case_of(sample(size=size), "mask", "mask" if size >= 32 else NOT_FOUND) for size in sizes
     ]
-    counted = metrics_of(verdicts)["parts"]["all"]["end_to_end"]["sizes"]
+    counted = metrics_of(cases)["parts"]["all"]["end_to_end"]["sizes"]
     assert {name: tuple(row.values()) for name, row in counted.items()} == {
         ">= 20 px": (4, 0.5),
         ">= 32 px": (2, 1.0),
@@ -64,25 +64,25 @@ def test_faces_are_counted_by_size() -> None:
 
 
 def test_parts_are_human_boxes_classes_and_sets() -> None:
-    verdicts = [
-        verdict(sample(human=True), "mask", "mask"),
-        verdict(sample("without_mask", source="other"), "mask", "mask"),
+    cases = [
+        case_of(sample(human=True), "mask", "mask"),
+        case_of(sample("without_mask", source="other"), "mask", "mask"),
     ]
-    parts = metrics_of(verdicts)["parts"]
+    parts = metrics_of(cases)["parts"]
     assert list(parts) == ["human boxes", "all", "human boxes, with_mask", "other", "set"]
     assert parts["human boxes"]["on_box"]["accuracy"] == 1
     assert parts["other"]["on_box"]["accuracy"] == 0
 
 
 def test_accuracy_by_size_is_that_of_human_boxes_where_there_are_some() -> None:
-    human = verdict(sample(size=25, human=True), "mask", "mask")
-    other = verdict(sample(size=80), "mask", "mask")
+    human = case_of(sample(size=25, human=True), "mask", "mask")
+    other = case_of(sample(size=80), "mask", "mask")
     assert [row["pixels"] for row in metrics_of([human, other])["by_size"]] == [25]
     assert [row["pixels"] for row in metrics_of([other])["by_size"]] == [80]
 
 
 def test_another_system_has_no_figures_on_boxes() -> None:
-    measured = metrics_of([Verdict(sample(), "mask"), Verdict(sample("without_mask"), "mask")])
+    measured = metrics_of([Case(sample(), "mask"), Case(sample("without_mask"), "mask")])
     assert measured["parts"]["all"].keys() == {"end_to_end"}
     assert measured["parts"]["all"]["end_to_end"]["accuracy"] == 0.5
     assert measured["calibration"] is None
@@ -91,12 +91,12 @@ def test_another_system_has_no_figures_on_boxes() -> None:
 
 def test_slices_are_counted_on_boxes_and_end_to_end() -> None:
     near, far = {"size": "60-120 px"}, {"size": "20-32 px"}
-    verdicts = [
-        verdict(sample(), "mask", "mask", traits=near),
-        verdict(sample(), "mask", NOT_FOUND, traits=far),
-        verdict(sample(), "no_mask", NOT_FOUND, traits=far),
+    cases = [
+        case_of(sample(), "mask", "mask", traits=near),
+        case_of(sample(), "mask", NOT_FOUND, traits=far),
+        case_of(sample(), "no_mask", NOT_FOUND, traits=far),
     ]
-    assert slices_of(verdicts, WAYS) == [
+    assert slices_of(cases, WAYS) == [
         {"trait": "size", "band": "20-32 px", "faces": 2, "on_box": 0.5, "end_to_end": 0.0},
         {"trait": "size", "band": "60-120 px", "faces": 1, "on_box": 1.0, "end_to_end": 1.0},
     ]
@@ -114,8 +114,8 @@ def test_the_largest_drop_is_that_of_a_large_slice() -> None:
 
 
 def test_accuracy_by_size_skips_sizes_that_do_not_occur() -> None:
-    verdicts = [verdict(sample(size=size), "mask", NOT_FOUND) for size in (21, 25, 100)]
-    rows = by_size(verdicts, WAYS)
+    cases = [case_of(sample(size=size), "mask", NOT_FOUND) for size in (21, 25, 100)]
+    rows = by_size(cases, WAYS)
     assert [(row["pixels"], row["faces"]) for row in rows] == [(23, 2), (100, 1)]
     assert rows[0]["on_box"]["accuracy"] == 1
     assert rows[0]["end_to_end"] == {"accuracy": 0, "interval": interval(0, 2)}

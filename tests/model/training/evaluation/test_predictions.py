@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from model.training.evaluation import predictions
+from model.training.evaluation.cases import Answer
 from model.training.evaluation.predictions import PredictionError
-from model.training.evaluation.verdicts import Answer
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.data.dataset import Sample
-from model.training.drawing.overlay import COLOURS, draw_mask
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from model.training.evaluation import traits
 
 FACE = Box(178, 62, 92, 110)
@@ -50,7 +50,7 @@ def test_a_dark_and_a_blurred_picture(portrait: Image) -> None:
     [("blue", "blue"), ("white", "white"), ("black", "black"), ("green", "green"), ("red", "warm")],
 )
 def test_the_colour_of_a_mask(portrait: Image, cloth: str, name: str) -> None:
-    masked = draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS[cloth])
+    masked = synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS[cloth])
     assert traits_of(masked, "with_mask")["mask"].startswith(name)
 
 

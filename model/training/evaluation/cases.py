@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Case:
     """A labelled face and what was answered.
 
     end_to_end: the label of the detection of this face, or NOT_FOUND; found_mask: the probability
@@ -58,23 +58,23 @@ class Verdict:
 class Way:
     """One of the two ways to ask: the label answered, and the probability of mask if any."""
 
-    label: Callable[[Verdict], str]
-    mask: Callable[[Verdict], float | None]
+    label: Callable[[Case], str]
+    mask: Callable[[Case], float | None]
 
-    def right(self, verdict: Verdict) -> bool:
+    def right(self, case: Case) -> bool:
         """Tell whether the label is the face's; uncertain and not found are not."""
-        return self.label(verdict) == LABELS[verdict.sample.label]
+        return self.label(case) == LABELS[case.sample.label]
 
 
 WAYS = {
-    "on_box": Way(lambda v: v.on_box or NOT_FOUND, lambda v: v.mask),
-    "end_to_end": Way(lambda v: v.end_to_end, lambda v: v.found_mask),
+    "on_box": Way(lambda c: c.on_box or NOT_FOUND, lambda c: c.mask),
+    "end_to_end": Way(lambda c: c.end_to_end, lambda c: c.found_mask),
 }
 
 
-def ways_of(verdicts: Sequence[Verdict]) -> dict[str, Way]:
+def ways_of(cases: Sequence[Case]) -> dict[str, Way]:
     """Return the ways that were asked, on boxes first if these were judged."""
-    boxed = any(v.on_box is not None for v in verdicts)
+    boxed = any(c.on_box is not None for c in cases)
     return {name: way for name, way in WAYS.items() if boxed or name != "on_box"}
 
 
@@ -89,11 +89,11 @@ def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, l
     answers: dict[str, list[Answer]] = {}
     for path in track(by_path(samples), "Finding and judging"):
         try:
-            judgements = pipeline.analyse(open_picture(Path(path).read_bytes())).judgements
+            verdicts = pipeline.analyse(open_picture(Path(path).read_bytes())).verdicts
         except (ImageError, OSError):  # judge() comes upon it too, and says so
-            judgements = []
+            verdicts = []
         answers[path] = [
-            Answer(corners(j.face.box), j.label, j.mask, j.face.landmarks) for j in judgements
+            Answer(corners(v.face.box), v.label, v.mask, v.face.landmarks) for v in verdicts
         ]
     return answers
 
@@ -102,25 +102,25 @@ def judge(
     samples: Sequence[Sample],
     answers: Mapping[str, Sequence[Answer]],
     pipeline: MaskPipeline | None = None,
-) -> list[Verdict]:
+) -> list[Case]:
     """Hold the answers of each picture against its labelled faces.
 
     An annotated face counts as found when a detection overlaps it by SAME_FACE; each detection
     serves one face. Of a picture with a label and no box the largest detected face counts. A
     pipeline judges the annotated boxes too.
     """
-    verdicts: list[Verdict] = []
+    cases: list[Case] = []
     for path, faces in track(by_path(samples).items(), "Comparing"):
         try:
             image = decode(Path(path).read_bytes())
         except (ImageError, OSError) as error:
             print(f"Not judged, counted as not found: {path}: {error}")
-            verdicts += [nowhere(sample, pipeline) for sample in faces]
+            cases += [nowhere(sample, pipeline) for sample in faces]
             continue
         found = matched(answers.get(path, []), faces)
         pairs = zip(faces, found, strict=True)
-        verdicts += [verdict(image, sample, answer, pipeline) for sample, answer in pairs]
-    return verdicts
+        cases += [case_of(image, sample, answer, pipeline) for sample, answer in pairs]
+    return cases
 
 
 def by_path(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
@@ -131,9 +131,9 @@ def by_path(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     return pictures
 
 
-def verdict(
+def case_of(
     image: Image, sample: Sample, found: Answer | None, pipeline: MaskPipeline | None
-) -> Verdict:
+) -> Case:
     """Hold one labelled face against what was found of it, and judge its annotated box."""
     place = sample.annotated or (found.box if found else None)
     if place is None:
@@ -141,9 +141,9 @@ def verdict(
     box = nonempty(image, place)
     on_box, mask = None, None
     if pipeline:
-        judgement = pipeline.judge(image, [Face(box, 1.0)])[0]
-        on_box, mask = judgement.label, judgement.mask
-    return Verdict(
+        verdict = pipeline.judge(image, [Face(box, 1.0)])[0]
+        on_box, mask = verdict.label, verdict.mask
+    return Case(
         sample=sample,
         end_to_end=found.label if found else NOT_FOUND,
         found_mask=found.mask if found else None,
@@ -154,10 +154,10 @@ def verdict(
     )
 
 
-def nowhere(sample: Sample, pipeline: MaskPipeline | None) -> Verdict:
-    """Return the verdict on a face of which there is neither a box nor a detection."""
+def nowhere(sample: Sample, pipeline: MaskPipeline | None) -> Case:
+    """Return the case of a face that has neither a box nor a detection."""
     missed = NOT_FOUND if pipeline else None
-    return Verdict(sample, NOT_FOUND, on_box=missed, traits=traits.of_set(sample))
+    return Case(sample, NOT_FOUND, on_box=missed, traits=traits.of_set(sample))
 
 
 def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer | None]:

@@ -1,4 +1,4 @@
-"""The overlay draws masks where they are worn, what is none of them, and makes a data set of it."""
+"""Synthesis draws masks where they are worn, what is none of them, and makes a data set of it."""
 
 import json
 import subprocess
@@ -15,11 +15,18 @@ from model.detectors.faces import Face
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.data import dataset
-from model.training.drawing import overlay
+from model.training.drawing import synthesize
 from model.training.drawing.fabrics import PATTERNS
 from model.training.drawing.masks import SHAPES, WAYS
-from model.training.drawing.overlay import COLOURS, KINDS, Worn, draw_mask, occlude, wear_mask
 from model.training.drawing.poses import pose_of
+from model.training.drawing.synthesize import (
+    COLOURS,
+    KINDS,
+    Worn,
+    occlude,
+    synthesize_any_mask,
+    synthesize_mask,
+)
 from tests.conftest import ROOT
 
 # The five landmarks, the middle of the mouth and the chin.
@@ -71,11 +78,13 @@ def test_a_mask_covers_what_its_way_of_wearing_says(
 ) -> None:
     for seed in range(10):
         random = np.random.default_rng(seed)
-        masked = draw_mask(portrait, face, (40, 120, 60), worn=worn, shape=shape, random=random)
+        masked = synthesize_mask(
+            portrait, face, (40, 120, 60), worn=worn, shape=shape, random=random
+        )
         assert covered(portrait, masked, face) == COVERED[worn], f"seed {seed}"
 
 
-@pytest.mark.parametrize("kind", overlay.OCCLUDERS)
+@pytest.mark.parametrize("kind", synthesize.OCCLUDERS)
 def test_what_is_no_mask_leaves_the_eyes_and_is_labelled_so(
     portrait: Image, face: Face, kind: str
 ) -> None:
@@ -92,7 +101,7 @@ def test_what_is_no_mask_leaves_the_eyes_and_is_labelled_so(
 def test_a_mask_not_worn_right_is_labelled_no_mask() -> None:
     labels = {kind: dataset.CLASSES[made.cls] for kind, made in KINDS.items()}
     assert [kind for kind, label in labels.items() if label == "mask"] == ["mask"]
-    assert {"plain", "under_nose", "chin", "eyes", *overlay.OCCLUDERS} < labels.keys()
+    assert {"plain", "under_nose", "chin", "eyes", *synthesize.OCCLUDERS} < labels.keys()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,18 +143,18 @@ def test_the_cloth_takes_the_light_of_the_picture(portrait: Image, face: Face) -
     dark = (portrait * 0.35).astype(np.uint8)
     x, y = spots(face)[5]
     here = np.s_[y - 3 : y + 4, x - 3 : x + 4]
-    bright = draw_mask(portrait, face, COLOURS["white"])[here].mean()
-    assert draw_mask(dark, face, COLOURS["white"])[here].mean() < 0.65 * bright
+    bright = synthesize_mask(portrait, face, COLOURS["white"])[here].mean()
+    assert synthesize_mask(dark, face, COLOURS["white"])[here].mean() < 0.65 * bright
     half = portrait.copy()
     half[:, : spots(face)[2][0]] //= 3
-    lit = draw_mask(half, face, COLOURS["white"])
+    lit = synthesize_mask(half, face, COLOURS["white"])
     (left, row), (right, _) = spots(face)[3:5]
     assert lit[row, left].mean() < 0.9 * lit[row, right].mean()
 
 
 def test_a_picture_without_colours_stays_without(portrait: Image, face: Face) -> None:
     grey = np.repeat(portrait[..., 1:2], 3, axis=2)
-    assert np.ptp(draw_mask(grey, face, COLOURS["red"]), axis=2).max() == 0
+    assert np.ptp(synthesize_mask(grey, face, COLOURS["red"]), axis=2).max() == 0
 
 
 def test_the_mask_turns_with_the_head(portrait: Image, face: Face) -> None:
@@ -156,7 +165,7 @@ def test_the_mask_turns_with_the_head(portrait: Image, face: Face) -> None:
     for shift in (-20, 0, 20):
         turned = face.landmarks.copy()
         turned[2, 0] = middle + shift
-        masked = draw_mask(blank, Face(face.box, 0.9, turned), COLOURS["black"])
+        masked = synthesize_mask(blank, Face(face.box, 0.9, turned), COLOURS["black"])
         columns = np.nonzero((masked < 100).all(axis=2).sum(axis=0) > 20)[0]
         reach.append((middle - columns.min(), columns.max() - middle))
     (left_l, left_r), (front_l, front_r), (right_l, right_r) = reach
@@ -176,7 +185,7 @@ def test_a_turned_nose_is_covered_as_a_straight_one(
     landmarks[2, 0] += shift
     turned = Face(face.box, 0.9, landmarks)
     for shape in SHAPES:
-        masked = draw_mask(portrait, turned, (40, 120, 60), worn=worn, shape=shape)
+        masked = synthesize_mask(portrait, turned, (40, 120, 60), worn=worn, shape=shape)
         _, _, nose, *_, mouth, _ = covered(portrait, masked, turned)
         assert nose == (worn == "right")
         assert mouth == (worn in {"right", "under_nose"})
@@ -187,7 +196,7 @@ def test_a_pattern_is_on_the_mask(portrait: Image, face: Face, pattern: str) -> 
     wall, close = larger(portrait, face, 2)
     wall[:] = (190, 180, 165)
     for seed in range(3):
-        masked = draw_mask(
+        masked = synthesize_mask(
             wall,
             close,
             (180, 20, 20),
@@ -213,7 +222,7 @@ def test_a_pattern_has_both_colours(pattern: str) -> None:
 
 def test_a_tiny_face_gets_its_mask(portrait: Image, face: Face) -> None:
     image, small = larger(portrait, face, 20 / face.box.height)
-    masked = draw_mask(image, small, COLOURS["black"]).astype(int)
+    masked = synthesize_mask(image, small, COLOURS["black"]).astype(int)
     places = spots(small)
     assert masked[places[5][1], places[5][0]].mean() < 90
     for x, y in places[:2]:
@@ -295,8 +304,8 @@ def test_a_profile_keeps_its_size(face: Face) -> None:
     assert pose_of(Face(face.box, 0.9, profile)).span == pytest.approx(pose_of(face).span, rel=0.2)
 
 
-@pytest.mark.parametrize("draw", [wear_mask, occlude])
-def test_a_face_without_landmarks_is_refused(portrait: Image, draw: overlay.Draw) -> None:
+@pytest.mark.parametrize("draw", [synthesize_any_mask, occlude])
+def test_a_face_without_landmarks_is_refused(portrait: Image, draw: synthesize.Draw) -> None:
     with pytest.raises(ValueError, match="yunet"):
         draw(portrait, Face(Box(170, 60, 100, 120), 0.9), np.random.default_rng(1))
 
@@ -315,7 +324,7 @@ def faces(tmp_path: Path, portrait: Image) -> Path:
 
 
 def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "model.training.drawing.overlay", *map(str, arguments)]
+    command = [sys.executable, "-m", "model.training.drawing.synthesize", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -497,17 +506,17 @@ def test_an_interruption_leaves_a_balanced_set_and_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pictures = overlay.portraits
+    pictures = synthesize.portraits
 
     def interrupted(folder: Path, split: str) -> Iterator[tuple[str, Image, list[Face]]]:
         yield next(pictures(folder, split))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(overlay, "portraits", interrupted)
-    arguments = ["overlay", "--input", str(faces), "--output", str(tmp_path / "made")]
+    monkeypatch.setattr(synthesize, "portraits", interrupted)
+    arguments = ["synthesize", "--input", str(faces), "--output", str(tmp_path / "made")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
-        overlay.main()
+        synthesize.main()
     assert end.value.code == 130
     assert "Interrupted" in capsys.readouterr().err
     counts = Counter(sample.label for sample in dataset.read(tmp_path / "made"))

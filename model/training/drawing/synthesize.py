@@ -16,11 +16,19 @@ from model.detectors.faces import Face
 from model.images import Image, crop
 from model.training.data.dataset import CLASSES, DatasetError
 from model.training.drawing.fabrics import COLOURS
-from model.training.drawing.masks import Worn, draw_mask, wear_mask
+from model.training.drawing.masks import Worn, synthesize_any_mask, synthesize_mask
 from model.training.drawing.occluders import OCCLUDERS, occlude
 from model.training.drawing.unmasked import Portrait, portraits
 
-__all__ = ["COLOURS", "KINDS", "Worn", "draw_mask", "make_data_set", "occlude", "wear_mask"]
+__all__ = [
+    "COLOURS",
+    "KINDS",
+    "Worn",
+    "make_data_set",
+    "occlude",
+    "synthesize_any_mask",
+    "synthesize_mask",
+]
 
 Draw = Callable[[Image, Face, np.random.Generator], Image]
 
@@ -45,11 +53,11 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "mask": Kind("with_mask", wear_mask),
+    "mask": Kind("with_mask", synthesize_any_mask),
     "plain": Kind("without_mask", leave, 0.25),
-    "under_nose": Kind("incorrect_mask", partial(wear_mask, worn="under_nose"), 0.2),
-    "chin": Kind("incorrect_mask", partial(wear_mask, worn="chin"), 0.15),
-    "eyes": Kind("incorrect_mask", partial(wear_mask, worn="eyes"), 0.05),
+    "under_nose": Kind("incorrect_mask", partial(synthesize_any_mask, worn="under_nose"), 0.2),
+    "chin": Kind("incorrect_mask", partial(synthesize_any_mask, worn="chin"), 0.15),
+    "eyes": Kind("incorrect_mask", partial(synthesize_any_mask, worn="eyes"), 0.05),
     **{
         name: Kind("without_mask", partial(occlude, kind=name), 0.35 / len(OCCLUDERS))
         for name in OCCLUDERS
@@ -59,7 +67,7 @@ JPEG_QUALITY = 95
 TILE, COLUMNS, STRIP = 160, 6, 150  # pixels, faces and pixels of a montage's row
 
 
-class OverlayError(ValueError):
+class SynthesisError(ValueError):
     """No data set can be made so; the message says why."""
 
 
@@ -86,7 +94,7 @@ def negatives(random: np.random.Generator) -> Iterator[str]:
         yield kind
 
 
-def draw(image: Image, faces: list[Face], kind: str, random: np.random.Generator) -> Image:
+def synthesize(image: Image, faces: list[Face], kind: str, random: np.random.Generator) -> Image:
     """Return the image with something of one kind drawn on each of its faces."""
     for face in faces:
         image = KINDS[kind].draw(image, face, random)
@@ -94,12 +102,12 @@ def draw(image: Image, faces: list[Face], kind: str, random: np.random.Generator
 
 
 def check(pictures: Path, output: Path) -> None:
-    """Raise OverlayError for an output in which no data set can be made of the pictures."""
+    """Raise SynthesisError for an output in which no data set can be made of the pictures."""
     folder = pictures if pictures.is_dir() else pictures.parent  # of an annotations.json
     if output.resolve().is_relative_to(folder.resolve()):
-        raise OverlayError(f"{output} lies in {folder}, and would be read the next time.")
+        raise SynthesisError(f"{output} lies in {folder}, and would be read the next time.")
     if any(next((output / cls).glob("*"), None) for cls in CLASSES):
-        raise OverlayError(f"{output} holds pictures already; name another folder, or empty it.")
+        raise SynthesisError(f"{output} holds pictures already; name another folder, or empty it.")
 
 
 def make_data_set(
@@ -108,21 +116,21 @@ def make_data_set(
     """Write each picture with faces per_face times with masks and as often without one worn right.
 
     The results are JPEG files in output/with_mask, /without_mask and /incorrect_mask; all faces of
-    a picture get the same. written is kept up to date. Raises OverlayError if they cannot be
+    a picture get the same. written is kept up to date. Raises SynthesisError if they cannot be
     written.
     """
     try:
         for cls in CLASSES:
             (output / cls).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OverlayError(f"{output} cannot be made: {error.strerror}.") from error
+        raise SynthesisError(f"{output} cannot be made: {error.strerror}.") from error
     random = np.random.default_rng(seed)
     deal = negatives(random)
     for name, image, faces in pictures:
         for copy in range(per_face):
             # A mask and its counterpart come in pairs: the set stays balanced however it ends.
             for kind in ("mask", next(deal)):
-                made = draw(image, faces, kind, random)
+                made = synthesize(image, faces, kind, random)
                 cls = KINDS[kind].cls
                 save(made, output / cls / f"{name}_{copy}_{kind}.jpg")
                 written.pictures[cls] += 1
@@ -131,13 +139,13 @@ def make_data_set(
 
 
 def save(image: Image, file: Path) -> None:
-    """Write an RGB image as JPEG. Raises OverlayError where it cannot be written."""
+    """Write an RGB image as JPEG. Raises SynthesisError where it cannot be written."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     try:
         file.write_bytes(data.tobytes())
     except OSError as error:
-        raise OverlayError(f"{file} cannot be written: {error.strerror}.") from error
+        raise SynthesisError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def montage(faces: dict[str, list[Image]]) -> Image:
@@ -169,11 +177,11 @@ def positive(text: str) -> int:
 def main() -> None:
     """Parse the command line and make a data set."""
     parser = argparse.ArgumentParser(
-        prog="python -m model.training.drawing.overlay",
+        prog="python -m model.training.drawing.synthesize",
         description="Make a balanced data set of unmasked faces: masks worn right in with_mask/, "
         "under the nose or on the chin in incorrect_mask/, plain faces, scarves, hands, cups, "
         "bottles, beards, paper and phones in without_mask/; and montage.jpg, to look at.",
-        epilog="Example: python -m model.training.drawing.overlay --input faces --output pictures",
+        epilog="Example: python -m model.training.drawing.synthesize --input faces --output made",
     )
     parser.add_argument(
         "--input",
@@ -204,7 +212,7 @@ def main() -> None:
         found = portraits(args.input, args.split)
         check(args.input, args.output)
         make_data_set(found, args.output, args.seed, args.per_face, written)
-    except (OverlayError, DatasetError) as error:
+    except (SynthesisError, DatasetError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         interrupted = True

@@ -9,7 +9,7 @@ import pytest
 from model.images import Image
 from model.pipeline import MaskPipeline
 from model.training.data.dataset import Sample
-from model.training.evaluation.verdicts import NOT_FOUND, Answer, answers_of, judge, matched
+from model.training.evaluation.cases import NOT_FOUND, Answer, answers_of, judge, matched
 
 FACE = (178.0, 70.0, 270.0, 178.0)  # of the portrait
 LEFT, RIGHT = Answer((0, 0, 50, 50), "mask"), Answer((30, 0, 80, 50), "mask")
@@ -58,15 +58,15 @@ def test_the_annotated_box_is_judged_beside_what_was_found(picture: str) -> None
 
 def test_of_another_systems_answers_only_the_found_faces_are_known(picture: str) -> None:
     faces = [sample(picture, annotated=FACE)]
-    (verdict,) = judge(faces, {picture: [Answer((180, 72, 268, 180), "mask", 0.7)]})
-    assert (verdict.on_box, verdict.mask) == (None, None)
-    assert (verdict.end_to_end, verdict.found_mask) == ("mask", 0.7)
-    assert verdict.traits["size"] == "60-120 px"
+    (case,) = judge(faces, {picture: [Answer((180, 72, 268, 180), "mask", 0.7)]})
+    assert (case.on_box, case.mask) == (None, None)
+    assert (case.end_to_end, case.found_mask) == ("mask", 0.7)
+    assert case.traits["size"] == "60-120 px"
 
 
 def test_a_label_without_a_box_is_judged_where_the_face_is_found(picture: str) -> None:
-    (verdict,) = judge([sample(picture)], {picture: [Answer(FACE, "no_mask")]})
-    assert (verdict.end_to_end, verdict.box.width) == ("no_mask", 92)
+    (case,) = judge([sample(picture)], {picture: [Answer(FACE, "no_mask")]})
+    assert (case.end_to_end, case.box.width) == ("no_mask", 92)
     (nothing,) = judge([sample(picture)], {})
     assert (nothing.end_to_end, nothing.box) == (NOT_FOUND, None)
     assert nothing.traits == {"source": "set"}  # else its set would look better than it is
@@ -76,9 +76,9 @@ def test_a_broken_picture_is_not_found(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "broken.png").write_bytes(b"broken")
     faces = [sample(str(tmp_path / "broken.png"), annotated=FACE)]
     pipeline = MaskPipeline.load()
-    (verdict,) = judge(faces, answers_of(pipeline, faces), pipeline)
-    assert (verdict.end_to_end, verdict.on_box) == (NOT_FOUND, NOT_FOUND)
-    assert verdict.traits == {"source": "set"}
+    (case,) = judge(faces, answers_of(pipeline, faces), pipeline)
+    assert (case.end_to_end, case.on_box) == (NOT_FOUND, NOT_FOUND)
+    assert case.traits == {"source": "set"}
     assert "counted as not found" in capsys.readouterr().out
 
 
@@ -87,5 +87,5 @@ def test_what_is_judged_is_what_the_file_says(picture: str) -> None:
     faces = [sample(picture, annotated=FACE)]
     cv2.imwrite(picture, np.full((512, 512, 3), 120, np.uint8))
     pipeline = MaskPipeline.load()
-    (verdict,) = judge(faces, answers_of(pipeline, faces), pipeline)
-    assert (verdict.end_to_end, verdict.on_box) == (NOT_FOUND, "uncertain")
+    (case,) = judge(faces, answers_of(pipeline, faces), pipeline)
+    assert (case.end_to_end, case.on_box) == (NOT_FOUND, "uncertain")
