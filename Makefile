@@ -72,21 +72,21 @@ export: $(VENV)/all.installed ## Export the training in RUN as the served model
 	@$(PY) -m model.training.export --run $(RUN)
 
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
-	@$(PY) -m model.training.evaluate --data $(DATA)
+	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
 
 bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (needs hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
 
 fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for those that cost the most
-	@$(PY) -m tests.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
-	@$(PY) -m tests.hardening.decode --output runs/hardening/decode.json
-	@$(PY) -m tests.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
+	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
+	@$(PY) -m bench.hardening.decode --output runs/hardening/decode.json
+	@$(PY) -m bench.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
 
 soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad ones, at most for an hour, and watch memory, descriptors, threads
-	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
+	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
 chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' for some)
-	@$(PY) -m tests.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
 
 # First look up a version with known vulnerabilities: if none is found, the audit would find nothing.
 audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: those of pip-audit)
@@ -99,7 +99,7 @@ sbom: $(VENV)/all.installed ## List the packages and weights of the image as Cyc
 	@$(PY) docker/sbom.py $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
-	@$(PY) -m model.fetch
+	@$(PY) -m model.detectors.fetch
 
 client: $(VENV)/client.installed ## Check SOURCE (camera number, file, folder or address) with the service at URL
 	@$(PY) -m client --url $(URL) --source $(SOURCE) $(ARGS)
