@@ -23,9 +23,9 @@ DEPLOY := $(addprefix deploy-,doctor template plan push up status logs restart r
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-# A virtual environment that a broken or interrupted start left behind is made anew.
+# --clear: an interrupted start may have left a broken environment.
 $(VENV)/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is required; this is " + sys.version) if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/service.installed: docker/requirements.txt | $(VENV)/bin/pip
@@ -48,84 +48,85 @@ $(VENV)/all.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/pip
 	@$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@ $(VENV)/service.installed $(VENV)/client.installed $(VENV)/deploy.installed
 
-serve: $(VENV)/service.installed ## Serve the page and /predict on port 8000 (HOST, PORT and the service's other variables)
+serve: $(VENV)/service.installed ## Serve the page and the API on http://localhost:8000 (settings: docs/settings.md)
 	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py
 
 test: $(VENV)/all.installed ## Set up and run all tests
 	@$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/all.installed ## Check format, style, types and import arrows
+lint: $(VENV)/all.installed ## Check format, style, types, imports and the links of the documentation
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mdlinkcheck .
 
 format: $(VENV)/all.installed ## Format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-train: $(VENV)/all.installed ## Train on DATA into RUN; again to resume (BACKBONE=file of ImageNet weights, else Keras fetches them)
+train: $(VENV)/all.installed ## Train on DATA into RUN; run again to resume (BACKBONE=ImageNet weights; by default Keras downloads them)
 	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE))
 
 export: $(VENV)/all.installed ## Export the training in RUN as the served model
 	@$(PY) -m model.training.export --run $(RUN)
 
-evaluate: $(VENV)/all.installed ## Judge the served model on the validation part of DATA
-	@$(PY) -m model.training.evaluate --data $(DATA)
+evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
+	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
 
-bench: $(VENV)/all.installed ## Measure the service against the tutorials' way; OUT=FILE for the JSON (needs hey)
+bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (needs hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
 
-fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) spoilt inputs, then search MINUTES (60) for those that cost the most
-	@$(PY) -m tests.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
-	@$(PY) -m tests.hardening.decode --output runs/hardening/decode.json
-	@$(PY) -m tests.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
+fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for those that cost the most
+	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
+	@$(PY) -m bench.hardening.decode --output runs/hardening/decode.json
+	@$(PY) -m bench.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
 
-soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad, for an hour at most, and watch memory, descriptors and threads
-	@$(PY) -m tests.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
+soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad ones, at most for an hour, and watch memory, descriptors, threads
+	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
-chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; some 35 minutes (TRIALS='kill term': these)
-	@$(PY) -m tests.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' for some)
+	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
 
-# A version known for its flaws is asked for first: where it is not found, nothing would be.
-audit: $(VENV)/all.installed ## Look for known vulnerabilities in everything that is pinned (ARGS: of pip-audit)
+# First look up a version with known vulnerabilities: if none is found, the audit would find nothing.
+audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: those of pip-audit)
 	@echo 'jinja2==2.4.1' | $(AUDIT) --no-deps -r /dev/stdin $(ARGS) 2>/dev/null | grep -q '^jinja2 ' || { \
-		echo "NOT AUDITED: the database of vulnerabilities cannot be reached from here, or does not answer." >&2; \
-		echo "Run it where PyPI itself can be reached, or ask another: make audit ARGS='--vulnerability-service osv'" >&2; exit 2; }
+		echo "NOT AUDITED: the database of vulnerabilities does not answer." >&2; \
+		echo "Run it where PyPI can be reached, or use another database: make audit ARGS='--vulnerability-service osv'" >&2; exit 2; }
 	@$(AUDIT) --require-hashes $(addprefix -r ,$(PINNED)) $(ARGS)
 
-sbom: $(VENV)/all.installed ## Write what the image runs, packages and weights, as CycloneDX to runs/sbom.json
+sbom: $(VENV)/all.installed ## List the packages and weights of the image as CycloneDX in runs/sbom.json
 	@$(PY) docker/sbom.py $(ARGS)
 
 detectors: $(VENV)/service.installed ## Install the optional detector 'ssd' (10.7 MB)
-	@$(PY) -m model.fetch
+	@$(PY) -m model.detectors.fetch
 
-client: $(VENV)/client.installed ## Show SOURCE (a camera's number, file, folder or address) as judged by URL
+client: $(VENV)/client.installed ## Check SOURCE (camera number, file, folder or address) with the service at URL
 	@$(PY) -m client --url $(URL) --source $(SOURCE) $(ARGS)
 
 compose:
-	@docker compose version >/dev/null 2>&1 || { echo "Docker with compose v2 is needed: https://docs.docker.com/get-docker" >&2; exit 1; }
-	@docker info >/dev/null 2>&1 || { echo "The Docker engine is not running, or you may not use it." >&2; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "Docker with compose v2 is required: https://docs.docker.com/get-docker" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "The Docker engine is not running, or you have no access to it." >&2; exit 1; }
 
-image: compose ## Build the container image (PLATFORM=linux/arm64: for a Raspberry Pi 5 or Graviton)
+image: compose ## Build the container image (PLATFORM=linux/arm64 for a Raspberry Pi 5 or Graviton)
 	$(if $(PLATFORM),DOCKER_DEFAULT_PLATFORM=$(PLATFORM)) docker compose build
 
-up: compose ## Build and start the container on PORT (8000), wait until it is ready
+up: compose ## Build and start the container on PORT (8000), and wait until it is ready
 	docker compose up --build --detach --wait
 
 down: compose ## Stop and remove the container
 	docker compose down --remove-orphans
 
-replicas: compose ## Two containers behind HAProxy on PORT; again: replaces them one by one, and no request fails
+replicas: compose ## Start two containers behind HAProxy on PORT; run again to replace them without a failed request
 	$(REPLICAS) build mask twin
 	$(REPLICAS) up --no-deps --detach --wait mask
 	$(REPLICAS) up --no-deps --detach --wait twin
 	$(REPLICAS) up --no-deps --detach --wait proxy
 
-replicas-down: compose ## Stop and remove these three
+replicas-down: compose ## Stop and remove the replicas and HAProxy
 	$(REPLICAS) down --remove-orphans
 
-deploy-up: ## Run this checkout on AWS ECS, settings in deploy.toml; deploy-plan, -status, -down ...: see docs/aws.md
+deploy-up: ## Run this checkout on AWS ECS with the settings in deploy.toml; other deploy-* commands: docs/aws.md
 $(DEPLOY): deploy-%: $(VENV)/deploy.installed
 	@exec $(PY) -m deploy $* $(ARGS)
 

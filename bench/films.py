@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from skimage.data import astronaut
 
+from bench.frames import portrait
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 WIDTH, HEIGHT = 640, 480
 FACE = Box(178, 70, 92, 108)  # of the portrait, from brow to chin
@@ -22,8 +22,8 @@ GROUND = 96  # grey level of what no portrait covers
 
 def portraits() -> dict[bool, Image]:
     """Return NASA's portrait of Eileen Collins, public domain, without and with a drawn mask."""
-    bare = np.array(astronaut())  # type: ignore[no-untyped-call]
-    return {False: bare, True: draw_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
+    bare = portrait()
+    return {False: bare, True: synthesize_mask(bare, YuNet().detect(bare, 0.6)[0], COLOURS["blue"])}
 
 
 @dataclass(frozen=True)

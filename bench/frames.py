@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from skimage.data import astronaut
 
 from model.images import Image, decode
 
@@ -15,6 +16,11 @@ PICTURE = Path(__file__).parent.parent / "docs" / "faces.jpg"
 FACES = ((60, 20, 250), (400, 20, 250))
 WALL = (96, 110, 120)
 JPEG_QUALITY = 85
+
+
+def portrait() -> Image:
+    """Return NASA's portrait of Eileen Collins, public domain: one unmasked face, 512 x 512."""
+    return np.array(astronaut())  # type: ignore[no-untyped-call]
 
 
 def frame(width: int, height: int, faces: int) -> bytes:

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 from flask import Flask, Response, jsonify, request
 
-from model.classic import Haar, Ssd
-from model.faces import DetectorUnavailable, FaceDetector
+from model.detectors.classic import Haar, Ssd
+from model.detectors.faces import DetectorUnavailable, FaceDetector
 
 SIZE = 224
 MIN_CONFIDENCE = 0.5

@@ -9,10 +9,10 @@ from typing import Any
 
 from bench.films import Noise, Person, Shot, film
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
-from model.pipeline import Judgement, MaskPipeline
-from model.tracking import Tracker, iou
+from model.pipeline import MaskPipeline, Verdict
+from model.video.tracking import Tracker, iou
 
 FPS = 10
 FOUND = 0.4  # IoU with the true box
@@ -31,7 +31,7 @@ class Counting(MaskPipeline):
         self.finds += 1
         return super().find(*args)
 
-    def judge(self, image: Image, faces: Iterable[Face]) -> list[Judgement]:
+    def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
         """Judge faces, as the pipeline does."""
         faces = list(faces)
         self.looks += len(faces)
@@ -82,13 +82,13 @@ def compare(people: list[Person], frames: int, noise: Noise, seed: int, into: Co
     shots = list(film(people, frames, noise, seed))
     single, tracked = Counting.load(), Counting.load()
     tracker = new_tracker()
-    by_track = [tracker.analyse(tracked, open_picture(shot.jpeg)).judgements for shot in shots]
-    by_frame = [single.analyse(open_picture(shot.jpeg)).judgements for shot in shots]
+    by_track = [tracker.analyse(tracked, open_picture(shot.jpeg)).verdicts for shot in shots]
+    by_frame = [single.analyse(open_picture(shot.jpeg)).verdicts for shot in shots]
     tally(into.frames, shots, by_frame, single)
     tally(into.tracks, shots, by_track, tracked)
 
 
-def tally(into: Tally, shots: list[Shot], answers: list[list[Judgement]], pipeline: Any) -> None:
+def tally(into: Tally, shots: list[Shot], answers: list[list[Verdict]], pipeline: Any) -> None:
     """Add the answers to a film; changes from a track's first `uncertain` are none."""
     into.frames += len(shots)
     into.finds += pipeline.finds
@@ -111,7 +111,7 @@ def tally(into: Tally, shots: list[Shot], answers: list[list[Judgement]], pipeli
     into.extra += sum(len(faces) for faces in answers) - found
 
 
-def best(box: Box, faces: list[Judgement]) -> Judgement | None:
+def best(box: Box, faces: list[Verdict]) -> Verdict | None:
     """Return the face that overlaps a box most, if it does enough."""
     face = max(faces, key=lambda j: iou(j.face.box, box), default=None)
     return face if face and iou(face.face.box, box) >= FOUND else None
@@ -153,7 +153,7 @@ def delays(noises: tuple[Noise, ...] = (LIGHT, HEAVY)) -> list[float]:
             tracker = new_tracker()
             delay = float("inf")
             for number, shot in enumerate(film([person], off + 30, noise, seed=offset)):
-                faces = tracker.analyse(pipeline, open_picture(shot.jpeg)).judgements
+                faces = tracker.analyse(pipeline, open_picture(shot.jpeg)).verdicts
                 if number >= off and any(face.label == "no_mask" for face in faces):
                     delay = (number - off) / FPS
                     break
@@ -172,8 +172,8 @@ def evidence() -> dict[str, list[float]]:
     for shot in shots:
         box = shot.boxes[0]
         for name, faces in (
-            ("each frame by itself", pipeline.analyse(open_picture(shot.jpeg)).judgements),
-            ("track", tracker.analyse(pipeline, open_picture(shot.jpeg)).judgements),
+            ("each frame by itself", pipeline.analyse(open_picture(shot.jpeg)).verdicts),
+            ("track", tracker.analyse(pipeline, open_picture(shot.jpeg)).verdicts),
         ):
             face = best(box, faces) if box else None
             curves[name].append(face.mask if face else nowhere)

@@ -182,7 +182,7 @@ class Config(BaseModel):
     )
     secrets_key_arn: Key | None = said("the ARN of your own KMS key that encrypts the secrets")
     environment: dict[Variable, EnvironmentValue] = said(
-        "variables of the service, as text; those of the README", default={}
+        "variables of the service, as text (docs/settings.md)", default={}
     )
     secrets: dict[Variable, SecretSource] = said(
         "an SSM parameter such as /mask/key, or the ARN of one or of a secret", default={}

@@ -1,4 +1,4 @@
-"""Gunicorn's settings, made of the service's own."""
+"""Gunicorn's settings, derived from the service's."""
 
 import ctypes
 import errno
@@ -24,14 +24,14 @@ try:
 except ConfigError as error:
     sys.exit(str(error))
 
-# A core dump would hold the frames. Where the kernel pipes dumps to a program, which the limit does
-# not stop, it leaves the memory out of them.
+# A core dump would contain frames. The limit does not stop a kernel that pipes dumps to a program,
+# so the memory is excluded from them too.
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 with suppress(OSError):
     Path("/proc/self/coredump_filter").write_text("0")
 
-# The GNU C library would give each thread a heap of its own, and keep as much of what was freed as
-# the largest frame so far took: some 60 MB. Lower bounds, or a single heap, cost CPU time.
+# By default the GNU C library gives each thread a heap and keeps as much freed memory as the
+# largest frame so far took: some 60 MB. Lower limits, or a single heap, cost CPU time.
 M_ARENA_MAX, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -8, -1, -3
 if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
     libc.mallopt(M_ARENA_MAX, 2)
@@ -42,30 +42,30 @@ wsgi_app = "service.app:from_environ()"
 host = f"[{service.HOST}]" if ":" in service.HOST else service.HOST
 ports = {"PORT": service.PORT, "METRICS_PORT": service.METRICS_PORT}
 bind = [f"{host}:{port}" for port in ports.values() if port]
-# One process with as many inference slots as cores: the runtimes release the GIL, and keep-alive
-# connections cannot all land on one of several processes.
+# One process with as many inference slots as cores. The runtimes release the GIL, and with several
+# processes all keep-alive connections could end up on one of them.
 workers = 1
 worker_class = "service.server.worker.Worker"
-# Connections, of which each needs a file descriptor; beyond them the oldest that is idle or slow
-# makes room.
+# Each connection needs a file descriptor. If there are too many, the one that has been idle or slow
+# for longest is closed.
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
 worker_connections = min(1000, files - 100)
-sendfile = False  # it would wait for a client that reads slowly
-forwarder_headers = ""  # SCRIPT_NAME as a header would be believed from a proxy on the same host
+sendfile = False  # would wait for clients that read slowly
+forwarder_headers = ""  # or a SCRIPT_NAME header from the same host would be believed
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
-control_socket_disable = True  # it would be written to the home folder
+control_socket_disable = True  # would be written to the home folder
 gunicorn.workers.base.WorkerTmp = Heartbeat
 logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
 
 
 def on_starting(arbiter: Arbiter) -> None:
-    """Say beforehand what would go wrong; raises SystemExit for an address that cannot be had."""
+    """Warn about too little memory; raises SystemExit if HOST or a port cannot be used."""
     if memory_warning:
         arbiter.log.warning(memory_warning)
-    if "GUNICORN_FD" in os.environ:  # it takes over the sockets of the one before
+    if "GUNICORN_FD" in os.environ:  # takes over its predecessor's sockets
         return
     for name, port in ports.items():
         if not port:
@@ -91,7 +91,7 @@ def on_starting(arbiter: Arbiter) -> None:
 
 
 def worker_exit(_: Arbiter, worker: Worker) -> None:
-    """Send the last spans, when all requests are answered."""
-    wsgi = getattr(worker, "wsgi", None)  # a worker that could not be loaded has none
+    """Send the last spans after all requests are answered."""
+    wsgi = getattr(worker, "wsgi", None)  # None if the worker could not be loaded
     if wsgi is not None and (traces := wsgi.extensions["services"].traces):
         traces.end()

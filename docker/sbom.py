@@ -1,4 +1,4 @@
-"""Write what the image runs as a CycloneDX document: the pinned packages and the shipped weights.
+"""Write a CycloneDX document of what the image runs: pinned packages and shipped weights.
 
 Example: python docker/sbom.py --output runs/sbom.json
 """
@@ -24,12 +24,14 @@ def base_python() -> str:
     """Return the Python of the default base image, such as 3.12."""
     match = re.search(r"^ARG BASE_IMAGE=python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text())
     if match is None:
-        raise ValueError("The Dockerfile names no Python in BASE_IMAGE; say it by --python.")
+        raise ValueError(
+            "BASE_IMAGE in the Dockerfile names no Python version. Give it by --python 3.12."
+        )
     return match[1]
 
 
 def requirements_for(python: str) -> str:
-    """Return the lines of the requirements that a Python installs on Linux."""
+    """Return the requirements that a version of Python installs on Linux."""
     target = {"python_version": python, "python_full_version": f"{python}.0"}
     target |= {"sys_platform": "linux", "platform_system": "Linux"}
     kept = []
@@ -44,7 +46,7 @@ def requirements_for(python: str) -> str:
 
 
 def weights() -> list[dict[str, Any]]:
-    """Return a component of each network that goes into the image, with its sha256."""
+    """Return a component for each network in the image, with its sha256."""
     components = []
     for file in sorted(path for path in WEIGHTS.rglob("*") if path.suffix in NETWORKS):
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -89,14 +91,14 @@ def document(python: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the document and say what is in it."""
+    """Write the document and print what it contains."""
     parser = argparse.ArgumentParser(
         description="Write a CycloneDX document of what the image runs.",
         epilog="Example: python docker/sbom.py --python 3.13 --output runs/sbom.json",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/sbom.json"), metavar="FILE")
     parser.add_argument(
-        "--python", metavar="X.Y", help="of the base image; default: that of the Dockerfile's"
+        "--python", metavar="X.Y", help="version in the base image (default: the Dockerfile's)"
     )
     arguments = parser.parse_args()
     try:

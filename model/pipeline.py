@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,21 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
-from model.classic import Haar, Ssd
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
-from model.faces import DetectorUnavailable, Face, FaceDetector, largest
+from model.detectors import kinds
+from model.detectors.faces import DetectorUnavailable, Face, FaceDetector, largest
+from model.detectors.yunet import MOST_FACES
 from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
-from model.yunet import MOST_FACES, YuNet
 
-DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 WHOLE_PIXELS = 12_500_000  # of a phone; to search, draw on and encode 50 million takes over 1 s
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Verdict:
     """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1.
 
     fit: whether the face is large and sharp enough to be judged.
@@ -58,7 +57,7 @@ class Analysis:
     image: Image
     size: tuple[int, int]
     detector: str
-    judgements: list[Judgement]
+    verdicts: list[Verdict]
     stages: list[Stage]
     left_out: int = 0
 
@@ -104,18 +103,14 @@ class MaskPipeline:
         self.missing = missing or {}
 
     @classmethod
-    def load(cls, weights: Path = WEIGHTS, detectors: Iterable[str] = DETECTORS) -> MaskPipeline:
+    def load(
+        cls, weights: Path = WEIGHTS, detectors: Iterable[str] = kinds.DETECTORS
+    ) -> MaskPipeline:
         """Load the classifier and those of the named detectors whose weights are installed.
 
         Raises ModelError for unusable weights of the classifier.
         """
-        loaded: dict[str, FaceDetector] = {}
-        missing: dict[str, str] = {}
-        for name in detectors:
-            try:
-                loaded[name] = DETECTORS[name]()
-            except DetectorUnavailable as error:
-                missing[name] = str(error)
+        loaded, missing = kinds.load(detectors)
         return cls(loaded, MaskClassifier.load(weights), missing)
 
     @property
@@ -166,11 +161,11 @@ class MaskPipeline:
                 frame = picture.decode()
             faces = [face.scaled(scale, frame.size) for face in faces]
         with timed(stages, "classify"):
-            judgements = self.judge(frame.image, faces)
+            verdicts = self.judge(frame.image, faces)
         if frame.scale > 1:
-            judgements = [replace(j, face=j.face.scaled(scale, frame.size)) for j in judgements]
+            verdicts = [replace(v, face=v.face.scaled(scale, frame.size)) for v in verdicts]
         left_out = len(found) - len(faces)
-        return Analysis(frame.image, frame.size, detector, judgements, stages, left_out)
+        return Analysis(frame.image, frame.size, detector, verdicts, stages, left_out)
 
     def offered(self, detector: str) -> FaceDetector:
         """Return a loaded detector by its name; raises DetectorUnavailable where there is none."""
@@ -192,18 +187,18 @@ class MaskPipeline:
         """Tell whether a face's crop would be enlarged for the classifier."""
         return face.box.long_side * (1 + 2 * self.card.margin) < self.card.input_size
 
-    def judge(self, image: Image, faces: Iterable[Face]) -> list[Judgement]:
+    def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
         """Judge given faces of a uint8 RGB image."""
         faces = list(faces)
         card = self.card
         crops = [crop(image, face.box, card.margin, card.input_size) for face in faces]
         masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
-        judgements = []
+        verdicts = []
         for face, mask in zip(faces, map(float, masks), strict=True):
             detail = sharpness(image, face.box)
             label = label_of(card, face.box, detail, mask)
-            judgements.append(Judgement(face, label, mask, is_fit(card, face.box, detail)))
-        return judgements
+            verdicts.append(Verdict(face, label, mask, is_fit(card, face.box, detail)))
+        return verdicts
 
 
 @contextmanager

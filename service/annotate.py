@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from model.images import Image
-from model.pipeline import WHOLE_PIXELS, Analysis, Judgement
+from model.pipeline import WHOLE_PIXELS, Analysis, Verdict
 
 # RGB, told apart also by those who do not see red and green; the text says the label anyway.
 COLOURS = {"mask": (0, 158, 115), "no_mask": (213, 60, 0), "uncertain": (230, 159, 0)}
@@ -18,23 +18,23 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 JPEG_QUALITY = 90
 
 
-def caption(judgement: Judgement) -> str:
+def caption(verdict: Verdict) -> str:
     """Return the label and, unless it is uncertain, its probability in percent."""
-    text = TEXTS[judgement.label]
-    if judgement.label == "uncertain":
+    text = TEXTS[verdict.label]
+    if verdict.label == "uncertain":
         return text
-    share = judgement.mask if judgement.label == "mask" else 1 - judgement.mask
+    share = verdict.mask if verdict.label == "mask" else 1 - verdict.mask
     return f"{text} {int(share * 100)}%"  # cut, since 99.6 % is not certainty
 
 
-def draw(canvas: Image, judgement: Judgement) -> None:
+def annotate(canvas: Image, verdict: Verdict) -> None:
     """Draw one box and its caption, which stays inside the picture, onto a canvas."""
     height, width = canvas.shape[:2]
-    box, colour = judgement.face.box, COLOURS[judgement.label]
+    box, colour = verdict.face.box, COLOURS[verdict.label]
     line = max(2, round(min(height, width) / 240))
     scale = max(0.4, min(height, width) / 900)
     cv2.rectangle(canvas, (box.x, box.y), (box.x + box.width, box.y + box.height), colour, line)
-    text = caption(judgement)
+    text = caption(verdict)
     (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, max(1, line // 2))
     x = max(0, min(box.x, width - text_width - 2 * line))
     y = max(box.y, text_height + baseline + line)
@@ -55,6 +55,6 @@ def annotated_jpeg(analysis: Analysis) -> bytes:
         half = (max(1, image.shape[1] // 2), max(1, image.shape[0] // 2))
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
     size, scale = (image.shape[1], image.shape[0]), image.shape[1] / analysis.size[0]
-    for judgement in reversed(analysis.judgements):  # the surest face comes out on top
-        draw(image, replace(judgement, face=judgement.face.scaled(scale, size)))
+    for verdict in reversed(analysis.verdicts):  # the surest face comes out on top
+        annotate(image, replace(verdict, face=verdict.face.scaled(scale, size)))
     return bytes(simplejpeg.encode_jpeg(image, JPEG_QUALITY, "RGB", "420"))

@@ -105,7 +105,7 @@ def endpoint(text: str) -> str:
 
 
 class Config(BaseModel):
-    """Every variable with its default; the README's table says the same in words."""
+    """Every variable with its default; docs/settings.md says the same in words."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 

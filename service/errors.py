@@ -11,7 +11,7 @@ from flask import Flask, Response, current_app, g
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
-from model.faces import DetectorUnavailable
+from model.detectors.faces import DetectorUnavailable
 from model.images import ImageTooLarge, UndecodableImage
 from service.inference import Overloaded
 from service.schemas import Problem

@@ -9,7 +9,7 @@ from service.config import Config, ConfigError
 from service.inference import SMALL
 
 MB = 1_000_000
-# Measured; tests/hardening/shortage.py tries that it suffices.
+# Measured; bench/hardening/shortage.py tries that it suffices.
 LEAST = 180 * MB  # gunicorn and a warmed worker: 145, and what it needs to judge small frames
 BUFFERED_BODIES = 16  # of the largest size; each is counted twice while it is parsed
 HAAR = 100 * MB  # of a slot's thread, which keeps them

@@ -100,8 +100,8 @@ class Metrics:
         for stage, spent in analysis.timings_ms.items():
             self._seconds.labels(stage).observe(spent / 1e3)
         self._seconds.labels("whole").observe(seconds)
-        for judgement in analysis.judgements:
-            self._faces.labels(judgement.label).inc()
+        for verdict in analysis.verdicts:
+            self._faces.labels(verdict.label).inc()
 
 
 def create_metrics(config: Config, metrics: Metrics) -> Blueprint:

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from model import pipeline
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
-from model.pipeline import Analysis, Judgement
-from model.tracking import TrackedJudgement
+from model.video import tracking
 
 # Padding may be left out; the last character has no bits to spare.
 BASE64 = {
@@ -71,7 +71,7 @@ class Probabilities(BaseModel):
     no_mask: Share
 
 
-class FaceBody(BaseModel):
+class Verdict(BaseModel):
     """One face."""
 
     id: int
@@ -81,14 +81,14 @@ class FaceBody(BaseModel):
     probabilities: Probabilities
 
     @classmethod
-    def of(cls, index: int, judgement: Judgement) -> FaceBody:
-        """Make the body of a judgement."""
-        box, mask = judgement.face.box, round(judgement.mask, 4)
+    def of(cls, index: int, verdict: pipeline.Verdict) -> Verdict:
+        """Make the answer's part about one face."""
+        box, mask = verdict.face.box, round(verdict.mask, 4)
         return cls(
             id=index,
             box=BoxBody(x=box.x, y=box.y, width=box.width, height=box.height),
-            detection_confidence=round(judgement.face.confidence, 4),
-            label=judgement.label,
+            detection_confidence=round(verdict.face.confidence, 4),
+            label=verdict.label,
             probabilities=Probabilities(mask=mask, no_mask=round(1 - mask, 4)),
         )
 
@@ -132,7 +132,7 @@ class Prediction(BaseModel):
     request_id: str
     model: ModelName
     image: ImageSize
-    faces: list[FaceBody]
+    faces: list[Verdict]
     faces_left_out: Annotated[
         int, Field(ge=0, description="Found too, but more than are judged; the smallest.")
     ]
@@ -140,22 +140,24 @@ class Prediction(BaseModel):
     timings_ms: Timings
 
     @classmethod
-    def of(cls, request_id: str, name: str, version: str, analysis: Analysis) -> Prediction:
+    def of(
+        cls, request_id: str, name: str, version: str, analysis: pipeline.Analysis
+    ) -> Prediction:
         """Make the answer of an analysis."""
         width, height = analysis.size
-        labels = [judgement.label for judgement in analysis.judgements]
+        labels = [verdict.label for verdict in analysis.verdicts]
         return cls(
             request_id=request_id,
             model=ModelName(name=name, version=version, detector=analysis.detector),
             image=ImageSize(width=width, height=height),
-            faces=[FaceBody.of(i, judgement) for i, judgement in enumerate(analysis.judgements)],
+            faces=[Verdict.of(i, verdict) for i, verdict in enumerate(analysis.verdicts)],
             faces_left_out=analysis.left_out,
             summary=Summary(**{label: labels.count(label) for label in set(labels)}),
             timings_ms=Timings(**analysis.timings_ms),
         )
 
 
-class TrackedFace(FaceBody):
+class TrackedVerdict(Verdict):
     """One face of a stream; label and probabilities are those of its track."""
 
     track_id: int
@@ -168,20 +170,25 @@ class StreamAnswer(Prediction):
     frame_id counts the frames that the stream sent, from 0; dropped, those never answered so far.
     """
 
-    faces: list[TrackedFace]  # type: ignore[assignment]
+    faces: list[TrackedVerdict]  # type: ignore[assignment]
     frame_id: int
     dropped: int
 
     @classmethod
     def of_frame(
-        cls, request_id: str, card: ModelCard, analysis: Analysis, frame_id: int, dropped: int
+        cls,
+        request_id: str,
+        card: ModelCard,
+        analysis: pipeline.Analysis,
+        frame_id: int,
+        dropped: int,
     ) -> StreamAnswer:
         """Make the answer of a tracker's analysis."""
         prediction = Prediction.of(request_id, card.name, card.version, analysis)
         faces = [
-            TrackedFace(**dict(face), track_id=judgement.track_id, age=round(judgement.age, 2))
-            for face, judgement in zip(prediction.faces, analysis.judgements, strict=True)
-            if isinstance(judgement, TrackedJudgement)
+            TrackedVerdict(**dict(face), track_id=verdict.track_id, age=round(verdict.age, 2))
+            for face, verdict in zip(prediction.faces, analysis.verdicts, strict=True)
+            if isinstance(verdict, tracking.TrackedVerdict)
         ]
         body = dict(prediction) | {"faces": faces, "frame_id": frame_id, "dropped": dropped}
         return cls.model_construct(**body)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from websockets.frames import CloseCode
 
 from model.images import UndecodableImage
-from model.tracking import Tracker
+from model.video.tracking import Tracker
 from service import errors, logs
 from service.keys import key_protocol, refusal
 from service.metrics import Metrics

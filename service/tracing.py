@@ -74,7 +74,7 @@ class Traces:
             links=[Link(g.span.get_span_context())],
             attributes={
                 "facemask.request_id": g.request_id,
-                "facemask.faces": len(analysis.judgements),
+                "facemask.faces": len(analysis.verdicts),
             },
             start_time=analysis.stages[0].began_ns,
         )

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import requests
 from playwright.sync_api import Browser, sync_playwright
 from skimage.data import astronaut
 
+from bench.hardening.server import wait_until_ready
 from bench.page import CHROMIUM, FLAGS
+from bench.servers import ROOT, free_port
+from model.detectors.yunet import YuNet
 from model.images import Box, Image
-from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
-ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 Serve = Callable[..., "contextmanager[str]"]
 GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py")
@@ -58,7 +56,7 @@ def portrait_box() -> Box:
 @pytest.fixture(scope="session")
 def masked_portrait(portrait: Image) -> Image:
     """The same face wearing a mask that we draw."""
-    return draw_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
+    return synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +97,6 @@ def browser_with() -> Iterator[Callable[..., Browser]]:
             browser.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(
     lines: list[str] | None = None,
@@ -139,19 +131,6 @@ def serving(
                 lines += said.splitlines()
     assert process.returncode == 0, "the service did not stop cleanly"
     assert "was sent SIG" not in said, "a worker crashed"
-
-
-def wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise RuntimeError(f"the service stopped with exit code {process.returncode}")
-        try:
-            if requests.get(f"{url}/readyz", timeout=5).status_code == 200:
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError("the service did not become ready")
 
 
 @pytest.fixture(scope="session")

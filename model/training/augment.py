@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from model.images import Image
-from model.training.dataset import CLASSES, Sample, sampling_weights
-from model.training.occluders import OCCLUDERS
-from model.training.overlay import KINDS
+from model.training.data.dataset import CLASSES, Sample, sampling_weights
+from model.training.data.windows import Window
+from model.training.drawing.occluders import OCCLUDERS
+from model.training.drawing.synthesize import KINDS
 from model.training.recipes import Recipe
-from model.training.windows import Window
 
 LEAST = 24  # pixels of a crop seen from afar: a face of 18 to 20 and its margin
 SHIFT, SCALE, TURN = 0.08, 0.12, 12.0  # of the box's size, of its size, degrees

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model.classifier import LABELS
-from model.training import dataset
-from model.training.dataset import CLASSES, Sample, short_side
+from model.training.data import dataset
+from model.training.data.dataset import CLASSES, Sample, short_side
+from model.training.data.windows import Window, cut_windows
 from model.training.feed import validation_of
 from model.training.recipes import DEFAULT, RECIPES
 from model.training.train import samples_of, train
-from model.training.windows import Window, cut_windows
 
 Located: TypeAlias = tuple[Sample, Window | None]  # no window: not trained on
 

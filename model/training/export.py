@@ -18,13 +18,13 @@ import numpy.typing as npt
 from rich.progress import track
 
 from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
-from model.faces import Face
+from model.detectors.faces import Face
 from model.images import Box, Image, decode
 from model.pipeline import MaskPipeline
 from model.quality import sharpness
-from model.training import dataset
 from model.training.convert import convert, probabilities, quantize
-from model.training.dataset import Sample, nonempty
+from model.training.data import dataset
+from model.training.data.dataset import Sample, nonempty
 from model.training.recipes import RECIPES
 from model.training.train import parts_of
 

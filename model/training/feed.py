@@ -16,11 +16,12 @@ from rich.progress import track
 from model.classifier import LABELS
 from model.images import Image
 from model.runtime import session
-from model.training import augment, dataset
+from model.training import augment
 from model.training.convert import INPUT, convert
-from model.training.dataset import CLASSES, Sample
+from model.training.data import dataset
+from model.training.data.dataset import CLASSES, Sample
+from model.training.data.windows import Window
 from model.training.recipes import Recipe
-from model.training.windows import Window
 
 BATCH = 32
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import keras
 
-from model.training import dataset, figures
-from model.training.dataset import Sample
+from model.detectors.yunet import YuNet
+from model.training.data import dataset
+from model.training.data.dataset import Sample
+from model.training.data.windows import Window, cut_windows
+from model.training.evaluation import figures
 from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
 from model.training.network import build, narrowed, unfreeze
 from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
-from model.training.windows import Window, cut_windows
-from model.yunet import YuNet
 
 
 @dataclass

@@ -69,7 +69,7 @@ function draw(now) {
 }
 
 function inWords(mean) {
-  if (mean === "–") return "Nobody could be judged in the last 5 minutes.";
+  if (mean === "–") return "No one was judged in the last 5 minutes.";
   const last = bins.findLast((bin) => share([bin]) !== null);
-  return `With a mask: ${mean} over the last 5 minutes, ${Math.round(100 * share([last]))} % of late.`;
+  return `With a mask: ${mean} over the last 5 minutes, ${Math.round(100 * share([last]))} % most recently.`;
 }

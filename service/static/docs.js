@@ -80,7 +80,7 @@ function schema(name, described) {
     "section", { id: name },
     element("h3", {}, element("code", {}, name)),
     element("p", {}, described.description ?? ""),
-    table("Fields", ["name", "type", "always there", "meaning"], fields),
+    table("Fields", ["name", "type", "always present", "meaning"], fields),
   );
 }
 
@@ -108,6 +108,6 @@ try {
   if (!response.ok) throw new Error(`the service answered ${response.status}`);
   show(main, await response.json());
 } catch (error) {
-  main.append(element("p", { role: "alert" }, `The document cannot be shown: ${error.message}. Reload the page.`));
+  main.append(element("p", { role: "alert" }, `The API description cannot be shown: ${error.message}. Reload the page.`));
 }
 main.removeAttribute("aria-busy");

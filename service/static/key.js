@@ -15,7 +15,7 @@ export const apiKey = () => key;
 export function askForKey(signal) {
   document.getElementById("key-label").textContent = key
     ? "The service does not know this API key:"
-    : "This service wants an API key:";
+    : "This service requires an API key:";
   field.value = key;
   form.hidden = false;
   field.select();

@@ -142,7 +142,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return;
   if (showing() === "camera") {
     end();
-    say("The camera was stopped while the page was out of sight.");
+    say("The camera was stopped while the page was hidden.");
   }
   if (showing() === "film") video.pause();
 });

@@ -11,7 +11,7 @@ import pytest
 from bench.frames import frame
 from bench.load import post
 from bench.servers import BenchError, running
-from model.images import decode
+from model.images import decode, open_picture
 from model.pipeline import MaskPipeline
 from tests.conftest import ROOT
 
@@ -22,7 +22,7 @@ hey = pytest.mark.skipif(shutil.which("hey") is None, reason="needs hey (apt-get
 def test_a_frame_has_the_faces_that_it_says(faces: int) -> None:
     picture = frame(640, 480, faces)
     assert decode(picture).shape == (480, 640, 3)
-    assert len(MaskPipeline.load().analyse(picture).judgements) == faces
+    assert len(MaskPipeline.load().analyse(open_picture(picture)).verdicts) == faces
 
 
 @hey

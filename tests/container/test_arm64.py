@@ -29,7 +29,7 @@ from pathlib import Path
 from model.images import open_picture
 from model.pipeline import MaskPipeline
 analysis = MaskPipeline.load().analyse(open_picture(Path(sys.argv[1]).read_bytes()))
-labels = [judgement.label for judgement in analysis.judgements]
+labels = [verdict.label for verdict in analysis.verdicts]
 print(json.dumps([platform.machine(), labels]))
 """
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from bench.hardening.engine import docker, lacking
 from tests.conftest import free_port
-from tests.container.engine import docker, lacking
 
 IMAGE = "facemask:test"
 
@@ -29,10 +29,13 @@ def container() -> Iterator[tuple[str, str]]:
         "COMPOSE_PROJECT_NAME": "masktest",
     }
     try:
-        docker("compose", "up", "--build", "--detach", "--wait", **environ)
-        yield docker("compose", "ps", "--quiet", **environ).strip(), f"http://127.0.0.1:{port}"
+        docker("compose", "up", "--build", "--detach", "--wait", environ=environ)
+        yield (
+            docker("compose", "ps", "--quiet", environ=environ).strip(),
+            f"http://127.0.0.1:{port}",
+        )
     finally:
-        docker("compose", "down", "--timeout", "30", **environ)
+        docker("compose", "down", "--timeout", "30", environ=environ)
     assert not docker("ps", "--all", "--quiet", "--filter", "name=masktest")
 
 

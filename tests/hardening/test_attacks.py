@@ -1,6 +1,6 @@
 """Slow clients, attackers and ten times the clients, each for a moment; times are not asserted."""
 
-from tests.hardening import attack, overload, slow
+from bench.hardening import attack, overload, slow
 
 
 def test_slow_clients_are_closed_and_the_others_answered() -> None:

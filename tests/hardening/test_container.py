@@ -1,6 +1,6 @@
 """The confined container, cut off from every network, works; skips without Docker."""
 
-from tests.hardening.container import run
+from bench.hardening.container import run
 
 
 def test_the_confined_container_works_without_a_way_out() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hardening.cost import Cost, Meter, Population, run, search
-from tests.hardening.recipes import SEEDS, Recipe, build, recipe_of, text_of
+from bench.hardening.cost import Cost, Meter, Population, run, search
+from bench.hardening.recipes import SEEDS, Recipe, build, recipe_of, text_of
 
 # Starts a service that is weak in a way of its own: before it refuses a detector that is not there,
 # it works for 10 ms on each kB of the picture.

@@ -1,7 +1,7 @@
 """No picture, however it was made, costs more than a picture may."""
 
-from tests.hardening.bombs import BOMBS
-from tests.hardening.decode import MOST_MB, run
+from bench.hardening.bombs import BOMBS
+from bench.hardening.decode import MOST_MB, run
 
 
 def test_costly_pictures_are_refused_or_read_within_bounds() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.hardening.fairness import run
+from bench.hardening.fairness import run
 
 
 def test_honest_clients_are_answered_beside_one_that_sends_dear_inputs(tmp_path: Path) -> None:

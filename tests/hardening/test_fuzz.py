@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.hardening.fuzz import run
+from bench.hardening.fuzz import run
 
 
 def test_spoilt_input_is_answered_or_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A worker that is killed under load takes only its own requests along."""
 
-from tests.hardening.kill import run
+from bench.hardening.kill import run
 
 
 def test_a_retry_and_the_client_lose_nothing_when_the_worker_is_killed() -> None:

@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from model.headers import bare, orientation
-from model.training.voc import parse
-from model.training.yolo import described_in
-from service.config import ConfigError
-from service.keys import Keys, key_protocol
-from tests.hardening.bombs import (
+from bench.hardening.bombs import (
     behind_start,
     chunk,
     frame_header,
@@ -23,6 +18,11 @@ from tests.hardening.bombs import (
     small,
     with_chunks,
 )
+from model.headers import bare, orientation
+from model.training.data.voc import parse
+from model.training.data.yolo import described_in
+from service.config import ConfigError
+from service.keys import Keys, key_protocol
 
 TIMES = 8
 MOST = 24  # times the CPU time for 8 times the bytes: linear is 8, quadratic 64

@@ -1,6 +1,6 @@
 """Two containers behind HAProxy are replaced while they are asked; skips without Docker."""
 
-from tests.hardening.rolling import run
+from bench.hardening.rolling import run
 
 
 def test_a_rolling_restart_fails_no_request() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.container.engine import build, lacking
-from tests.hardening.shortage import (
+from bench.hardening.engine import build, lacking
+from bench.hardening.shortage import (
     IMAGE,
     clock_jump,
     damaged_weights,

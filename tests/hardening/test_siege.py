@@ -1,6 +1,6 @@
 """The worst inputs at once end no worker in 1 GiB; skips where memory cannot be limited."""
 
-from tests.hardening.siege import run
+from bench.hardening.siege import run
 
 
 def test_the_worst_inputs_at_once_end_no_worker() -> None:

@@ -1,6 +1,6 @@
 """The worker holds after 2,000 requests, good and bad, what it held before."""
 
-from tests.hardening.soak import run
+from bench.hardening.soak import run
 
 
 def test_nothing_grows_over_2000_requests() -> None:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.hardening.load import Outcome, ask
-from tests.hardening.server import Server
-from tests.hardening.term import once, run
+from bench.hardening.load import Outcome, ask
+from bench.hardening.server import Server
+from bench.hardening.term import once, run
 
 # Each time that a socket is given another setting takes longer than who was refused waits until it
 # tries again, one second.

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from model.headers import MOST_CHUNKS, MOST_ENTRIES, TooCostly, TooManyPixels, bare, orientation
-from model.images import Image, ImageTooLarge, UndecodableImage, decode
-from tests.hardening.bombs import (
+from bench.hardening.bombs import (
     animated_webp,
     behind_start,
     chunk,
@@ -26,6 +24,8 @@ from tests.hardening.bombs import (
     with_chunks,
     zeros,
 )
+from model.headers import MOST_CHUNKS, MOST_ENTRIES, TooCostly, TooManyPixels, bare, orientation
+from model.images import Image, ImageTooLarge, UndecodableImage, decode
 
 SIDEWAYS = b"MM\0\x2a\0\0\0\x08\0\1" + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
 GREY = np.arange(32 * 32, dtype=np.uint32).reshape(32, 32).astype(np.uint8)

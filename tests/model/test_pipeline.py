@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from model.choices import ModelName
-from model.faces import DetectorUnavailable, Face
+from model.detectors.faces import DetectorUnavailable, Face
+from model.detectors.yunet import YuNet
 from model.images import Box, Image, open_picture
 from model.pipeline import MODELS, MaskPipeline, label_of
-from model.training.overlay import COLOURS, draw_mask
-from model.yunet import YuNet
+from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from tests.conftest import encoded
 
 
@@ -19,9 +19,7 @@ def pipeline() -> MaskPipeline:
 
 
 def labels(pipeline: MaskPipeline, image: Image) -> list[str]:
-    return [
-        judgement.label for judgement in pipeline.analyse(open_picture(encoded(image))).judgements
-    ]
+    return [verdict.label for verdict in pipeline.analyse(open_picture(encoded(image))).verdicts]
 
 
 def test_a_face_without_a_mask(pipeline: MaskPipeline, portrait: Image) -> None:
@@ -31,21 +29,21 @@ def test_a_face_without_a_mask(pipeline: MaskPipeline, portrait: Image) -> None:
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_mask_of_any_colour(pipeline: MaskPipeline, portrait: Image, colour: str) -> None:
     face = YuNet().detect(portrait, 0.6)[0]
-    assert labels(pipeline, draw_mask(portrait, face, COLOURS[colour])) == ["mask"]
+    assert labels(pipeline, synthesize_mask(portrait, face, COLOURS[colour])) == ["mask"]
 
 
 def test_several_faces_are_judged_one_by_one(
     pipeline: MaskPipeline, portrait: Image, masked_portrait: Image
 ) -> None:
     scene = np.hstack([portrait, masked_portrait, portrait])
-    found = pipeline.analyse(open_picture(encoded(scene))).judgements
-    by_place = sorted(found, key=lambda judgement: judgement.face.box.x)
-    assert [judgement.label for judgement in by_place] == ["no_mask", "mask", "no_mask"]
+    found = pipeline.analyse(open_picture(encoded(scene))).verdicts
+    by_place = sorted(found, key=lambda verdict: verdict.face.box.x)
+    assert [verdict.label for verdict in by_place] == ["no_mask", "mask", "no_mask"]
 
 
 def test_no_face_is_an_empty_answer(pipeline: MaskPipeline) -> None:
     analysis = pipeline.analyse(open_picture(encoded(np.full((300, 400, 3), 90, np.uint8))))
-    assert analysis.judgements == []
+    assert analysis.verdicts == []
     assert analysis.timings_ms.keys() == {"decode", "detect", "classify"}
 
 
@@ -107,14 +105,14 @@ def test_a_picture_of_many_megapixels_is_answered_in_its_own_pixels(
     ):
         analysis = pipeline.analyse(open_picture(encoded(picture)))
         assert analysis.size == (picture.shape[1], picture.shape[0])
-        (judgement,) = analysis.judgements
-        box = judgement.face.box
-        assert judgement.label == label
+        (verdict,) = analysis.verdicts
+        box = verdict.face.box
+        assert verdict.label == label
         middle = (box.x + box.width / 2 - left, box.y + box.height / 2 - top)
         assert np.allclose(np.array(middle) / side, (0.44, 0.24), atol=0.03)
         whole = pipeline.analyse(open_picture(encoded(picture)), whole=True)
         assert whole.image.shape == picture.shape
-        assert abs(whole.judgements[0].mask - judgement.mask) < 0.1
+        assert abs(whole.verdicts[0].mask - verdict.mask) < 0.1
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -152,7 +152,7 @@ def test_empty_variables_mean_the_defaults() -> None:
 
 def test_every_setting_is_explained_with_its_default() -> None:
     example = (ROOT / ".env.example").read_text()
-    table = (ROOT / "README.md").read_text()
+    table = (ROOT / "docs/settings.md").read_text()
     for name, field in Config.model_fields.items():
         default = "" if field.default_factory or field.default in (None, ()) else field.default
         assert f"\n{name}={default}\n" in example

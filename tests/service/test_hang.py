@@ -9,7 +9,7 @@ import numpy as np
 import requests
 
 from tests.conftest import GUNICORN, encoded, serving
-from tests.hardening.process import worker_of
+from tests.process import worker_of
 from tests.service.hanging import HEIGHT
 
 COMMAND = (*GUNICORN, "tests.service.hanging:from_environ()")

@@ -11,10 +11,10 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from bench.hardening.wire import answers, post
+from bench.hardening.wire import connect as connection
 from service.config import Config, ConfigError
 from tests.conftest import free_port, serving
-from tests.wire import answers, post
-from tests.wire import connect as connection
 
 TIMEOUT_S = 30
 PATHS = ("/", "/model", "/metrics", "/healthz", "/readyz", "/static/main.js", "/no")

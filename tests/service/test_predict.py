@@ -15,7 +15,7 @@ from model.images import Box, Image
 from service.annotate import COLOURS
 from service.schemas import Prediction, Problem
 from tests.conftest import encoded, serving
-from tests.model.test_faces import overlap
+from tests.model.detectors.test_faces import overlap
 from tests.model.test_images import bare_png, png_of_16_bits
 
 JPEG = {"Content-Type": "image/jpeg"}

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import pytest
 import requests
 
+from bench.hardening.wire import answers, connect, get, post, told
 from tests.conftest import serving
-from tests.wire import answers, connect, get, post, told
 
 JPEG = {"Content-Type": "image/jpeg"}
 SLOW = 20

@@ -11,10 +11,10 @@ import pytest
 from model.classifier import LABELS
 from model.images import Box, Image, crop
 from model.training import augment
-from model.training.dataset import CLASSES, Sample
-from model.training.overlay import KINDS
+from model.training.data.dataset import CLASSES, Sample
+from model.training.data.windows import Window, cut_windows
+from model.training.drawing.synthesize import KINDS
 from model.training.recipes import RECIPES
-from model.training.windows import Window, cut_windows
 from tests.conftest import encoded
 
 BOX = (178.0, 70.0, 270.0, 178.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.images import Image
-from model.training.dataset import Sample
+from model.training.data.dataset import Sample
 from model.training.experiments import judged, table
 from tests.conftest import ROOT
 

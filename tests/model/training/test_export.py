@@ -10,7 +10,7 @@ from model.classifier import MaskClassifier
 from model.images import Box, Image
 from model.pipeline import MaskPipeline
 from model.quality import sharpness
-from model.training.dataset import Sample
+from model.training.data.dataset import Sample
 from model.training.export import BLURS, Trial, blur_trials, blurred, least_sharpness
 
 

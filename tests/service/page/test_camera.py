@@ -134,7 +134,7 @@ def test_hidden_page_films_nobody(visit: Visit, filmed: tuple[str, ...]) -> None
     page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert page.evaluate("window.track.readyState") == "ended"
-    expect(page.locator("#message")).to_contain_text("stopped while the page was out of sight")
+    expect(page.locator("#message")).to_contain_text("stopped while the page was hidden")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,285 @@
+"""The service lacks disk, /dev/shm, memory, its weights or its port, or its clock jumps.
+
+    python -m bench.hardening.shortage
+
+It works on, or it ends with a message that says what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import SkipTest
+
+import requests
+from PIL import Image
+from rich.progress import track
+
+from bench.hardening.engine import build, docker, lacking, logs
+from bench.hardening.load import FRAME
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.servers import ROOT, free_port
+from model.headers import MOST_UNPACKED
+from service import memory
+from service.config import Config
+
+IMAGE = "facemask:test"
+MB = 1_000_000
+SHORT = 64 * MB
+# Starts what follows with a clock that is off by what a file says. Only the clock that people read
+# is imitated, as when a machine's is set; libfaketime would break the other, by which is waited.
+CLOCK = """
+import os, pathlib, runpy, sys, time
+true_ns, file = time.time_ns, pathlib.Path(os.environ["CLOCK"])
+time.time_ns = lambda: true_ns() + int(file.read_text() or 0) * 10**9
+time.time = lambda: time.time_ns() / 1e9
+sys.argv = sys.argv[3:]
+runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
+"""
+DAY_S = 86_400
+FILL = "for d in /tmp /dev/shm; do cat /dev/zero > $d/full; done 2>/dev/null; exec "
+START = "python3 -m gunicorn -c docker/gunicorn.conf.py"
+CLEAN = ("Traceback", "was sent SIG")
+
+
+def post(url: str, data: bytes = FRAME, kind: str = "image/jpeg", key: str = "") -> int:
+    """Send a picture and return the status of the answer, 0 where there is none."""
+    headers = {"Content-Type": kind} | ({"X-API-Key": key} if key else {})
+    try:
+        return requests.post(f"{url}/predict", data, headers=headers, timeout=60).status_code
+    except requests.RequestException:
+        return 0
+
+
+def clean(said: str) -> bool:
+    """Tell whether the service wrote of no crash."""
+    return not any(sign in said for sign in CLEAN)
+
+
+def ends(test: str, words: str, **how: object) -> Row:
+    """Start what cannot start; it must end by itself and say these words."""
+    with Server(wait=False, **how) as server:  # type: ignore[arg-type]
+        try:
+            code: int | None = server.process.wait(30)
+        except Exception:  # noqa: BLE001 (it runs on)
+            code = None
+    told = next((line for line in server.said.splitlines() if words in line), "nothing of it")
+    met = code not in {0, None} and words in server.said and clean(server.said)
+    return Row(test, "ends with a message that says what to do", f"exit {code}: {told}", met)
+
+
+def port_in_use() -> Iterator[Row]:
+    """Start a second service on the port of the first, which must not notice."""
+    with Server() as first:
+        yield ends("port in use", "set HOST, PORT or METRICS_PORT", PORT=str(first.port))
+        status = post(first.url)
+    yield Row("port in use", "who has it answers on", f"status {status}", status == 200)
+
+
+def truncate(weights: Path) -> None:
+    """Cut off the second half of a file."""
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+
+def spoil(weights: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+
+
+def damaged_weights() -> Iterator[Row]:
+    """Start copies of the service whose weights are spoilt in one bit, cut, or gone."""
+    damages: tuple[tuple[str, Callable[[Path], None]], ...] = (
+        ("one bit is another", spoil),
+        ("the half is missing", truncate),
+        ("the file is missing", Path.unlink),
+    )
+    for name, damage in damages:
+        with tempfile.TemporaryDirectory() as scratch:
+            for part in ("service", "model", "docker"):
+                ignored = shutil.ignore_patterns("__pycache__", "training", "report")
+                shutil.copytree(ROOT / part, Path(scratch) / part, ignore=ignored)
+            damage(Path(scratch) / "model/weights/mask_detector.onnx")
+            yield ends(f"weights: {name}", "Put model/weights back", folder=Path(scratch))
+
+
+def full_log() -> Iterator[Row]:
+    """Let the log go to a disk that is full."""
+    prefix = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
+    with Server(prefix=prefix, LOG_LEVEL="debug") as server:
+        found = Counter(post(server.url) for _ in range(20))
+    code = server.process.returncode
+    yield Row(
+        "the log's disk is full",
+        "answers on, and ends with 0",
+        f"{dict(found)}, exit {code}",
+        found == {200: 20} and code == 0,
+    )
+
+
+def clock_jump() -> Iterator[Row]:
+    """Let the clock jump a day ahead, then two back, while limits, keys and streams are in use."""
+    keys = ["first", "second", "third"]
+    with tempfile.TemporaryDirectory() as scratch:
+        clock, filed = Path(scratch) / "clock", Path(scratch) / "keys"
+        clock.write_text("0")
+        filed.write_text(hashlib.sha256(keys[0].encode()).hexdigest())
+        with Server(
+            prefix=(sys.executable, "-c", CLOCK),
+            CLOCK=str(clock),
+            API_KEYS_FILE=str(filed),
+            RATE_LIMIT="1",  # two at once
+            LOG_FORMAT="json",
+        ) as server:
+            found = []
+            for key, jump in zip(keys, (0, DAY_S, -DAY_S), strict=True):
+                clock.write_text(str(jump))
+                filed.write_text(hashlib.sha256(key.encode()).hexdigest())
+                found.append([post(server.url, key=key) for _ in range(3)])
+                found[-1].append(post(server.url, key="another"))
+                time.sleep(2.5)  # a worker that seems to be silent would be ended by now
+                found[-1].append(post(server.url, key=key))
+        said, code = server.said, server.process.returncode
+    days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}
+    yield Row(
+        "clock jump: a day ahead, two back",
+        "rate limit, keys' file and worker go on as if nothing were",
+        f"{found}, {len(days)} dates in the log, exit {code}",
+        found == [[200, 200, 429, 401, 200]] * 3 and len(days) == 3 and code == 0 and clean(said),
+    )
+
+
+@contextmanager
+def container(*options: str, command: str = START) -> Iterator[tuple[str, str]]:
+    """Run the image as an ordinary user on a read-only root; give its id and address."""
+    name = f"maskshortage{free_port()}"
+    try:
+        docker(
+            *("run", "--detach", "--name", name, "--init", "--read-only", "--cap-drop", "ALL"),
+            *("--security-opt", "no-new-privileges", "--cpus", "2", *options),
+            *(IMAGE, "sh", "-c", command),
+        )
+        address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name).strip()
+        yield name, f"http://{address}:8000"
+    finally:
+        docker("rm", "--force", name)
+
+
+def ready(name: str, url: str) -> bool:
+    """Wait until a container is ready; false if it ends or takes longer than half a minute."""
+    for _ in range(150):
+        if docker("inspect", "--format", "{{.State.Running}}", name).strip() != "true":
+            return False
+        try:
+            if requests.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return True
+        except requests.RequestException:
+            pass
+        time.sleep(0.2)
+    return False
+
+
+def works(test: str, *options: str, command: str = START) -> Row:
+    """Start a container that lacks something, and send it frames."""
+    with container(*options, command=command) as (name, url):
+        found = Counter(post(url) for _ in range(20)) if ready(name, url) else Counter[int]()
+        said = logs(name)
+    told = "" if clean(said) else f"; it said: {said[-200:]}"
+    return Row(test, "answers on", f"{dict(found)}{told}", found == {200: 20} and clean(said))
+
+
+def without_disk() -> Iterator[Row]:
+    """Run without any place to write, and with places that are full."""
+    yield works("no /dev/shm, nowhere to write", "--ipc", "none")
+    yield works(
+        *("full disk", "--tmpfs", "/tmp:size=4k,mode=1777", "--shm-size", "4k"),  # noqa: S108 (the container's)
+        command=FILL + START,
+    )
+
+
+def large_png(pixels: int) -> bytes:
+    """Return a PNG of one colour with transparency, whose decoding takes the most memory."""
+    side = int(pixels**0.5)
+    buffer = io.BytesIO()
+    Image.new("RGBA", (side, side), (9, 9, 9, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def short_memory(rounds: int) -> Iterator[Row]:
+    """Give 64 MB less than the service needs to live, and than large frames can take."""
+    limit = str(memory.LEAST - SHORT)
+    with container("--memory", limit, "--memory-swap", limit) as (name, _):
+        code = docker("wait", name).strip()
+        said = logs(name)
+    told = next((line for line in said.splitlines() if "of memory" in line), "nothing of it")
+    yield Row(
+        "64 MB less memory than a worker needs",
+        "ends with a message that says what to do",
+        f"exit {code}: {told}",
+        code == "1" and "Give it more" in told and clean(said),
+    )
+    config = Config.from_environ({"INFERENCE_SLOTS": "2"})
+    large = large_png(min(config.MAX_PIXELS, MOST_UNPACKED // 4))
+    for test, bytes_ in (
+        ("64 MB less memory than large frames can take", memory.needed(config) - SHORT),
+        ("as much memory as large frames can take", memory.needed(config) + MB),
+    ):
+        found: Counter[int] = Counter()
+        with container("--memory", str(bytes_), "--memory-swap", str(bytes_)) as (name, url):
+            begun = ready(name, url)
+            asks = [(large, "image/png")] * 2 + [(FRAME, "image/jpeg")] * 2
+
+            def send(url: str, data: bytes, kind: str, found: Counter[int]) -> None:
+                for _ in range(rounds):
+                    found[post(url, data, kind)] += 1
+
+            threads = [threading.Thread(target=send, args=(url, *each, found)) for each in asks]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            said = logs(name)
+        warned = "Give it more" in said
+        enough = bytes_ > memory.needed(config)
+        lived = clean(said)
+        yield Row(
+            test,
+            "answers, no warning" if enough else "a warning that says what to do, and answers",
+            f"{bytes_ // MB} MB: {dict(found)}, warned: {warned}, never ended: {lived}",
+            begun and warned != enough and lived and found == {200: len(asks) * rounds},
+        )
+
+
+def run(rounds: int = 10, *, containers: bool = True) -> list[Row]:
+    """Try every shortage; rounds: frames of each client where memory is short.
+
+    containers: whether also those that need Docker; skips where there is none.
+    """
+    trials: list[Iterator[Row]] = [port_in_use(), damaged_weights(), full_log(), clock_jump()]
+    if containers:
+        if reason := lacking():
+            raise SkipTest(reason)
+        build(IMAGE)
+        trials += [without_disk(), short_memory(rounds)]
+    return [row for trial in track(trials, "shortages") for row in trial]
+
+
+if __name__ == "__main__":
+    command(
+        run,
+        __doc__,
+        "--no-containers",
+        rounds="frames where memory is short",
+        containers="also what needs Docker",
+    )

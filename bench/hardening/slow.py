@@ -1,0 +1,162 @@
+"""Two hundred slow clients of five kinds: the others are served nearly as fast as without them.
+
+    python -m bench.hardening.slow --seconds 60
+
+One kind sends its head byte by byte, one its body, one chunks without end, one says nothing at all,
+and one does not read the answers. Who of them is closed comes again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.hardening.load import Outcome, ask
+from bench.hardening.rows import Row, command
+from bench.hardening.server import Server
+from bench.hardening.wire import connect, get, post
+
+SOCKETS = 200
+PAUSE_S = 0.25  # between two bytes of a slow client
+GOAL = 2.0  # times the p99 without slow clients
+CHUNK = b"1\r\nx\r\n"
+
+# What each kind sends at first, and then again and again.
+KINDS: dict[str, tuple[bytes, bytes]] = {
+    "slow head": (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"x"),
+    "slow body": (post(b"", "Content-Length: 1000000"), b"x"),
+    "endless chunks": (post(b"", "Transfer-Encoding: chunked"), CHUNK),
+    "silent": (b"", b""),
+    "does not read": (get("/openapi.json") * 20, b""),
+}
+
+
+class Slow:
+    """A slow client, which begins again where it was closed."""
+
+    def __init__(self, url: str, kind: str) -> None:
+        self.closed = 0
+        self._url = url
+        self._first, self._again = KINDS[kind]
+        self._reads = kind != "does not read"
+        self._sock = self._begin()
+
+    def _begin(self) -> socket.socket:
+        sock = connect(self._url, receive_bytes=None if self._reads else 4096)
+        sock.sendall(self._first)
+        sock.settimeout(0)
+        return sock
+
+    def go_on(self) -> None:
+        """Send a little more."""
+        try:
+            if self._again:
+                self._sock.send(self._again)
+            flags = 0 if self._reads else socket.MSG_PEEK
+            ended = self._reads and not self._sock.recv(4096, flags)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            self.closed += 1
+            self._sock.close()
+            try:
+                self._sock = self._begin()
+            except OSError:  # as while the service makes room; the next time then
+                return
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+
+def paced(
+    port: int, seconds: float, clients: int, pause_s: float
+) -> tuple[list[float], Counter[str]]:
+    """Let normal clients ask for a while; return the ms of each answer, and the outcomes."""
+    took: list[float] = []
+    outcomes: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+
+    def work() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            outcome, keeps = ask(connection)
+            outcomes[outcome.name.lower()] += 1
+            if outcome is Outcome.ANSWERED:
+                took.append((time.monotonic() - begin) * 1e3)
+            if not keeps:
+                connection.close()
+            time.sleep(pause_s)
+        connection.close()
+
+    together([work] * clients)
+    return took, outcomes
+
+
+def together(works: list[Callable[[], None]]) -> None:
+    """Run all in threads of their own, and wait for them."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def keep_slow(slow: list[Slow], stop: threading.Event) -> None:
+    """Let the slow clients be slow until told to stop."""
+    while not stop.wait(PAUSE_S):
+        for each in slow:
+            each.go_on()
+
+
+def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) -> list[Row]:
+    """Ask for half the time alone and for half of it beside slow clients."""
+    kinds = list(KINDS)
+    stop = threading.Event()
+    with Server(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
+        worker = server.worker()
+        paced(server.port, 1, 2, 0.05)  # to warm it
+        alone, _ = paced(server.port, seconds / 2, 2, 0.05)
+        slow = [Slow(server.url, kinds[n % len(kinds)]) for n in range(sockets)]
+        keeper = threading.Thread(target=keep_slow, args=(slow, stop), daemon=True)
+        keeper.start()
+        beside, outcomes = paced(server.port, seconds / 2, 2, 0.05)
+        time.sleep(max(0.0, client_timeout + 2 - seconds / 2))
+        stop.set()
+        keeper.join()
+        closed = sum(each.closed for each in slow)
+        for each in slow:
+            each.close()
+        same = worker is not None and server.worker() == worker
+    test = f"{sockets} slow sockets of {len(kinds)} kinds, {seconds:g} s"
+    other = {name: count for name, count in outcomes.items() if name != "answered"}
+    p99 = [float(np.quantile(each, 0.99)) if each else float("inf") for each in (alone, beside)]
+    return [
+        Row(
+            test,
+            "all normal requests are answered",
+            f"{outcomes['answered']} answered, others {other or 'none'}",
+            outcomes["answered"] > 0 and not other,
+        ),
+        Row(
+            test,
+            f"normal clients' p99 <= {GOAL:g} x that without slow ones",
+            f"{p99[0]:.0f} -> {p99[1]:.0f} ms, x {p99[1] / p99[0]:.2f}",
+            p99[1] <= GOAL * p99[0],
+        ),
+        Row(test, "slow ones are closed", f"{closed} times", closed > 0),
+        Row(test, "the worker is the same", "yes" if same else "no", same),
+    ]
+
+
+if __name__ == "__main__":
+    command(run, __doc__, "--seconds 20", seconds="half of it without them", sockets="slow clients")

@@ -1,0 +1,140 @@
+"""Judge the exported model as it is served, or another system, on the labelled faces of data sets.
+
+Writes metrics.json and report.md with its pictures into a folder, and a montage of the worst
+mistakes, which shows other people's pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from model.classifier import LABELS, WEIGHTS, ModelError
+from model.pipeline import MaskPipeline
+from model.training.data import dataset
+from model.training.data.dataset import DatasetError, Sample, short_side
+from model.training.evaluation import figures, predictions, report
+from model.training.evaluation.cases import (
+    NOT_FOUND,
+    Case,
+    Way,
+    answers_of,
+    by_path,
+    judge,
+    ways_of,
+)
+from model.training.evaluation.metrics import metrics_of
+from model.training.evaluation.predictions import PredictionError
+
+WORST = 48  # mistakes on the montage
+
+
+def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
+    """Return a split's faces whose annotated short side has at least min_size pixels.
+
+    Raises DatasetError if there are none.
+    """
+    samples = [s for s in dataset.read(data) if split in ("all", s.split)]
+    samples = [s for s in samples if s.annotated is None or short_side(s.annotated) >= min_size]
+    if not samples:
+        raise DatasetError(f"{data} has no face of {min_size} pixels or more in '{split}'.")
+    return samples
+
+
+def judge_model(
+    weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
+) -> tuple[str, list[Case]]:
+    """Judge faces by an exported model; returns its name and the cases.
+
+    What it found is written down too if a file is given. Raises ModelError.
+    """
+    pipeline = MaskPipeline.load(weights)
+    answers = answers_of(pipeline, samples)
+    if written:
+        predictions.write(answers, written, data)
+    return f"{pipeline.card.name} {pipeline.card.version}", judge(samples, answers, pipeline)
+
+
+def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
+    """Judge what another system said of the pictures; raises PredictionError."""
+    answers = predictions.read(file, data)
+    pictures = by_path(samples).keys()
+    known = pictures & answers.keys()
+    if not known:
+        raise PredictionError(f"{file} names no picture of {data} that is judged.")
+    print(f"{file} holds faces of {len(known)} of {len(pictures)} pictures")
+    return judge(samples, answers)
+
+
+def evaluate(
+    system: str, cases: Sequence[Case], heading: dict[str, Any], output: Path, montage: Path
+) -> str:
+    """Measure cases; write metrics.json, the report and the montage; return the report."""
+    metrics = {"system": system} | heading | metrics_of(cases)
+    output.mkdir(parents=True, exist_ok=True)
+    montage.parent.mkdir(parents=True, exist_ok=True)
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    way = next(iter(ways_of(cases).values()))
+    wrong = [c for c in cases if c.box and way.label(c) != NOT_FOUND and not way.right(c)]
+    wrong.sort(key=lambda c: wrongness(c, way), reverse=True)
+    figures.montage(wrong[:WORST], way, montage)
+    return report.write(metrics, cases, output, montage)
+
+
+def wrongness(case: Case, way: Way) -> float:
+    """Return the probability given to the label that is not the face's, 0..1."""
+    mask = way.mask(case)
+    if mask is None:
+        return 0.5
+    return 1 - mask if LABELS[case.sample.label] == "mask" else mask
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and evaluate."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.evaluation.evaluate",
+        description=__doc__,
+        epilog="Example: python -m model.training.evaluation.evaluate --data pictures --split val",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
+    parser.add_argument("--split", choices=("train", "val", "all"), default="val")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of an exported model")
+    parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
+    parser.add_argument("--montage", type=Path, help="default: mistakes.jpg in the output's folder")
+    parser.add_argument("--min-size", type=int, default=20, help="pixels of a face's short side")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
+        "--predictions",
+        type=Path,
+        help="judge these of another system instead, JSON lines as predictions.py says",
+    )
+    other.add_argument("--write-predictions", type=Path, metavar="FILE", help="write ours so")
+    args = parser.parse_args(arguments)
+    try:
+        samples = faces_of(args.data, args.split, args.min_size)
+        # An annotations.json stands for its folder.
+        data = args.data.parent if args.data.is_file() else args.data
+        if args.predictions:
+            system = args.predictions.stem
+            cases = judge_predictions(args.predictions, samples, data)
+        else:
+            written = args.write_predictions
+            system, cases = judge_model(args.weights, samples, data, written)
+    except (DatasetError, ModelError, PredictionError) as error:
+        sys.exit(str(error))
+    heading = {"split": args.split, "min_size": args.min_size}
+    montage = args.montage or args.output / "mistakes.jpg"
+    text = evaluate(system, cases, heading, args.output, montage)
+    Console(width=140).print(Markdown(text))
+    print(f"Written to {args.output}; the mistakes to look at: {montage}")
+
+
+if __name__ == "__main__":
+    main()

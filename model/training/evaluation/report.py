@@ -1,0 +1,168 @@
+"""Write an evaluation down as Markdown with pictures of its figures, none of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model.classifier import LABELS
+from model.training.evaluation import figures
+from model.training.evaluation.calibration import COVERAGE, precision_recall
+from model.training.evaluation.cases import Case, ways_of
+from model.training.evaluation.metrics import ANSWERS, MIN_SLICE, SIZES, confusion
+
+Metrics = Mapping[str, Any]
+
+ABOUT = """\
+Faces of at least {min_size} pixels, split `{split}`. Figures stand as {ways}. *On boxes*: the
+annotated box is judged; *end to end*: the face must be found too. `uncertain` and not found are not
+right. A mask worn wrongly is `no_mask`. *Balanced*: the mean recall of `mask` and `no_mask`.
+*Surest {coverage:.0%}*: the more probable label, the most doubtful of the judged faces left out."""
+
+
+def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) -> str:
+    """Write report.md and the pictures it shows into a folder; returns the report's text.
+
+    metrics: metrics_of(cases) with system, split and min_size beside. A montage of mistakes is
+    linked if it lies in that folder.
+    """
+    pictures = draw(metrics, cases, output)
+    parts = [*sections(metrics), *(f"![{name}]({name}.png)" for name in pictures)]
+    if montage.parent.resolve() == output.resolve():
+        parts.append(
+            f"The worst mistakes, other people's pictures: [{montage.name}]({montage.name})"
+        )
+    text = "\n\n".join(parts) + "\n"
+    (output / "report.md").write_text(text)
+    return text
+
+
+def draw(metrics: Metrics, cases: Sequence[Case], output: Path) -> list[str]:
+    """Draw what there are numbers for; returns the pictures' names without .png."""
+    ways = ways_of(cases)
+    human = [c for c in cases if c.sample.human]
+    parts = {"human boxes": human, "all faces": cases}
+    matrices = {
+        f"{name}, {figures.TITLES[key]}": confusion(part, way)
+        for name, part in parts.items()
+        if part
+        for key, way in ways.items()
+    }
+    figures.confusion(matrices, LABELS, ANSWERS, output / "confusion.png")
+    drawn = ["confusion"]
+    areas = metrics["average_precision"]
+    if areas:
+        keys = [(key, label) for key in areas for label in LABELS]
+        curves = {(k, label): precision_recall(cases, ways[k], label) for k, label in keys}
+        figures.precision_recall(curves, areas, output / "precision_recall.png")
+        drawn.append("precision_recall")
+    if metrics["calibration"]:
+        figures.reliability(metrics["calibration"], output / "reliability.png")
+        drawn.append("reliability")
+    figures.by_size(metrics["by_size"], output / "by_size.png")
+    figures.slices(metrics["slices"], MIN_SLICE, output / "slices.png")
+    return [*drawn, "by_size", "slices"]
+
+
+def sections(metrics: Metrics) -> list[str]:
+    """Return the report's title, paragraphs and tables."""
+    parts = metrics["parts"]
+    ways = [figures.TITLES[way] for way in next(iter(parts.values()))]
+    large = [row for row in metrics["slices"] if row["faces"] >= MIN_SLICE]
+    return [
+        f"# Evaluation of {metrics['system']}",
+        ABOUT.format(**metrics, coverage=COVERAGE, ways=" / ".join(ways)),
+        table(("figure", "value"), summary(metrics)),
+        "## Parts",
+        table(
+            (
+                "part",
+                "faces",
+                "accuracy",
+                "balanced",
+                f"surest {COVERAGE:.0%}",
+                "unmasked called mask",
+                "wrongly worn called mask",
+            ),
+            (part_row(name, part) for name, part in parts.items()),
+        ),
+        "## Face sizes",
+        "Balanced accuracy and, in brackets, faces.",
+        table(("part", *SIZES), (size_row(name, part) for name, part in parts.items())),
+        f"## Kinds of face, at least {MIN_SLICE} each",
+        "Accuracy. Pose is known of found faces only. Occluders are those of whole sets.",
+        table(("trait", "band", "faces", "accuracy"), (slice_row(row) for row in large)),
+        "## Pictures",
+    ]
+
+
+def summary(metrics: Metrics) -> Iterable[Sequence[str]]:
+    """Return the rows (name, value) of what matters most."""
+    name, part = next(iter(metrics["parts"].items()))
+    yield f"balanced accuracy, {name}", both(part, "balanced_accuracy")
+    yield f"masks worn wrongly called `mask`, {name}", both(part, "called_mask", "incorrect_mask")
+    yield f"unmasked faces called `mask`, {name}", both(part, "called_mask", "without_mask")
+    for label in LABELS:
+        yield f"average precision of `{label}`", both(metrics["average_precision"], label)
+    found = metrics["calibration"] or {}
+    surest = number(found.get("accuracy_at_coverage"))
+    yield f"accuracy on the surest {COVERAGE:.0%} of the judged faces", surest
+    yield "expected calibration error", number(found.get("expected_calibration_error"))
+    yield "share of faces that get a label", number(found.get("coverage"))
+    yield "accuracy of these labels", number(found.get("accuracy_of_labelled"))
+    for way, drop in metrics["largest_drop"].items():
+        if drop:
+            where = f"{drop['trait']} {drop['band']}, {drop['faces']} faces"
+            yield f"largest drop of a slice, {figures.TITLES[way]}", f"{drop['drop']:.4f} ({where})"
+
+
+def part_row(name: str, part: Metrics) -> Sequence[str]:
+    """Return a part's row of accuracies."""
+    return (
+        name,
+        str(next(iter(part.values()))["faces"]),
+        both(part, "accuracy"),
+        both(part, "balanced_accuracy"),
+        both(part, "accuracy_at_coverage"),
+        both(part, "called_mask", "without_mask"),
+        both(part, "called_mask", "incorrect_mask"),
+    )
+
+
+def size_row(name: str, part: Metrics) -> Sequence[str]:
+    """Return a part's row of balanced accuracies by face size."""
+    sizes = next(iter(part.values()))["sizes"]
+    shown = {size: both(part, "sizes", size, "balanced_accuracy") for size in sizes}
+    cells = [f"{shown[size]} ({sizes[size]['faces']})" if size in sizes else "" for size in SIZES]
+    return (name, *cells)
+
+
+def slice_row(row: Metrics) -> Sequence[str]:
+    """Return a slice's row."""
+    shown = " / ".join(number(row[way]) for way in figures.TITLES if way in row)
+    return row["trait"], row["band"], str(row["faces"]), shown
+
+
+def both(of: Metrics, *keys: str) -> str:
+    """Return the figure that lies under keys in each way that was asked; - where there is none."""
+    values = [under(found, keys) for found in of.values()]
+    return "-" if all(value is None for value in values) else " / ".join(map(number, values))
+
+
+def under(of: Any, keys: Sequence[str]) -> float | None:
+    """Return what lies under nested keys, or None."""
+    for key in keys:
+        of = None if of is None else of.get(key)
+    return None if of is None else float(of)
+
+
+def number(value: float | None) -> str:
+    """Write a share with four places."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, the numbers to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,236 @@
+"""Follow the faces of a video: one id and one verdict per person, not one per frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from model.detectors.faces import Face, largest
+from model.detectors.yunet import MOST_FACES
+from model.images import Box, Image, Picture
+from model.pipeline import Analysis, MaskPipeline, Stage, Verdict, timed
+from model.video.evidence import Evidence
+from model.video.flow import Flow
+from model.video.motion import Motion
+
+DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
+LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much
+KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of both
+MOST_MISSES = 2  # detections in a row without the face, after which it is out of sight
+MOST_LOOKS = 8  # in one frame: of a crowd that comes in at once the others wait for the next
+FAINT = 0.25  # a known face is believed from this confidence on (ByteTrack, Zhang et al. 2022)
+SAME_FACE = -0.1  # distance-IoU, 1..-1: two boxes side by side, of one size, have about -0.2
+MOVED = 0.5  # IoU with the box last judged
+
+
+@dataclass(frozen=True)
+class TrackedVerdict(Verdict):
+    """A face of a video; label and probability are what its track adds up to.
+
+    age: seconds since the track was first seen.
+    """
+
+    track_id: int
+    age: float
+
+
+@dataclass
+class Track:
+    """One person's face over time. seen and looked: the frame's count and time, in seconds."""
+
+    id: int
+    face: Face
+    evidence: Evidence
+    began: float
+    seen: tuple[int, float]
+    looked: tuple[int, float] = (-1, float("-inf"))
+    looked_at: Box | None = None
+    misses: int = 0
+
+    @property
+    def visible(self) -> bool:
+        """Whether the face is thought to be in the frame."""
+        return self.misses <= MOST_MISSES
+
+
+class Tracker:
+    """Tracks of one video, by detection every few frames and optical flow between.
+
+    The detector runs at once where the flow loses a face or something new may have come.
+
+    Tracks and detections are matched by distance-IoU (Zheng et al. 2020), as in the IoU tracker
+    with a visual one for its gaps (Bochinski et al. 2018).
+    """
+
+    def __init__(
+        self,
+        detector: str,
+        min_confidence: float,
+        clock: Callable[[], float] = time.monotonic,
+        max_faces: int = MOST_FACES,
+    ) -> None:
+        """Follow at most max_faces at a time, the largest ones that come."""
+        self._clock = clock
+        self._detector = detector
+        self._min_confidence = min_confidence
+        self._max_faces = max_faces
+        self._left_out = 0  # when the detector last ran
+        self._flow = Flow()
+        self._motion = Motion()
+        self._tracks: list[Track] = []
+        self._frame = -1
+        self._detected = (-DETECT_FRAMES, float("-inf"))
+        self._next_id = 0
+
+    def analyse(self, pipeline: MaskPipeline, picture: Picture) -> Analysis:
+        """Find, follow and judge the faces of the next frame.
+
+        Raises UndecodableImage for a damaged picture, after which the next frame may come, and
+        DetectorUnavailable.
+        """
+        stages: list[Stage] = []
+        with timed(stages, "decode"):
+            frame = picture.decode()
+        image = frame.image
+        self._frame += 1
+        now = self._clock()
+        with timed(stages, "detect"):
+            self._locate(pipeline, image, now)
+        with timed(stages, "classify"):
+            self._judge(pipeline, image, now)
+        verdicts: list[Verdict] = [
+            TrackedVerdict(
+                track.face,
+                track.evidence.label,
+                track.evidence.mask,
+                track.evidence.fit,
+                track.id,
+                now - track.began,
+            )
+            for track in self._tracks
+            if track.visible
+        ]
+        return Analysis(image, frame.size, self._detector, verdicts, stages, self._left_out)
+
+    def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
+        """Bring the tracks' boxes to this frame."""
+        self._flow.advance(image)
+        self._motion.advance(self._flow.grey)
+        visible = [track for track in self._tracks if track.visible]
+        followed = self._flow.follow(image, [track.face for track in visible])
+        lost = []
+        for track, face in zip(visible, followed, strict=True):
+            if face is None or face.box.short_side < 1:
+                lost.append(track)
+            else:
+                track.face = face
+        if (
+            lost
+            or any(track.misses for track in visible)
+            or self._due(self._detected, DETECT_FRAMES, DETECT_S, now)
+            or self._motion.news(image.shape, [track.face.box for track in visible])
+        ):
+            self._detect(pipeline, image, now)
+            self._motion.look()
+            for track in lost:
+                if track.misses:  # neither followed nor detected
+                    track.misses = MOST_MISSES + 1
+
+    def _due(self, last: tuple[int, float], frames: int, seconds: float, now: float) -> bool:
+        return self._frame - last[0] >= frames or now - last[1] >= seconds
+
+    def _detect(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
+        self._detected = (self._frame, now)
+        found = pipeline.find(image, self._detector, min(FAINT, self._min_confidence))
+        faces = largest(found, self._max_faces)
+        self._left_out = self._confident(found) - self._confident(faces)
+        pairs, rest = matched(self._tracks, faces)
+        for track, face in pairs:
+            if not track.visible:
+                track.evidence.doubt()
+            track.face, track.seen, track.misses = face, (self._frame, now), 0
+        matched_ids = {track.id for track, _ in pairs}
+        for track in self._tracks:
+            if track.id not in matched_ids:
+                track.misses += 1
+        self._tracks = [
+            track for track in self._tracks if track.visible or not all(self._gone(track, now))
+        ]
+        places = self._max_faces - sum(track.visible for track in self._tracks)
+        for face in rest:
+            if face.confidence >= self._min_confidence:
+                places -= 1
+                if places < 0:
+                    self._left_out += 1
+                    continue
+                seen = (self._frame, now)
+                evidence = Evidence(pipeline.card)
+                self._tracks.append(Track(self._next_id, face, evidence, now, seen))
+                self._next_id += 1
+        # Of those out of sight the last that went.
+        self._tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
+        del self._tracks[self._max_faces :]
+        self._tracks.sort(key=lambda track: track.id)
+
+    def _confident(self, faces: Iterable[Face]) -> int:
+        return sum(face.confidence >= self._min_confidence for face in faces)
+
+    def _gone(self, track: Track, now: float) -> tuple[bool, bool]:
+        return self._frame - track.seen[0] > KEEP_FRAMES, now - track.seen[1] > KEEP_S
+
+    def _judge(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
+        """Judge the tracks of which it is time to know more, the ones judged longest ago first."""
+        due = [track for track in self._tracks if track.visible and self._worth_a_look(track, now)]
+        due.sort(key=lambda track: track.looked)
+        due = due[:MOST_LOOKS]
+        verdicts = pipeline.judge(image, [track.face for track in due])
+        for track, verdict in zip(due, verdicts, strict=True):
+            track.evidence.add(verdict)
+            track.looked, track.looked_at = (self._frame, now), track.face.box
+
+    def _worth_a_look(self, track: Track, now: float) -> bool:
+        return (
+            not track.evidence.settled
+            or self._due(track.looked, LOOK_FRAMES, LOOK_S, now)
+            or track.looked_at is None
+            or iou(track.face.box, track.looked_at) < MOVED
+        )
+
+
+def matched(
+    tracks: Iterable[Track], faces: list[Face]
+) -> tuple[list[tuple[Track, Face]], list[Face]]:
+    """Pair tracks with faces, the best distance-IoU first; returns also the faces left over."""
+    scores = [
+        (distance_iou(track.face.box, face.box), track, index)
+        for track in tracks
+        for index, face in enumerate(faces)
+    ]
+    pairs: list[tuple[Track, Face]] = []
+    taken_tracks: set[int] = set()
+    left = dict(enumerate(faces))
+    for score, track, index in sorted(scores, key=lambda s: (-s[1].visible, -s[0])):
+        if score >= SAME_FACE and track.id not in taken_tracks and index in left:
+            taken_tracks.add(track.id)
+            pairs.append((track, left.pop(index)))
+    return pairs, list(left.values())
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes, 0..1."""
+    across = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    down = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    shared = max(across, 0) * max(down, 0)
+    union = a.width * a.height + b.width * b.height - shared
+    return shared / union if union else 0.0
+
+
+def distance_iou(a: Box, b: Box) -> float:
+    """Return the IoU less the squared distance of the centres over the enclosing diagonal's."""
+    width = max(a.x + a.width, b.x + b.width) - min(a.x, b.x)
+    height = max(a.y + a.height, b.y + b.height) - min(a.y, b.y)
+    dx = a.x + a.width / 2 - b.x - b.width / 2
+    dy = a.y + a.height / 2 - b.y - b.height / 2
+    diagonal = width * width + height * height
+    return iou(a, b) - ((dx * dx + dy * dy) / diagonal if diagonal else 0.0)
