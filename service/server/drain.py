@@ -41,24 +41,24 @@ def close_listeners(servers: Sequence[StreamServer]) -> None:
         server.stop_accepting()
         refuse_newcomers(server.socket)
     end = time.monotonic() + HANDSHAKE_S
-    accepted = True
-    while accepted or time.monotonic() < end:  # after that time no one new can be in a queue
-        accepted = sum(accept_all(server) for server in servers) > 0
-        gevent.sleep(0 if accepted else ACCEPT_S)
-    for server in servers:
-        if others_may_have(server.socket):
+    while time.monotonic() < end:  # after that time no one new can be in a queue
+        for server in servers:
+            accept_all(server)
+        gevent.sleep(ACCEPT_S)
+    shared = [others_may_have(server.socket) for server in servers]
+    for server, stays in zip(servers, shared, strict=True):
+        if stays:
             welcome_newcomers(server.socket)
-        # Otherwise they are refused to the end: between undoing and close someone could come in.
+        # Otherwise they are refused to the end. A container may forbid the filter, so nothing else
+        # is done between the last look into the queue and the close.
+        accept_all(server)
         server.close()
 
 
-def accept_all(server: StreamServer) -> bool:
-    """Hand on every connection in a server's queue; tell whether there was one."""
-    found = False
+def accept_all(server: StreamServer) -> None:
+    """Hand on every connection in a server's queue."""
     while (accepted := server.do_read()) is not None:
         server.do_handle(*accepted)
-        found = True
-    return found
 
 
 def others_may_have(listener: socket.socket) -> bool:
