@@ -121,7 +121,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.end_if_stuck()
             gevent.sleep(ENDED_S)
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def handle(self, _: Any, client: Any, addr: Any) -> None:
         """Serve one connection; where there are too many, the slowest is closed for it."""
         connection = Connection(client, self.config.CLIENT_TIMEOUT)
         self.connections.add(connection)
@@ -131,7 +131,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             if slow:
                 min(slow, key=lambda each: each.waiting_since or 0.0).evict(linger=False)
         try:
-            super().handle(listener, connection, addr)
+            # Gunicorn asks the listener for its address, and at a stop that is closed by now.
+            super().handle(connection, connection, addr)
         finally:
             self.connections.discard(connection)
             connection.request = None  # in a cycle of references its buffers would stay
