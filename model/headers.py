@@ -26,9 +26,10 @@ MOST = {
 # dearest at this bound takes .4 s.
 MOST_BLOCKS = 11_000_000
 MOST_CHUNKS = 20_000  # libpng writes one for each 8 kB of pixels
-# Bytes of the unpacked pixels of what is not read shrunk, a PNG, WebP or CMYK JPEG: 28 megapixels
-# at three bytes, 21 at four. The dearest PNG takes .7 s, where 50 megapixels at eight took 2.7.
-MOST_UNPACKED = 84_000_000
+# Bytes of the unpacked pixels, and pixels, of what is not read shrunk: a PNG, WebP or CMYK JPEG.
+# That is 20 megapixels of RGB, or 15 of RGBA, which a screen of 5120 x 2880 has. At 84 MB a PNG,
+# turned, annotated and with 50 faces, took 1.4 s of CPU on a busy machine.
+MOST_UNPACKED, MOST_UNPACKED_PIXELS = 60_000_000, 20_000_000
 MOST_ENTRIES = 1000  # of EXIF data; cameras write under 100
 
 # A marker of a JPEG is 0xFF and a byte; 0x00 stands for 0xFF itself, those of restarts carry
@@ -254,10 +255,11 @@ def webp_size(name: bytes, body: bytes) -> tuple[int, int]:
 
 def check_unpacked(kind: str, width: int, height: int, unpacked: int) -> None:
     """Raise TooManyPixels for a picture whose pixels take too many bytes."""
-    if unpacked > MOST_UNPACKED:
+    if unpacked > MOST_UNPACKED or width * height > MOST_UNPACKED_PIXELS:
         raise TooManyPixels(
             f"The picture has {width} x {height} pixels, {unpacked / 1e6:.0f} MB unpacked; "
-            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB. Send a smaller one, or an RGB JPEG."
+            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB and {MOST_UNPACKED_PIXELS / 1e6:g} megapixels. "
+            "Send a smaller one, or an RGB JPEG."
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from websockets.frames import CloseCode
 
 from model.images import UndecodableImage
+from model.pipeline import WHOLE_PIXELS
 from model.video.tracking import Tracker
 from service import errors, logs
 from service.keys import key_protocol, refusal
@@ -56,7 +57,7 @@ def create_stream(services: Services) -> Blueprint:
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
             begin = time.perf_counter()
-            picture = pool.open(message.content, config.MAX_PIXELS)
+            picture = pool.open(message.content, min(config.MAX_PIXELS, WHOLE_PIXELS))
             analysis = pool.run_next(
                 lambda pipeline: tracker.analyse(pipeline, picture), picture.pixels
             )

@@ -276,3 +276,11 @@ def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: by
     for thread in threads:
         thread.join()
     assert min(counts) >= 5
+
+
+def test_a_frame_of_too_many_megapixels_is_refused(server_url: str) -> None:
+    with stream(server_url) as connection:
+        connection.send(encoded(np.zeros((3600, 3600, 3), np.uint8)))
+        problem = answer(connection)
+    assert problem["status"] == 413
+    assert "12.5 megapixels" in problem["detail"]
