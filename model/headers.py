@@ -258,8 +258,8 @@ def check_unpacked(kind: str, width: int, height: int, unpacked: int) -> None:
     if unpacked > MOST_UNPACKED or width * height > MOST_UNPACKED_PIXELS:
         raise TooManyPixels(
             f"The picture has {width} x {height} pixels, {unpacked / 1e6:.0f} MB unpacked; "
-            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB and {MOST_UNPACKED_PIXELS / 1e6:g} megapixels. "
-            "Send a smaller one, or an RGB JPEG."
+            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB and "
+            f"{MOST_UNPACKED_PIXELS / 1e6:g} megapixels. Send a smaller one, or an RGB JPEG."
         )
 
 
