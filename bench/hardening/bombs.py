@@ -178,7 +178,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of as many blocks as are read, with bytes too many": lambda: (
         refined(7_000, 7_000, 3, 11)[:-2] + b"\xff\xd1" + b"\1\2\3" * 10 + b"\xff\xd9"
     ),
-    "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(4_580, 4_580, 4, 26),
+    "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(3_870, 3_870, 4, 26),
     "PNG of endless profiles": lambda: full(
         lambda n: with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n)
     ),
@@ -190,8 +190,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         )
     ),
     "PNG of 7,000 x 7,000 at 64 bits, predicted": lambda: predicted(7_000, 7_000, 16, 6, 8),
-    "PNG of as many bytes as are read": lambda: predicted(5_290, 5_290, 8, 2, 3),
-    "PNG of as many bytes as are read, 64 bits": lambda: predicted(3_240, 3_240, 16, 6, 8),
+    "PNG of as many bytes as are read": lambda: predicted(4_470, 4_470, 8, 2, 3),
+    "PNG of as many bytes as are read, 64 bits": lambda: predicted(2_730, 2_730, 16, 6, 8),
     "WebP with a canvas of 16,383 x 16,383": lambda: animated_webp(16_383, 16_383),
     "WebP of endless pictures": lambda: animated_webp(32, 32, 40_000),
     "JPEG of 60,000 x 60,000": lambda: resized(small(), 60_000, 60_000),
