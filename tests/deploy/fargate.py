@@ -86,7 +86,6 @@ class Fargate:
             taskDefinition=deployment["taskDefinition"]
         )["taskDefinition"]
         options = local.container_options(Config(), definition, {})
-        options["environment"]["ALLOWED_HOSTS"] = "localhost"  # the front's name holds a port
         for _ in range(TRIES):
             container = self.docker.containers.run(
                 **options,
