@@ -64,7 +64,8 @@ def processes(url: str) -> list[psutil.Process]:
     """Return gunicorn's processes of an address: the master and its worker."""
     port = str(urlsplit(url).port)
     ours = psutil.Process().children(recursive=True)
-    return [process for process in ours if process.environ().get("PORT") == port]
+    alive = [process for process in ours if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in alive if process.environ().get("PORT") == port]
 
 
 def assert_nothing_is_held_open(process: psutil.Process) -> None:
