@@ -27,9 +27,9 @@ MOST = {
 MOST_BLOCKS = 11_000_000
 MOST_CHUNKS = 20_000  # libpng writes one for each 8 kB of pixels
 # Bytes of the unpacked pixels, and pixels, of what is not read shrunk: a PNG, WebP or CMYK JPEG.
-# That is 20 megapixels of RGB, or 15 of RGBA, which a screen of 5120 x 2880 has. At 84 MB a PNG,
+# That is 18 megapixels of RGB, or 15 of RGBA, which a screen of 5120 x 2880 has. At 84 MB a PNG,
 # turned, annotated and with 50 faces, took 1.4 s of CPU on a busy machine.
-MOST_UNPACKED, MOST_UNPACKED_PIXELS = 60_000_000, 20_000_000
+MOST_UNPACKED, MOST_UNPACKED_PIXELS = 60_000_000, 18_000_000
 MOST_ENTRIES = 1000  # of EXIF data; cameras write under 100
 
 # A marker of a JPEG is 0xFF and a byte; 0x00 stands for 0xFF itself, those of restarts carry
