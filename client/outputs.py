@@ -128,8 +128,8 @@ class Disk:
 class Film:
     """An H.264 video whose size is that of its first picture, and whose times are its source's.
 
-    Of a live source, whose times may begin anew when it is reopened, a gap is at most 2 s, so
-    that an outage is not filmed. However the program ends, what was written half a second before
+    The times of a live source may restart when it is reopened. A gap in it is cut to 2 s, so that
+    an outage is not filmed. However the program ends, what was written half a second before
     can be played.
     """
 

@@ -143,7 +143,7 @@ class MaskPipeline:
 
         A picture of many megapixels is searched shrunk, and decoded in full only for faces that are
         small in it. whole: keeps all its pixels in the analysis, or of more than WHOLE_PIXELS half
-        of each side. Of more than max_faces the largest are judged.
+        of each side. If there are more than max_faces, the largest are judged.
         Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
         not offered.
         """

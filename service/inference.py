@@ -119,7 +119,7 @@ class InferencePool:
     def run(self, work: Callable[[MaskPipeline], T], pixels: int) -> T:
         """Analyse a request's frame of so many pixels; raises Overloaded where the queue is full.
 
-        Of large frames at most half a queue may wait, so that they do not keep out small ones.
+        Large frames may fill at most half of the queue, so small ones always find a place.
         """
         ticket = Ticket(pixels)
         large = sum(each.large for each in self._waiting)

@@ -122,7 +122,7 @@ class Streams:
 
     @contextmanager
     def opened(self, socket: WebSocket) -> Iterator[None]:
-        """Let a stop of the service close a stream; at the end of the block it is closed anyway."""
+        """Register a stream, so that a stop closes it; close it when the block ends."""
         self._open.add(socket)
         try:
             yield

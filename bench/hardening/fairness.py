@@ -74,7 +74,7 @@ def cpu(server: Server) -> float:
 
 
 def honest(server: Server, seconds: float) -> Window:
-    """Let honest clients ask for a while, each less often than it may."""
+    """Send requests from honest clients for a while, each below its rate limit."""
     window = Window()
     end = time.monotonic() + seconds
 
@@ -103,7 +103,7 @@ def honest(server: Server, seconds: float) -> Window:
 
 @contextmanager
 def attacked(server: Server, inputs: Sequence[Sent]) -> Iterator[Attack]:
-    """Let one client send the inputs in turn, RATE a second, for the length of the block."""
+    """Send the inputs in turn from one client, RATE a second, until the block ends."""
     attack, stop = Attack(), threading.Event()
     room = threading.Semaphore(AT_ONCE)
 

@@ -358,7 +358,7 @@ def pixels_of(genes: Mapping[str, int | str], length: int) -> bytes:
     return np.resize(np.asarray(drawn(genes, 512, 1)), length).astype(np.uint8).tobytes()
 
 
-# Of each pass of an interlaced PNG: x and y of the first pixel, and the steps to the next ones.
+# Each pass of an interlaced PNG: x and y of its first pixel, and the steps to the next ones.
 ADAM7 = (
     *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8)),
     *((2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
