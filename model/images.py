@@ -2,7 +2,7 @@
 
 ImageError(ValueError)
  +-- ImageTooLarge      more pixels than the caller allows; found in the header, before decoding
- +-- UndecodableImage   empty, damaged, or not a JPEG, PNG or WebP
+ +-- UndecodableImage   empty, damaged, or not a JPEG, PNG, WebP or AVIF
 """
 
 from __future__ import annotations
@@ -16,25 +16,45 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import AvifImagePlugin
 from PIL import Image as PillowImage
 
-from model.headers import JPEG_END, JPEG_START, TooCostly, TooManyPixels, bare, orientation
+from model import formats
+from model.headers import (
+    JPEG_END,
+    JPEG_START,
+    PNG_START,
+    TooCostly,
+    TooManyPixels,
+    bare,
+    orientation,
+)
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 LONGEST_SIDE = 65_500  # of a JPEG; decoders keep a pointer for each row of a PNG
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long for 3/4 of a JPEG as for the whole
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
 BAND = 256  # rows that are copied at a time
+# Cameras such as the ESP32-CAM cut off the last bytes of a JPEG. libjpeg fills what is missing with
+# this grey. Of 240 rows, as such cameras send, one row of blocks is 7 %.
+MISSING, LEAST_ROWS = 128, 0.9
+# A 16-bit PNG whose values all fit in 14 bits comes from a sensor of fewer bits. Its values are
+# scaled from one of these depths; read as 16 bits they would be nearly black.
+SENSORS, DARK = (8, 10, 12, 14, 16), 1 << 14 >> 8
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
 # quarters of a turn to the left that the others need, after the mirror.
 SIDEWAYS = {5, 6, 7, 8}
 MIRRORED = {2, 4, 5, 7}
 TURNED = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
+NO_PICTURE = "The bytes are not a JPEG, PNG, WebP or AVIF picture, or its header is damaged."
+
 # decode() has its own, stricter limit, and Pillow's would only warn.
 PillowImage.MAX_IMAGE_PIXELS = None
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # not of each damaged picture
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the service's slots are the parallelism
 
 
 class ImageError(ValueError):
@@ -46,7 +66,7 @@ class ImageTooLarge(ImageError):
 
 
 class UndecodableImage(ImageError):
-    """The bytes are not a whole JPEG, PNG or WebP."""
+    """The bytes are not a whole JPEG, PNG, WebP or AVIF."""
 
 
 @dataclass(frozen=True)
@@ -120,26 +140,32 @@ class Picture:
         """Decode the picture and turn it upright.
 
         Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
-        animation the first picture is taken. Where least_side is given, a JPEG may come back
-        shrunk, by skipping its fine detail, its longer side then being at least so many pixels.
+        animation the first picture is taken. A JPEG without its last rows is taken, with grey in
+        their place, if LEAST_ROWS of them are there. Where least_side is given, a JPEG may come
+        back shrunk, by skipping its fine detail, its longer side then being at least so many
+        pixels.
 
         Raises UndecodableImage.
         """
         try:
             image = native_pixels(self._data, self._header, least_side)
             image = pixels(self._header) if image is None else image
+            if self._data[24:25] == b"\x10" and self._data.startswith(PNG_START):
+                image = brightened(self._data, image)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
             raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
         return Frame(upright(image, self._turn), self.size)
 
 
 def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
-    """Read the header of a JPEG, PNG or WebP and check it; decodes nothing.
+    """Read the header of a JPEG, PNG, WebP or AVIF and check it; decodes nothing.
 
     Raises ImageTooLarge and UndecodableImage.
     """
     if not data:
-        raise UndecodableImage("The picture is empty (0 bytes).")
+        raise UndecodableImage("The picture is empty (0 bytes). Send the bytes of a picture.")
+    if reason := formats.unread(data):
+        raise UndecodableImage(reason)
     try:
         data, exif = bare(data)
         header = PillowImage.open(io.BytesIO(data), formats=FORMATS)
@@ -149,7 +175,7 @@ def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
     except TooCostly as error:
         raise UndecodableImage(str(error)) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
-        raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
+        raise UndecodableImage(NO_PICTURE) from error
     width, height = header.size
     if max(width, height) > LONGEST_SIDE:
         raise ImageTooLarge(
@@ -166,7 +192,7 @@ def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
 
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
-    """Decode a whole JPEG, PNG or WebP; returns upright uint8 RGB of shape (height, width, 3).
+    """Decode a whole picture; returns upright uint8 RGB of shape (height, width, 3).
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -177,7 +203,7 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
     """Decode a JPEG or WebP in a fraction of Pillow's time or memory; None where it must do it.
 
     A JPEG with a few bytes too many, as many cameras send it, is decoded here, for twice would cost
-    twice. One without an end is left to Pillow, which tells whether pixels are missing.
+    twice. So is one without its end. Raises ValueError if too many of its rows are missing.
     """
     if picture.format == "WEBP":
         mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -185,21 +211,38 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
         if decoded is None:
             raise ValueError("its pixels cannot be read")
         return np.asarray(decoded, np.uint8)
-    whole = data.startswith(JPEG_START) and data.endswith(JPEG_END)
-    if not whole or picture.mode not in {"RGB", "L"}:
+    if not data.startswith(JPEG_START) or picture.mode not in {"RGB", "L"}:
         return None
     longest = max(picture.size)
     times = next((t for t in FAST_SHRINKING if least_side and longest >= t * least_side), 1)
     least = [math.ceil(side / times) if times > 1 else 0 for side in picture.size]
+    whole = data.endswith(JPEG_END)
+    # A progressive JPEG that is cut has all rows, but blurred ones.
+    strict = not whole and "progressive" in picture.info
+    given = data if whole else data + JPEG_END
     try:
-        return np.asarray(
-            simplejpeg.decode_jpeg(
-                data, "RGB", min_width=least[0], min_height=least[1], strict=False
-            ),
-            np.uint8,
+        decoded = simplejpeg.decode_jpeg(
+            given, "RGB", min_width=least[0], min_height=least[1], strict=strict
         )
     except ValueError:
+        if not whole:
+            raise
         return None
+    image = np.asarray(decoded, np.uint8)
+    if not whole:
+        check_rows(image)
+    return image
+
+
+def check_rows(image: Image) -> None:
+    """Raise ValueError if a decoder filled in too many of the last rows as missing."""
+    last = next((row for row in range(len(image), 0, -1) if (image[row - 1] != MISSING).any()), 0)
+    share = last / len(image)
+    if share < LEAST_ROWS:
+        raise ValueError(
+            f"its end is cut off; {share:.0%} of its rows are there, at least {LEAST_ROWS:.0%} "
+            "are needed. Send the whole file."
+        )
 
 
 def pixels(picture: PillowImage.Image) -> Image:
@@ -212,6 +255,19 @@ def pixels(picture: PillowImage.Image) -> Image:
             band = PillowImage.fromarray((np.asarray(band) >> 8).astype(np.uint8))
         image[top : top + BAND] = np.asarray(band.convert("RGB"))
     return image
+
+
+def brightened(data: bytes, image: Image) -> Image:
+    """Return the image of a 16-bit PNG; if it is nearly black, scaled from its sensor's depth."""
+    if image.max() >= DARK:
+        return image
+    mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    if decoded is None:
+        raise ValueError("its pixels cannot be read")
+    deep = np.asarray(decoded, np.uint16)
+    bits = next(bits for bits in SENSORS if int(deep.max()) < 1 << bits)
+    return np.asarray(deep >> (bits - 8), np.uint8)
 
 
 def upright(image: Image, orientation: int) -> Image:

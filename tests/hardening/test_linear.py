@@ -1,5 +1,6 @@
 """No parser of ours takes more than linear time, whatever bytes it is given."""
 
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from bench.hardening.bombs import (
     small,
     with_chunks,
 )
-from model.headers import bare, orientation
+from model.headers import avif_of, bare, box, orientation
 from model.training.data.voc import parse
 from model.training.data.yolo import described_in
 from service.config import ConfigError
@@ -26,6 +27,23 @@ from service.keys import Keys, key_protocol
 
 TIMES = 8
 MOST = 24  # times the CPU time for 8 times the bytes: linear is 8, quadratic 64
+
+
+def nested(size: int) -> bytes:
+    """Return boxes in boxes, as deep as so many bytes allow."""
+    body = bytes(size)
+    for _ in range(100):
+        body = box(b"iprp", body)
+    return body
+
+
+def avif_items(size: int) -> bytes:
+    """Return an AVIF that names items and properties in as many places as so many bytes allow."""
+    places = struct.pack(">IBBH", 0, 0x44, 0, 0xFFFF) + struct.pack(">HHH", 7, 0, 1) * (size // 6)
+    uses = bytes(4) + struct.pack(">I", 0xFFFFFFFF) + b"\0\7\xff" * (size // 3)
+    properties = box(b"iprp", box(b"ipco", box(b"free") * (size // 64)), box(b"ipma", uses))
+    return small("AVIF")[:32] + box(b"meta", bytes(4), properties, box(b"iloc", places))
+
 
 ANIMATED = riff_chunk(b"VP8X", bytes([2]) + bytes(9)) + riff_chunk(b"ANIM", bytes(6))
 PICTURES: dict[str, Callable[[int], bytes]] = {
@@ -43,6 +61,11 @@ PICTURES: dict[str, Callable[[int], bytes]] = {
     "PNG of zeros": lambda n: with_chunks(bytes(n)),
     "WebP of empty chunks": lambda n: riff(riff_chunk(b"abcd", b"") * (n // 64)),
     "WebP of frames": lambda n: riff(ANIMATED + riff_chunk(b"ANMF", b"") * (n // 64)),
+    "AVIF of empty boxes": lambda n: avif_of(b"", []) + box(b"free") * (n // 64),
+    "AVIF of boxes in boxes": lambda n: small("AVIF")[:32] + box(b"meta", bytes(4), nested(n)),
+    "AVIF of items": avif_items,
+    "AVIF of units": lambda n: avif_of(b"\x12\0" * n, []),
+    "AVIF of a unit": lambda n: avif_of(b"\x0a" + b"\xff" * n, []),
 }
 EXIF: dict[str, Callable[[int], bytes]] = {
     "EXIF data of entries": lambda n: b"II*\0\x08\0\0\0\xff\xff" + bytes(12 * n),
