@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 from model.images import UndecodableImage
 from model.pipeline import WHOLE_PIXELS
 from model.video.tracking import Tracker
-from service import errors, logs
+from service import errors, forms, logs
 from service.keys import key_protocol, refusal
 from service.metrics import Metrics
 from service.schemas import FrameProblem, StreamAnswer, StreamQuery
@@ -39,7 +39,7 @@ def create_stream(services: Services) -> Blueprint:
     @blueprint.get("/stream", websocket=True)
     @blueprint.get("/stream")  # not asked for as a WebSocket, it says how to
     def stream() -> Response:
-        query = StreamQuery.model_validate(request.args.to_dict())
+        query = StreamQuery.model_validate(forms.query(request.args, StreamQuery))
         detector = query.detector or config.DETECTOR
         pool.check_offers(detector)
         confidence = query.min_confidence
