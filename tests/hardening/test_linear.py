@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, request
+from werkzeug.exceptions import BadRequest
 
 from bench.hardening.bombs import (
     behind_start,
@@ -22,6 +23,7 @@ from bench.hardening.bombs import (
 from model.headers import avif_of, bare, box, orientation
 from model.training.data.voc import parse
 from model.training.data.yolo import described_in
+from service import forms
 from service.config import ConfigError
 from service.keys import Keys, key_protocol
 
@@ -71,6 +73,27 @@ EXIF: dict[str, Callable[[int], bytes]] = {
     "EXIF data of entries": lambda n: b"II*\0\x08\0\0\0\xff\xff" + bytes(12 * n),
     "EXIF data with its directory far behind": lambda n: b"MM\0*" + n.to_bytes(4, "big") + bytes(n),
 }
+PART = b'--x\r\nContent-Disposition: form-data; name="image"\r\n'
+MULTIPART, URLENCODED, JSON = forms.MULTIPART, forms.URLENCODED, "application/json"
+FORMS: dict[str, tuple[str, Callable[[int], bytes]]] = {
+    "form of one part": (MULTIPART, lambda n: PART + b"\r\n" + b"a" * n + b"\r\n--x--"),
+    "form of lines": (MULTIPART, lambda n: PART + b"\r\n" + b"\r\n" * n + b"--x--"),
+    "form of half limits": (MULTIPART, lambda n: PART + b"\r\n" + b"\r\n-" * n + b"\r\n--x--"),
+    "form of limits without lines": (MULTIPART, lambda n: PART + b"\r\n" + b"a--x" * n),
+    "form without an end": (MULTIPART, lambda n: PART + b"\r\n" + b"a" * n),
+    "form of head lines": (MULTIPART, lambda n: PART + b"X-A: b\r\n" * n + b"\r\n\r\n--x--"),
+    "form of preamble": (MULTIPART, lambda n: b"-" * n + PART),
+    "fields": (URLENCODED, lambda n: b"image=1" + b"&" * n),
+    "escaped field": (URLENCODED, lambda n: b"image=" + b"%41" * n),
+    "JSON text": (JSON, lambda n: b'{"image":"' + b"A" * n + b'"}'),
+    "JSON lines": (JSON, lambda n: b'{"image":"' + b"A\\n" * n + b'"}'),
+    "JSON escapes": (JSON, lambda n: b'{"image":"' + b"\\u0041" * n + b'"}'),
+    "JSON spaces": (JSON, lambda n: b"{" + b" " * n + b'"image":""}'),
+    "JSON number": (JSON, lambda n: b'{"min_confidence":0.' + b"1" * n + b"}"),
+    "JSON digits": (JSON, lambda n: b'{"min_confidence":' + b"1" * n + b"}"),
+    "data URI": ("", lambda n: b"data:" + b"a" * n + b";base64," + b"A" * n),
+    "spaces of a text": ("", lambda n: b" " * n),
+}
 YAML: dict[str, Callable[[int], bytes]] = {
     "YAML list": lambda n: b"names: [" + b"a," * n + b"]",
     "YAML keys": lambda n: b"".join(b"a%d: b\n" % i for i in range(n)),
@@ -107,7 +130,7 @@ def cpu_s(parse_: Callable[[], object]) -> float:
     best = float("inf")
     for _ in range(5):
         began = time.thread_time()
-        with suppress(ValueError, ConfigError):
+        with suppress(ValueError, ConfigError, BadRequest):
             parse_()
         best = min(best, time.thread_time() - began)
     return best
@@ -136,6 +159,12 @@ def test_a_picture_is_walked_in_linear_time(name: str) -> None:
 @pytest.mark.parametrize("name", EXIF)
 def test_exif_data_are_read_in_linear_time(name: str) -> None:
     assert_linear(orientation, EXIF[name], 8000)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_read_in_linear_time(name: str) -> None:
+    kind, make = FORMS[name]
+    assert_linear(lambda body: forms.read(body, kind, b"x"), make, 40_000)
 
 
 @pytest.mark.parametrize("name", YAML)
