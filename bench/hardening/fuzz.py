@@ -230,7 +230,7 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
         found.crashes = int(server.worker() != worker)
     found.crashes += server.said.count("was sent SIG")
     found.unforeseen = sum(
-        "Unforeseen error" in line or "Traceback" in line for line in server.said.splitlines()
+        "Unexpected error" in line or "Traceback" in line for line in server.said.splitlines()
     )
     return found
 

@@ -111,7 +111,7 @@ def damaged_weights() -> Iterator[Row]:
                 ignored = shutil.ignore_patterns("__pycache__", "training", "report")
                 shutil.copytree(ROOT / part, Path(scratch) / part, ignore=ignored)
             damage(Path(scratch) / "model/weights/mask_detector.onnx")
-            yield ends(f"weights: {name}", "Put model/weights back", folder=Path(scratch))
+            yield ends(f"weights: {name}", "Restore model/weights", folder=Path(scratch))
 
 
 def full_log() -> Iterator[Row]:
