@@ -1,4 +1,4 @@
-"""What a face detector is, and what it finds."""
+"""The interface of the face detectors, and the faces that they return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.images import Box, Image
 
 
 class DetectorUnavailable(RuntimeError):
-    """A detector's weights are not installed, or not those that are expected."""
+    """A detector's weights are missing, or their hash is wrong."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Face:
 
     box: inside the image. confidence: 0..1. landmarks: float32 (5, 2) pixels in the order
     right eye, left eye, nose tip, right and left corner of the mouth (the person's right, which
-    is left in the picture); None where the detector gives none.
+    is left in the picture); None if the detector gives none.
     """
 
     box: Box
@@ -31,7 +31,7 @@ class Face:
     landmarks: npt.NDArray[np.float32] | None = None
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
-        """Return the face in the same picture enlarged by a factor to size, (width, height)."""
+        """Return the face in the same picture enlarged by a factor; size: its (width, height)."""
         left, top = round(self.box.x * factor), round(self.box.y * factor)
         right = min(round((self.box.x + self.box.width) * factor), size[0])
         bottom = min(round((self.box.y + self.box.height) * factor), size[1])
@@ -40,14 +40,14 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds faces; an instance serves many threads."""
+    """Finds faces; threads may share an instance."""
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image, the most confident first."""
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a weights file; raises DetectorUnavailable without it, or if its SHA-256 is another."""
+    """Read a weights file; raises DetectorUnavailable if it is missing or its SHA-256 differs."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -59,12 +59,12 @@ def verified(path: Path, sha256: str) -> bytes:
 
 
 def largest(faces: list[Face], most: int) -> list[Face]:
-    """Return at most so many faces, the largest ones, in the order in which they were given."""
+    """Return the largest faces, at most `most` of them, in their given order."""
     sizes = [face.box.width * face.box.height for face in faces]
     kept = sorted(range(len(faces)), key=lambda index: -sizes[index])[:most]
     return [faces[index] for index in sorted(kept)]
 
 
 def ordered(faces: list[Face]) -> list[Face]:
-    """Drop the faces whose box lies outside the image and sort by falling confidence."""
+    """Drop faces with an empty box and sort the rest by falling confidence."""
     return sorted((f for f in faces if f.box.short_side > 0), key=lambda f: -f.confidence)

@@ -414,7 +414,7 @@ def test_a_data_set_is_left_as_it_is(tmp_path: Path, crowd: Path, given: str) ->
     before = sorted(crowd.rglob("*"))
     process = run("--input", tmp_path / given, "--output", crowd / "made")
     assert process.returncode == 1
-    assert "would be read the next time" in process.stderr
+    assert "so the next run would read it as input" in process.stderr
     assert sorted(crowd.rglob("*")) == before
 
 
@@ -484,9 +484,9 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for source, output, more, message in (
         ("nothing", "made", [], "is not a folder"),
-        ("empty", "made", [], "No picture with a face"),
-        ("faces", "full", [], "holds pictures already"),
-        ("faces", "faces/made", [], "would be read the next time"),
+        ("empty", "made", [], "Found no picture with a face"),
+        ("faces", "full", [], "already contains pictures"),
+        ("faces", "faces/made", [], "so the next run would read it as input"),
         ("faces", "file", [], "cannot be made"),
         ("faces", "made", ["--per-face", "0"], "must be at least 1"),
         ("faces", "made", ["--per-face", "many"], "invalid"),
