@@ -1,11 +1,11 @@
-"""Requests that are broken, or whose end is in doubt: no two of a kind."""
+"""Requests that are malformed or have an ambiguous length, each in a different way."""
 
 from __future__ import annotations
 
 from bench.hardening.wire import get, post
 
 CHUNKED = "Transfer-Encoding: chunked"
-BEHIND = get()  # what a smuggler hides behind a request, or in its body
+BEHIND = get()  # a request smuggled after another request, or in its body
 WRONG = {
     "two lengths": post(b"abc", "Content-Length: 3", "Content-Length: 3"),
     "two lengths that differ": post(BEHIND, "Content-Length: 0", f"Content-Length: {len(BEHIND)}"),
@@ -106,7 +106,7 @@ FIELDS += [
 
 
 def broken() -> dict[str, bytes]:
-    """Return requests that no server may take, by what is wrong with them."""
+    """Return requests that a server must refuse, by what is wrong with them."""
     lines = {f"method {method!r:.30}": f"{method} /healthz HTTP/1.1" for method in METHODS}
     lines |= {f"target {target!r:.30}": f"GET {target} HTTP/1.1" for target in TARGETS}
     lines |= {f"version {version!r}": f"GET /healthz {version}" for version in VERSIONS}
