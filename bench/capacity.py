@@ -249,10 +249,10 @@ def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
     after = f"for {(behind[-1] + 1 - step.step_s) / MINUTE_S:.1f} minutes" if behind else "never"
     yield ""
     yield (
-        f"A step from {step.before:g} to {step.after:g} requests/s: more than the tasks can answer "
+        f"On a step from {step.before:g} to {step.after:g} requests/s the tasks are overloaded "
         f"{after}, {lost:,.0f} requests refused with 503 "
         f"({100 * lost / sum(s.offered for s in seconds):.1f} % of all); "
-        f"{max(s.running for s in seconds)} tasks at most; with CPU by the minute "
+        f"{max(s.running for s in seconds)} tasks at most; with the CPU metric per minute "
         f"{sum(s.offered - s.answered for s in slow):,.0f} refused"
     )
     if options.plot:

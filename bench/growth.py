@@ -106,7 +106,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             (axes[1], result["by_megapixels"], "megapixels"),
         ):
             axis.plot([p[key] for p in points], [p[model] for p in points], "o-", label=model)
-            axis.set(xlabel=key, ylabel="CPU ms a frame")
+            axis.set(xlabel=key, ylabel="CPU ms per frame")
     axes[0].legend()
     clients = [p["clients"] for p in result["by_clients"]]
     axes[2].plot(clients, [p["requests_s"] for p in result["by_clients"]], "o-")

@@ -130,7 +130,7 @@ def steadiness(frames: int = 150) -> Comparison:
 
 
 def movement(frames: int = 120) -> Comparison:
-    """Compare on people who move fast, come and go."""
+    """Compare on people who move fast, enter and leave."""
     into = Comparison()
     people = [
         Person((180, 220), 100, sway=70, period=24),

@@ -113,10 +113,10 @@ def polyglots() -> dict[str, bytes]:
     """Return files that are a picture and something else, or only look like a picture."""
     jpeg, png = FRAME, small("PNG")
     return {
-        "JPEG with a page behind": jpeg + SCRIPT,
-        "JPEG with an archive behind": jpeg + b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18),
-        "PNG with a page behind": png + SCRIPT,
-        "page with a JPEG behind": SCRIPT + jpeg,
+        "JPEG followed by a page": jpeg + SCRIPT,
+        "JPEG followed by an archive": jpeg + b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18),
+        "PNG followed by a page": png + SCRIPT,
+        "page followed by a JPEG": SCRIPT + jpeg,
         "PDF with a JPEG inside": b"%PDF-1.7\n" + jpeg,
         "GIF with a script": b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)",
         "SVG with a script": b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>',
@@ -233,7 +233,7 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
             endless(url, chunked + trailer, b"X-A: b\r\n" * 1000),
             endless(url, b"GET / HTTP/1.1\r\n", b"X-A: b\r\n" * 1000),
         ]
-        rows.append(refusals("chunks, trailers and headers without end", sent))
+        rows.append(refusals("endless chunks, trailers and headers", sent))
         sent = [send(url, name, data) for name, data in track(oversized().items(), "Oversized")]
         rows.append(refusals("oversized everything", sent))
         sent = [send(url, path, get(path)) for path in PATHS]

@@ -175,14 +175,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of endless junk": lambda: full(lambda n: behind_start(small(), b"\xff\0" * n)),
     "JPEG of 49 megapixels whose passes refine nothing": lambda: refined(7_000, 7_000, 3, 39),
     "JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11),
-    "JPEG of as many blocks as are read, with bytes too many": lambda: (
+    "JPEG of as many blocks as are read, with extra bytes": lambda: (
         refined(7_000, 7_000, 3, 11)[:-2] + b"\xff\xd1" + b"\1\2\3" * 10 + b"\xff\xd9"
     ),
     "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(3_870, 3_870, 4, 26),
     "PNG of endless profiles": lambda: full(
         lambda n: with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n)
     ),
-    "PNG of endless profiles behind its pixels": lambda: full(
+    "PNG of endless profiles after its pixels": lambda: full(
         lambda n: (
             small("PNG")[:-12]
             + chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n

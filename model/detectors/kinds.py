@@ -1,4 +1,4 @@
-"""The detectors by name."""
+"""The available detectors, by name."""
 
 from __future__ import annotations
 

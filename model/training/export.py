@@ -203,7 +203,7 @@ def export(run: Path, output: Path) -> ModelCard:
 
 
 def write(card: ModelCard, folder: Path) -> None:
-    """Write a card beside its weights."""
+    """Write a card into the folder of its weights."""
     (folder / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 

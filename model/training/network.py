@@ -12,7 +12,7 @@ from model.classifier import LABELS
 
 INPUT_SIZE = 224
 SETTLING = 0.99  # momentum of the BatchNorm statistics of a narrowed network
-MARGIN = 0.15  # by which a face's box is widened on each side
+MARGIN = 0.15  # how far a face's box is widened on each side, relative to its longer side
 
 
 def build(backbone: Path | None) -> keras.Model:

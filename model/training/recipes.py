@@ -56,13 +56,13 @@ def short(first: str | None, rate: float = 2e-4) -> tuple[Phase, ...]:
 
 
 RECIPES: dict[str, Recipe] = {
-    # Each of these adds to the one before.
+    # Each of these adds something to the previous one.
     "head": Recipe(short(None), camera=False, synthetic=0.0, average=0.0),
     "upper": Recipe(short(UPPER), camera=False, synthetic=0.0, average=0.0),
     "camera": Recipe(short(UPPER), synthetic=0.0, average=0.0),
     "synthetic": Recipe(short(UPPER), average=0.0),
     "averaged": Recipe(short(UPPER)),
-    # Variations of the last one.
+    # Variations of `averaged`.
     "whole": Recipe(short(ALL, rate=1e-4)),
     "wide": Recipe(short(UPPER), margin=0.3),
     "drawn": Recipe(short(UPPER), synthetic=0.8),

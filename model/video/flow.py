@@ -1,4 +1,4 @@
-"""Follow boxes from one frame to the next by optical flow."""
+"""Follow boxes from one frame to the next with optical flow."""
 
 from __future__ import annotations
 

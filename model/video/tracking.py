@@ -21,7 +21,7 @@ MOST_MISSES = 2  # a face missed by more detections in a row is out of sight
 MOST_LOOKS = 8  # classifications per frame; if a crowd arrives, the rest wait for the next frame
 FAINT = 0.25  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
 SAME_FACE = -0.1  # distance-IoU, 1..-1; two equal boxes side by side have about -0.2
-MOVED = 0.5  # IoU with the box last judged
+MOVED = 0.5  # IoU with the last classified box; below it, the face is classified again
 
 
 @dataclass(frozen=True)

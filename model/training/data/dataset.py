@@ -231,7 +231,7 @@ def save(samples: Sequence[Sample], file: Path) -> None:
 
 
 def load(file: Path) -> list[Sample]:
-    """Read what save() wrote."""
+    """Read samples written by save()."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     for row in rows:
         for key in ("annotated", "detected"):

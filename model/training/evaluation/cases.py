@@ -40,9 +40,9 @@ class Case:
     """A labelled face and the answers for it.
 
     end_to_end: the label of this face's detection, or NOT_FOUND; found_mask: its probability of
-    mask. on_box: the label for the annotated box, None for a system of which only detections are
-    known; mask: its probability of mask. Probabilities are 0..1 or None. box: the box that was
-    classified. traits: see traits.of().
+    mask. on_box: the label for the annotated box, None if the system only gives detections; mask:
+    its probability of mask. Probabilities are 0..1 or None. box: the box that was classified.
+    traits: see traits.of().
     """
 
     sample: Sample

@@ -198,7 +198,7 @@ def main() -> None:
     except dataset.DatasetError as error:
         sys.exit(str(error))
     table = Table(title=f"Faces >= {SIZES[0]} px on {len(pictures)} pictures, {args.split}")
-    table.caption = f"by size and masked: recall at confidence {args.min_confidence:g}"
+    table.caption = f"columns by size and masked: recall at confidence {args.min_confidence:g}"
     table.add_column("detector")
     for column in columns():
         table.add_column(column, justify="right")
@@ -206,7 +206,7 @@ def main() -> None:
         try:
             curve = measure(make(), pictures)
         except DetectorUnavailable as error:
-            print(f"{name} left out: {error}")
+            print(f"Skipped {name}: {error}")
             continue
         table.add_row(name, *row_of(curve, args.min_confidence))
     Console(width=110).print(table)

@@ -32,7 +32,7 @@ def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) 
     parts = [*sections(metrics), *(f"![{name}]({name}.png)" for name in pictures)]
     if montage.parent.resolve() == output.resolve():
         parts.append(
-            f"The worst mistakes, other people's pictures: [{montage.name}]({montage.name})"
+            f"The worst mistakes (pictures from the data sets): [{montage.name}]({montage.name})"
         )
     text = "\n\n".join(parts) + "\n"
     (output / "report.md").write_text(text)
@@ -89,7 +89,7 @@ def sections(metrics: Metrics) -> list[str]:
             (part_row(name, part) for name, part in parts.items()),
         ),
         "## Face sizes",
-        "Balanced accuracy and, in brackets, faces.",
+        "Balanced accuracy and, in brackets, number of faces.",
         table(("part", *SIZES), (size_row(name, part) for name, part in parts.items())),
         f"## Kinds of face, at least {MIN_SLICE} each",
         "Accuracy. Pose is known only for detected faces. Occluders are known only per data set.",
@@ -111,7 +111,7 @@ def summary(metrics: Metrics) -> Iterable[Sequence[str]]:
         yield f"average precision of `{label}`", both(metrics["average_precision"], label)
     found = metrics["calibration"] or {}
     surest = number(found.get("accuracy_at_coverage"))
-    yield f"accuracy on the surest {COVERAGE:.0%} of the judged faces", surest
+    yield f"accuracy on the surest {COVERAGE:.0%} of the classified faces", surest
     yield "expected calibration error", number(found.get("expected_calibration_error"))
     yield "share of faces that get a label", number(found.get("coverage"))
     yield "accuracy of these labels", number(found.get("accuracy_of_labelled"))
