@@ -207,7 +207,8 @@ def test_pictures_that_cannot_be_read_shrunk_are_bounded_by_their_bytes(data: by
     with pytest.raises(TooManyPixels):
         bare(data)
     with pytest.raises(
-        ImageTooLarge, match=r"MB unpacked.*may take 60 MB and 18 megapixels.*or an RGB JPEG"
+        ImageTooLarge,
+        match=r"MB unpacked.*may have at most 60 MB and 18 megapixels.*or an RGB JPEG",
     ):
         decode(data)
 

@@ -141,13 +141,13 @@ def test_faces_without_an_area_and_missing_pictures_are_left_out_aloud(
     [
         ("<annotation><object>", "cannot be read: no element"),
         ("", "cannot be read"),
-        ("<kml/>", "begins with <kml>"),
+        ("<kml/>", "starts with <kml>"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares a document type"),
         ('<!DOCTYPE annotation SYSTEM "file:///etc/passwd"><annotation/>', "a document type"),
         ("<annotation>&undefined;</annotation>", "cannot be read: undefined entity"),
         ("<?xml version='1.0' encoding='big5'?><annotation/>", "cannot be read"),
         ("<?xml version='1.0' encoding='none'?><annotation/>", "cannot be read"),
-        (xml("a.png", ("helmet", BOX)), "class 'helmet'; known are mask, with mask"),
+        (xml("a.png", ("helmet", BOX)), "class 'helmet'; allowed are mask, with mask"),
         (xml("a.png", ("face", (1, 2, 3, float("nan")))), "is damaged"),
         (xml("a.png", ("face", (1, 2, float("inf"), 4))), "is damaged"),
         (xml("a.png", ("face", BOX)).replace("<ymin>20</ymin>", ""), "is damaged"),
@@ -230,8 +230,8 @@ def test_a_yolo_picture_that_is_missing_or_broken_is_left_out_aloud(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"2 {LABEL}", "names for 0 to 1"),
-        (f"-1 {LABEL}", "names for 0 to 1"),
+        (f"2 {LABEL}", "only 0 to 1 have names"),
+        (f"-1 {LABEL}", "only 0 to 1 have names"),
         (f"1 {LABEL}", "class 'cat'"),
         ("0 0.5 0.5", "is not a box of 4 numbers"),
         (f"0 {LABEL} 0.9 0.9", "is not a box of 4 numbers"),
@@ -281,8 +281,11 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in ra
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"a0: &a0 [ha]\n{LAUGHS}names: *a7\n", r"aliases are not taken; write out what \*a0"),
-        ("names: &a [*a]\n", r"aliases are not taken; write out what \*a"),
+        (
+            f"a0: &a0 [ha]\n{LAUGHS}names: *a7\n",
+            r"aliases are not accepted; write out the value of \*a0",
+        ),
+        ("names: &a [*a]\n", r"aliases are not accepted; write out the value of \*a"),
         ("[" * 20_000, "nested too deeply"),
         ("names: " + "9" * 5000, r"Write `names: \[mask, no mask\]`"),
         ("names: [[face]]", r"Write `names: \[mask, no mask\]`"),

@@ -400,7 +400,7 @@ def test_of_a_data_set_each_unmasked_face_of_a_split_is_cut_out(
     assert {file.stem.split("_")[1] for file in files} == set(parts)
     said = "".join(process.stdout.split())
     for part in parts:
-        assert f"Leftoutafacein{crowd}/wall_{part}.png:notfound,ornotalone" in said
+        assert f"Skippedafacein{crowd}/wall_{part}.png:notfound,orotherfacesaretooclose" in said
     for file in files:
         image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         (face,) = YuNet(glance=False).detect(image, dataset.TRAIN_DETECTION_CONFIDENCE)
@@ -487,11 +487,11 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
         ("empty", "made", [], "Found no picture with a face"),
         ("faces", "full", [], "already contains pictures"),
         ("faces", "faces/made", [], "so the next run would read it as input"),
-        ("faces", "file", [], "cannot be made"),
+        ("faces", "file", [], "cannot be created"),
         ("faces", "made", ["--per-face", "0"], "must be at least 1"),
         ("faces", "made", ["--per-face", "many"], "invalid"),
         ("faces", "made", ["--seed", "-1"], "--seed"),
-        ("faces", "made", ["--split", "val"], "faces is no data set, and has no split 'val'"),
+        ("faces", "made", ["--split", "val"], "faces is not a data set, so it has no split 'val'"),
         ("faces", "made", ["--split", "some"], "invalid choice"),
     ):
         process = run("--input", tmp_path / source, "--output", tmp_path / output, *more)
