@@ -25,6 +25,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP")
 LONGEST_SIDE = 65_500  # of a JPEG; decoders keep a pointer for each row of a PNG
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long for 3/4 of a JPEG as for the whole
+LEVEL = 25.0  # degrees of roll up to which a crop is not turned: the network was trained on 12
 LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
 BAND = 256  # rows that are copied at a time
 # Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
@@ -221,16 +222,21 @@ def upright(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(np.rot90(image, TURNED.get(orientation, 0)))
 
 
-def crop(image: Image, box: Box, margin: float, size: int) -> Image:
+def crop(image: Image, box: Box, margin: float, size: int, roll: float = 0.0) -> Image:
     """Cut the square around a box, widened by a margin, and resize it.
 
     The square's side is the box's longer side times 1 + 2 * margin, so that a face keeps its
-    proportions; beyond the image's edge the edge pixels are repeated.
+    proportions; beyond the image's edge the edge pixels are repeated. roll: by how many degrees the
+    face is turned clockwise; from LEVEL on the crop is turned back upright.
 
     Returns uint8 RGB of shape (size, size, 3). Raises ValueError for an empty box.
     """
     if box.short_side < 1:
         raise ValueError(f"{box} is empty")
+    if abs(roll) >= LEVEL:
+        around = ((1 + 2 * margin) * 2**0.5 - 1) / 2  # the square that holds it at any angle
+        larger = crop(image, box, around, round(size * 2**0.5))
+        return level(larger, roll, size)
     side = max(1, round(box.long_side * (1 + 2 * margin)))
     left = box.x + (box.width - side) // 2
     top = box.y + (box.height - side) // 2
@@ -251,3 +257,12 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
         )
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)
+
+
+def level(image: Image, roll: float, size: int) -> Image:
+    """Turn a square image anticlockwise by roll degrees; return its middle (size, size, 3)."""
+    middle = (image.shape[1] - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), roll, 1.0)
+    matrix[:, 2] -= middle - (size - 1) / 2
+    turned = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8)
