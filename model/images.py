@@ -25,6 +25,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP")
 LONGEST_SIDE = 65_500  # pixels, JPEG's limit; also limits the row pointers of a PNG decoder
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long to decode at 3/4 as at full size
+LEVEL = 25.0  # degrees of roll from which a crop is turned upright; the network was trained on 12
 LARGEST_SQUARE = 8  # times a crop's size: a larger square is shrunk to this before padding
 BAND = 256  # rows copied at a time
 # EXIF orientations 1 to 8: those with rows and columns swapped, those that are mirrored, and the
@@ -222,16 +223,21 @@ def upright(image: Image, orientation: int) -> Image:
     return np.ascontiguousarray(np.rot90(image, TURNED.get(orientation, 0)))
 
 
-def crop(image: Image, box: Box, margin: float, size: int) -> Image:
+def crop(image: Image, box: Box, margin: float, size: int, roll: float = 0.0) -> Image:
     """Crop the square around a box, widened by a margin, and resize it.
 
     The square's side is the box's longer side times 1 + 2 * margin, so that the face keeps its
-    proportions. Pixels outside the image repeat the edge pixels.
+    proportions. Pixels outside the image repeat the edge pixels. roll: degrees by which the face is
+    turned clockwise; from LEVEL on, the crop is turned back upright.
 
     Returns uint8 RGB of shape (size, size, 3). Raises ValueError for an empty box.
     """
     if box.short_side < 1:
         raise ValueError(f"{box} is empty")
+    if abs(roll) >= LEVEL:
+        around = ((1 + 2 * margin) * 2**0.5 - 1) / 2  # the square that holds it at any angle
+        larger = crop(image, box, around, round(size * 2**0.5))
+        return level(larger, roll, size)
     side = max(1, round(box.long_side * (1 + 2 * margin)))
     left = box.x + (box.width - side) // 2
     top = box.y + (box.height - side) // 2
@@ -252,3 +258,12 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
         )
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)
+
+
+def level(image: Image, roll: float, size: int) -> Image:
+    """Turn a square image anticlockwise by roll degrees; return its middle (size, size, 3)."""
+    middle = (image.shape[1] - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), roll, 1.0)
+    matrix[:, 2] -= middle - (size - 1) / 2
+    turned = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,12 +24,23 @@ class Face:
 
     box: inside the image. confidence: 0..1. landmarks: float32 (5, 2) pixels in the order
     right eye, left eye, nose tip, right and left corner of the mouth (the person's right, which
-    is left in the picture); None if the detector gives none.
+    is left in the picture); None if the detector gives none. states: the probabilities of a
+    correctly worn mask, no mask and an incorrectly worn mask; None if the detector gives none.
     """
 
     box: Box
     confidence: float
     landmarks: npt.NDArray[np.float32] | None = None
+    states: tuple[float, ...] | None = None
+
+    @property
+    def roll(self) -> float:
+        """By how many degrees the face is turned clockwise, -180..180; 0 without landmarks."""
+        if self.landmarks is None:
+            return 0.0
+        eyes, mouth = self.landmarks[:2].mean(axis=0), self.landmarks[3:].mean(axis=0)
+        across, down = mouth - eyes
+        return math.degrees(math.atan2(-across, down))
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
         """Return the face in the same picture enlarged by a factor; size: its (width, height)."""
@@ -36,7 +48,8 @@ class Face:
         right = min(round((self.box.x + self.box.width) * factor), size[0])
         bottom = min(round((self.box.y + self.box.height) * factor), size[1])
         landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
-        return Face(Box(left, top, right - left, bottom - top), self.confidence, landmarks)
+        box = Box(left, top, right - left, bottom - top)
+        return replace(self, box=box, landmarks=landmarks)
 
 
 class FaceDetector(Protocol):

@@ -36,7 +36,8 @@ class Sample:
 
     annotated: the data set's box, (left, top, right, bottom) in pixels; None for a picture with a
     label only. detected: our detector's box of the same face; None before locate() or if not found.
-    human: whether a person drew the annotated box.
+    human: whether a person drew the annotated box. mask_only: whether the box encloses only the
+    mask.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Sample:
     annotated: Corners | None = None
     detected: Corners | None = None
     human: bool = False
+    mask_only: bool = False
 
     @property
     def label(self) -> int:
@@ -54,16 +56,16 @@ class Sample:
         return LABELS.index(CLASSES[self.cls])
 
 
-def read(folder: Path) -> list[Sample]:
+def read(folder: Path, *, mask_boxes: bool = False) -> list[Sample]:
     """Read every data set in a folder.
 
     A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
     cls, origin}]}), with Pascal VOC or YOLO annotations, or with class folders with_mask/,
     without_mask/ and optionally incorrect_mask/. The folder is a data set or contains data sets;
-    the path of an annotations.json means its folder. Boxes of origin mask_box are left out, because
-    they enclose a mask and not a face. Raises DatasetError.
+    the path of an annotations.json means its folder. Boxes of origin mask_box enclose a mask and
+    not a face; they are left out unless mask_boxes is set. Raises DatasetError.
     """
-    samples = find(folder)
+    samples = [s for s in find(folder) if mask_boxes or not s.mask_only]
     if not samples:
         raise DatasetError(
             f"{folder} is not a data set and contains none. Expected is annotations.json, the "
@@ -101,12 +103,7 @@ def read_manifest(folder: Path) -> list[Sample]:
     file = folder / "annotations.json"
     try:
         rows = json.loads(file.read_text())
-        samples = [
-            manifest_sample(folder, row, box)
-            for row in rows
-            for box in row["boxes"]
-            if box.get("origin") != MASK_BOX
-        ]
+        samples = [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
     except DatasetError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -155,6 +152,7 @@ def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> S
         split=row["split"],
         annotated=None if whole else formats.four(box["xyxy"], file),
         human=box.get("origin") == "gt",
+        mask_only=box.get("origin") == MASK_BOX,
     )
 
 
