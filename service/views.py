@@ -1,4 +1,4 @@
-"""The addresses of the service."""
+"""The HTTP endpoints of the service: the page, /predict, /model, /healthz and /readyz."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from service.schemas import ModelBody, Prediction, PredictQuery, Readiness, Stat
 from service.server.body import COPIES, receive
 from service.services import Services
 
-RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
+RESTART_S = 5  # until another process may have replaced this one
 UNREADABLE = (
-    "The file named by API_KEYS_FILE cannot be read; the keys read last still count. "
+    "The file named by API_KEYS_FILE cannot be read; the last keys read stay valid. "
     "The log has the reason."
 )
 
 
 def create_views(services: Services) -> Blueprint:
-    """Make the blueprint of the page, /predict, and what tells of the service."""
+    """Make the blueprint of the page, /predict, /model, /healthz and /readyz."""
     pool = services.pool
     views = Blueprint("service", __name__)
 
@@ -40,9 +40,9 @@ def create_views(services: Services) -> Blueprint:
 
     @views.get("/readyz")
     def readyz() -> Response:
-        # The pool is made, loaded and warmed, before there is an app that could answer.
+        # The model is loaded and warmed before the app exists, so only a stop needs a check.
         if services.streams.stopping:
-            raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
+            raise ServiceUnavailable("The service is stopping.", retry_after=RESTART_S)
         return json_of(Readiness(status="ready", warnings=[UNREADABLE] * services.keys.unreadable))
 
     @views.get("/model")
@@ -62,7 +62,7 @@ def create_views(services: Services) -> Blueprint:
         loan = services.buffers.open(connection.evict if connection else None)
         try:
             response = judge(services, query, loan)
-            # The picture is not needed any more; the answer is, until the client has read it.
+            # The picture is no longer needed; the answer is kept until the client has read it.
             loan.resize(response.content_length or 0)
         except BaseException:
             loan.close()
@@ -108,7 +108,7 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
 
 
 def json_of(body: BaseModel) -> Response:
-    """Return a body as JSON."""
+    """Make a JSON response."""
     return Response(body.model_dump_json(), mimetype="application/json")
 
 
@@ -124,7 +124,7 @@ def received(services: Services, query: PredictQuery, loan: Loan) -> tuple[bytes
 
 
 def merged(query: PredictQuery, body: PredictQuery) -> PredictQuery:
-    """Return the parameters of both; raises BadRequest where they contradict each other."""
+    """Return the parameters of both; raises BadRequest if they contradict each other."""
     for name in query.model_fields_set & body.model_fields_set:
         if getattr(query, name) != getattr(body, name):
             raise BadRequest(f"'{name}' differs between the query and the body. Send it once.")
