@@ -36,7 +36,7 @@ BOM = b"\xef\xbb\xbf"
 # One field and its "=": no text that could be anything else.
 FIRST_FIELD = re.compile(rb"[\w.%\[\]-]{1,40}=")
 # How the base64 of a JPEG, PNG, WebP, AVIF (or HEIC), GIF and BMP starts.
-AS_TEXT = re.compile(rb"\s*(?:data:|/9j/|iVBORw0KGgo|UklGR|AAAA[\w+/]{4}Z0eX|R0lGOD|Qk0)")
+AS_TEXT = re.compile(rb"\s*(?:data:|[/_]9j[/_]|iVBORw0KGgo|UklGR|AAAA[\w+/-]{2}Z0eX|R0lGOD|Qk0)")
 ALPHABET = bytes.maketrans(b"-_", b"+/")  # what is written in addresses as well
 WHITESPACE = b" \t\r\n"
 

@@ -79,7 +79,8 @@ REASONS = {
     415: "The body is compressed (Content-Encoding).",
     416: "The requested range is outside the file.",
     421: "The Host header is a name that is not in ALLOWED_HOSTS.",
-    422: "The bytes are not a complete JPEG, PNG, WebP or AVIF picture.",
+    422: "The bytes are not a complete JPEG, PNG, WebP or AVIF picture, or the query and the body "
+    "contradict each other.",
     426: "The request does not open a WebSocket.",
     429: "The client sent too many frames a second or too many wrong keys a minute.",
     431: "The headers are too large.",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, current_app, g, request
 from pydantic import BaseModel
-from werkzeug.exceptions import BadRequest, ServiceUnavailable, UnsupportedMediaType
+from werkzeug.exceptions import ServiceUnavailable, UnprocessableEntity, UnsupportedMediaType
 
 from model.formats import is_binary
 from model.pipeline import Analysis, MaskPipeline
@@ -124,10 +124,12 @@ def received(services: Services, query: PredictQuery, loan: Loan) -> tuple[bytes
 
 
 def merged(query: PredictQuery, body: PredictQuery) -> PredictQuery:
-    """Return the parameters of both; raises BadRequest if they contradict each other."""
-    for name in query.model_fields_set & body.model_fields_set:
+    """Return the parameters of both; raises UnprocessableEntity if they contradict each other."""
+    for name in sorted(query.model_fields_set & body.model_fields_set):
         if getattr(query, name) != getattr(body, name):
-            raise BadRequest(f"'{name}' differs between the query and the body. Send it once.")
+            raise UnprocessableEntity(
+                f"'{name}' differs between the query and the body. Send it once."
+            )
     return query.model_copy(update=body.model_dump(exclude_unset=True))
 
 

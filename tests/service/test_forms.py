@@ -121,8 +121,8 @@ def test_a_query_and_a_body_may_agree_and_not_differ(server_url: str, portrait_j
     ):
         assert len(prediction(send(server_url, same, query)).faces) == 1
         differs = send(server_url, same | other, query)
-        refused(server_url, differs, 400, "'min_confidence' differs between the query and the body")
-    for value, status in ((b"0.5", 200), (b"0.6", 400)):
+        refused(server_url, differs, 422, "'min_confidence' differs between the query and the body")
+    for value, status in ((b"0.5", 200), (b"0.6", 422)):
         answer = send_form(server_url, ("min_confidence", None, value), part, query=query)
         assert answer.status_code == status
 
@@ -177,6 +177,13 @@ def test_base64_as_programs_write_it(
         post(server_url, text.encode(), "text/plain"),
     ):
         assert len(prediction(answer).faces) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_base64_of_every_kind_is_known_as_such(server_url: str, portrait: Image, kind: str) -> None:
+    text = as_base64(saved(PillowImage.fromarray(portrait), kind)).encode()
+    answer = send_form(server_url, ("image", None, text))
+    assert len(prediction(answer).faces) == 1
 
 
 def test_base64_whose_plus_signs_were_not_escaped(server_url: str, portrait_jpeg: bytes) -> None:
