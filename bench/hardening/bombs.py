@@ -288,11 +288,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         chunk(b"IDAT", zeros(1 << 30)), chunk(b"IDAT", zeros(1 << 30))
     ),
     "PNG of endless chunks of pixels": lambda: full(lambda n: with_chunks(chunk(b"IDAT", b"") * n)),
-    "PNG of as many bytes as are read, 48 bits, dark": lambda: predicted_dark(3_150, 3_150),
-    "JPEG of as many blocks as are read, cut off": lambda: refined(7_000, 7_000, 3, 11)[:-100],
-    "baseline JPEG of 49 megapixels, its last tenth cut off": lambda: cut(
-        plain("JPEG", 7_000, 7_000, quality=90), 0.9
-    ),
+    "dark PNG of as many bytes as are read, 48 bits": lambda: predicted_dark(3_150, 3_150),
+    "cut-off JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11)[:-100],
+    "cut-off JPEG of 49 megapixels": lambda: cut(plain("JPEG", 7_000, 7_000, quality=90), 0.9),
     "AVIF of as many pixels as are read": lambda: plain("AVIF", 4_200, 4_200, speed=10),
     "AVIF of noise": lambda: noisy_avif(2_400, 2_400),
     "AVIF of endless boxes": lambda: full(lambda n: small("AVIF") + box(b"free") * n),
