@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-HEAD_BYTES = 1000  # the expressions look no further, so their time is bounded
+HEAD_BYTES = 1000  # all that the expressions see, which limits their time
 
 CONVERT = "Convert it to JPEG or PNG and send that."
 FRAMES = "Send single frames of it as JPEG."
@@ -26,7 +26,7 @@ def starts(expression: bytes) -> re.Pattern[bytes]:
     return re.compile(expression, re.DOTALL)
 
 
-# In the order of their use: an ISO file with the brand of AVIF is no HEIC picture.
+# READ is tried first: an ISO file with an AVIF brand may have HEIC brands too.
 READ = starts(rb"\xff\xd8|\x89PNG\r\n\x1a\n|RIFF....WEBP|....ftyp(?:....){0,15}?avi[fs]")
 UNREAD = (
     Unread("a PNG whose line breaks were changed on the way", starts(rb"\x89PNG"), UNCHANGED),
@@ -51,7 +51,7 @@ UNREAD = (
     Unread("a ZIP archive", starts(rb"PK\x03\x04"), "Unpack it and send one picture."),
     Unread("gzip data", starts(rb"\x1f\x8b\x08"), f"{BYTES} They are compressed already."),
 )
-# Whatever the label says, a body that begins with text may also be a form.
+# These start with text, as forms do, so is_binary() leaves them out.
 TEXTS = (
     Unread("an SVG drawing", starts(rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?)?<svg"), CONVERT),
     Unread(

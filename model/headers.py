@@ -273,10 +273,11 @@ def webp_size(name: bytes, body: bytes) -> tuple[int, int]:
 
 
 def bare_avif(data: bytes) -> tuple[bytes, bytes]:
-    """Return an AVIF of its primary picture, and EXIF data that say how that is turned.
+    """Return an AVIF with its primary picture only, and EXIF data with its orientation.
 
-    Transparency, previews, profiles and films go; size and depth are those that AV1 decodes.
-    Raises TooCostly for a picture of several tiles, layers or frames, and TooManyPixels.
+    Transparency, previews, profiles and animations are dropped. Size and depth come from the AV1
+    data, which a decoder follows. Raises TooCostly for a picture of several tiles, layers or
+    frames, and TooManyPixels.
     """
     meta = boxes(next((body for name, body in each_box(data) if name == b"meta"), b"")[4:])
     primary = int.from_bytes(meta.get(b"pitm", b"")[4:], "big")
@@ -312,7 +313,7 @@ def avif_of(coded: bytes, properties: list[tuple[bytes, bytes]]) -> bytes:
         ]
     )
     head = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
-    # iloc names where the picture starts: behind itself, the box around it and mdat's name.
+    # iloc holds the offset of the picture: after meta, which iloc ends, and the header of mdat.
     start = len(head) + 12 + len(before) + 30 + 8
     place = struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, start, len(coded))
     meta = box(b"meta", bytes(4), before, box(b"iloc", bytes(4), place))
@@ -326,7 +327,7 @@ def box(name: bytes, *parts: bytes) -> bytes:
 
 
 def each_box(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the name and the body of each box; a last one cut off, or without an end, as it is.
+    """Yield the name and body of each box, also of a last one that is cut off.
 
     Raises TooCostly for more than MOST_BOXES.
     """
@@ -337,12 +338,12 @@ def each_box(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if length == 1:
             length, body = int.from_bytes(data[body : body + 8], "big"), body + 8
         end = at + length if length else len(data)
-        if end < body:  # damaged: a decoder would go on elsewhere than we do
+        if end < body:  # damaged; a decoder would continue elsewhere
             return
         yield name, data[body:end]
         at, count = end, count + 1
         if count > MOST_BOXES:
-            raise TooCostly(f"The AVIF has over {MOST_BOXES} boxes, more than is taken. {RESAVE}")
+            raise TooCostly(f"The AVIF has over {MOST_BOXES} boxes, more than the limit. {RESAVE}")
 
 
 def boxes(data: bytes) -> dict[bytes, bytes]:
@@ -354,14 +355,14 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def number(stream: io.BytesIO, length: int) -> int:
-    """Read a number of so many bytes."""
+    """Read a big-endian number of this many bytes."""
     return int.from_bytes(stream.read(length), "big")
 
 
 def extent(body: bytes, item: int) -> tuple[int, int]:
-    """Return where an item starts and its length, as a box iloc says.
+    """Return the offset and length of an item; body: that of the iloc box.
 
-    Raises TooCostly unless the item lies in the file in one piece.
+    Raises TooCostly unless the item is stored in one piece.
     """
     stream = io.BytesIO(body)
     version, sizes = number(stream, 4) >> 24, number(stream, 2)
@@ -380,7 +381,7 @@ def extent(body: bytes, item: int) -> tuple[int, int]:
 
 
 def properties_of(body: bytes, item: int) -> list[tuple[bytes, bytes]]:
-    """Return the properties of an item, name and body, of a box iprp."""
+    """Return the name and body of each property of an item; body: that of the iprp box."""
     held = boxes(body)
     known = list(each_box(held.get(b"ipco", b"")))
     stream = io.BytesIO(held.get(b"ipma", b""))
@@ -398,8 +399,8 @@ def properties_of(body: bytes, item: int) -> list[tuple[bytes, bytes]]:
 def av1_size(coded: bytes) -> tuple[int, int, int, float]:
     """Return width, height, bits and channels of a still picture of AV1; raises TooCostly.
 
-    channels: 1 of grey, 1.5 to 3 where colours are there, fewer or as many as pixels.
-    Only the short header of a still picture is taken: by it the one frame has just this size.
+    channels: 1 for grey, 1.5 to 3 for colour. Only the reduced header of a still picture is
+    accepted, because it fixes the size of its one frame.
     """
     at, units, frames = 0, 0, 0
     size = None
@@ -412,7 +413,7 @@ def av1_size(coded: bytes) -> tuple[int, int, int, float]:
         if kind == SEQUENCE and size is None:
             size = sequence(coded[at : min(at + length, at + 64)])
         elif kind == SEQUENCE:
-            frames = 2  # of which the second may be larger
+            frames = 2  # a second header could announce a larger frame
         frames += kind in {FRAME, FRAME_HEADER}
         at, units = at + length, units + 1
     if size is None or frames > 1 or at < len(coded):
@@ -421,7 +422,7 @@ def av1_size(coded: bytes) -> tuple[int, int, int, float]:
 
 
 def leb128(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of AV1, 7 bits a byte; returns it and where it ends."""
+    """Read a variable-length number of AV1; returns it and the offset after it."""
     value = 0
     for index in range(8):
         byte = data[at + index] if at + index < len(data) else 0
@@ -432,7 +433,7 @@ def leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 def sequence(body: bytes) -> tuple[int, int, int, float] | None:
-    """Read the header of an AV1 sequence; None unless it is the short one of a still picture."""
+    """Read an AV1 sequence header; returns None unless it is the reduced one of a still picture."""
     text = "".join(f"{byte:08b}" for byte in body) + "0" * 64
     at = 0
 
@@ -446,7 +447,7 @@ def sequence(body: bytes) -> tuple[int, int, int, float] | None:
         return None
     wide, high = bits(4) + 1, bits(4) + 1
     width, height = bits(wide) + 1, bits(high) + 1
-    bits(6)  # tools of the decoder, of which these are all that is left in a still picture
+    bits(6)  # flags of decoding tools
     depth = 10 if bits(1) else 8
     if profile == 2 and depth == 10 and bits(1):
         depth = 12

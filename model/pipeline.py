@@ -27,9 +27,10 @@ ENOUGH_TO_SEARCH = 1280  # pixels of the longer side; the detectors use half of 
 
 
 class Sight(NamedTuple):
-    """How a detector sees a frame: its longer side in pixels, enlarged at most so many times.
+    """The size at which a detector looks at a frame.
 
-    least: pixels, at that size, of the shorter side of the smallest faces that it finds.
+    long_side: pixels of the frame's longer side, unless it would be enlarged more than
+    most_enlarged times. least: the shorter side, at that size, of the smallest face it finds.
     """
 
     long_side: int
@@ -37,7 +38,7 @@ class Sight(NamedTuple):
     least: int
 
     def smallest(self, size: tuple[int, int]) -> int:
-        """Return that in pixels of a frame of size, (width, height)."""
+        """Return least in pixels of a frame; size: its width and height."""
         return math.ceil(self.least / min(self.long_side / max(size), self.most_enlarged))
 
 
@@ -100,10 +101,10 @@ class Analysis:
 
     @property
     def smallest_face(self) -> int:
-        """Faces whose shorter side, in pixels of the whole picture, is below it were not sought.
+        """The shorter side, in pixels of the picture, below which faces were not looked for.
 
-        YuNet is content with a glance where that finds faces. A found face that is too small for a
-        glance tells that YuNet looked at the frame at full size.
+        If YuNet finds faces at a glance, it may look no closer. A face that is too small for a
+        glance shows that it did.
         """
         least = SIGHTS[self.detector].smallest(self.size)
         found = [verdict.face.box.short_side for verdict in self.verdicts]

@@ -34,7 +34,7 @@ POST_IT = (
     "This address takes pictures: send one with POST, as in curl -F image=@picture.jpg. "
     "The page at / sends them from a browser, and /docs describes the API."
 )
-# For somebody who opens /predict in a browser; the links also work behind a path of a proxy.
+# For users who open /predict in a browser. Relative links also work behind a proxy's path prefix.
 PREDICT_PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

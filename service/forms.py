@@ -1,7 +1,8 @@
 """Find the picture and the parameters in a body, in whichever form they were sent.
 
-A picture is known by its bytes; the label, Content-Type, only tells the forms apart. What is not
-understood is refused, never ignored. The functions know no request, so a thread can call them.
+A picture is recognised by its bytes; Content-Type only distinguishes the forms. Anything that is
+not understood is refused, never ignored. The functions need no Flask request, so a thread can call
+them.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ VALUE_BYTES = 1000  # of a parameter
 JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 50
 
 BOM = b"\xef\xbb\xbf"
-# One field and its "=": no text that could be anything else.
+# A field's name and "=", with which no other text starts.
 FIRST_FIELD = re.compile(rb"[\w.%\[\]-]{1,40}=")
 # How the base64 of a JPEG, PNG, WebP, AVIF (or HEIC), GIF and BMP starts.
 AS_TEXT = re.compile(rb"\s*(?:data:|[/_]9j[/_]|iVBORw0KGgo|UklGR|AAAA[\w+/-]{2}Z0eX|R0lGOD|Qk0)")
-ALPHABET = bytes.maketrans(b"-_", b"+/")  # what is written in addresses as well
+ALPHABET = bytes.maketrans(b"-_", b"+/")  # base64url uses - and _
 WHITESPACE = b" \t\r\n"
 
 HOW_TO_SEND = (
@@ -53,7 +54,7 @@ NO_ADDRESSES = "No addresses (URLs) are fetched: download the picture and send i
 
 @dataclass(frozen=True)
 class Sent:
-    """A picture's bytes, and the parameters sent with it in the body as they were written."""
+    """A picture's bytes and the parameters sent in the same body, not yet validated."""
 
     image: bytes
     parameters: dict[str, object]
@@ -62,7 +63,7 @@ class Sent:
 def read(body: bytes, kind: str, boundary: bytes) -> Sent:
     """Return what a body holds; raises BadRequest and UndecodableImage.
 
-    kind: the media type of Content-Type, "" without one. Whether the picture is one is not checked.
+    kind: the media type of Content-Type, "" without one. The picture's bytes are not checked.
     """
     if not body:
         raise UndecodableImage(f"The body is empty (0 bytes). {HOW_TO_SEND}")
@@ -147,15 +148,14 @@ def urlencoded(body: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the value of each field of a form without files."""
     for pair in body.strip(WHITESPACE).split(b"&", len(FIELDS)):
         name, _, value = pair.partition(b"=")
-        # An unescaped plus sign stands for a space, of which base64 has none.
+        # A plus sign is kept: it should mean a space, but base64 has plus signs and no spaces.
         yield unescaped(name[:200]).decode("utf-8", "replace"), unescaped(value)
 
 
 def unescaped(text: bytes) -> bytes:
     """Replace each %XX by its byte.
 
-    As quoted-printable (=XX), because the reader of that is in C: urllib's makes an object of each,
-    in 100 ms for 500,000.
+    Reads it as quoted-printable (=XX), which Python does in C; urllib takes 100 ms for 500,000.
     """
     return binascii.a2b_qp(text.replace(b"=", b"=3D").replace(b"%", b"="))
 

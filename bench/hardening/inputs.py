@@ -124,7 +124,7 @@ def pictured(rng: random.Random) -> Input:
 
 
 def as_text(rng: random.Random, data: bytes) -> str:
-    """Write a picture as base64 in one of its ways, or as what is none."""
+    """Write a picture as base64 in one of several ways, or return other text."""
     plain = base64.b64encode(data).decode()
     return rng.choice(
         (
