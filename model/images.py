@@ -33,6 +33,8 @@ from model.headers import (
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+# While they are decoded, AVIFs and 16-bit PNGs take up to 22 bytes of memory per pixel, others 11.
+HEAVY = 2
 LONGEST_SIDE = 65_500  # pixels, JPEG's limit; also limits the row pointers of a PNG decoder
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long to decode at 3/4 as at full size
 LEVEL = 25.0  # degrees of roll from which a crop is turned upright; the network was trained on 12
@@ -137,6 +139,11 @@ class Picture:
         """How many pixels the decoded picture has."""
         return self.size[0] * self.size[1]
 
+    @property
+    def weight(self) -> int:
+        """The number of pixels that counts against limits on memory."""
+        return self.pixels * weight_of(self._data, self._header)
+
     def decode(self, least_side: int | None = None) -> Frame:
         """Decode the picture and turn it upright.
 
@@ -150,7 +157,7 @@ class Picture:
         try:
             image = native_pixels(self._data, self._header, least_side)
             image = pixels(self._header) if image is None else image
-            if self._data[24:25] == b"\x10" and self._data.startswith(PNG_START):
+            if is_deep(self._data):
                 image = brightened(self._data, image)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
             raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
@@ -182,13 +189,25 @@ def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
             f"The picture has {width} x {height} pixels; "
             f"at most {LONGEST_SIDE} are accepted along a side. Send a smaller one."
         )
-    if width * height > max_pixels:
+    weight = weight_of(data, header)
+    if width * height * weight > max_pixels:
+        kind = "" if weight == 1 else " of an AVIF or a 16-bit PNG"
         raise ImageTooLarge(
-            f"The picture has {width} x {height} pixels; "
-            f"at most {max_pixels / 1e6:g} megapixels are accepted. Send a smaller one."
+            f"The picture has {width} x {height} pixels; at most {max_pixels / weight / 1e6:g} "
+            f"megapixels{kind} are accepted. Send a smaller one."
         )
     size = (height, width) if turn in SIDEWAYS else (width, height)
     return Picture(size, data, header, turn)
+
+
+def weight_of(data: bytes, header: PillowImage.Image) -> int:
+    """Return as how many pixels each one counts against limits on memory."""
+    return HEAVY if header.format == "AVIF" or is_deep(data) else 1
+
+
+def is_deep(data: bytes) -> bool:
+    """Tell whether a picture is a PNG of 16 bits per channel."""
+    return data.startswith(PNG_START) and data[24:25] == b"\x10"
 
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
@@ -268,7 +287,9 @@ def brightened(data: bytes, image: Image) -> Image:
         raise ValueError("its pixels cannot be read")
     deep = np.asarray(decoded, np.uint16)
     bits = next(bits for bits in SENSORS if int(deep.max()) < 1 << bits)
-    return np.asarray(deep >> (bits - 8), np.uint8)
+    for top in range(0, len(image), BAND):
+        image[top : top + BAND] = deep[top : top + BAND] >> (bits - 8)
+    return image
 
 
 def upright(image: Image, orientation: int) -> Image:

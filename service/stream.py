@@ -59,7 +59,7 @@ def create_stream(services: Services) -> Blueprint:
             begin = time.perf_counter()
             picture = pool.open(message.content, min(config.MAX_PIXELS, WHOLE_PIXELS))
             analysis = pool.run_next(
-                lambda pipeline: tracker.analyse(pipeline, picture), picture.pixels
+                lambda pipeline: tracker.analyse(pipeline, picture), picture.weight
             )
             body = StreamAnswer.of_frame(
                 g.request_id, pool.card, analysis, message.index, socket.dropped

@@ -97,7 +97,7 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
         )
         return analysis, annotated_jpeg(analysis) if annotate else b""
 
-    analysis, drawn = pool.run(work, picture.pixels)
+    analysis, drawn = pool.run(work, picture.weight)
     g.faces = len(analysis.verdicts)
     services.metrics.answered(analysis, time.perf_counter() - begin)
     if services.traces:

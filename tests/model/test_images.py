@@ -108,6 +108,16 @@ def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
         decode(portrait_jpeg, max_pixels=512 * 512 - 1)
 
 
+def test_avifs_and_deep_pngs_count_twice_against_the_pixel_limit(portrait: Image) -> None:
+    """They take twice the memory while they are decoded."""
+    avif, deep = saved(PillowImage.fromarray(portrait), "AVIF"), png_of_16_bits(portrait)
+    for data in (avif, deep):
+        assert open_picture(data, max_pixels=2 * 512 * 512).weight == 2 * 512 * 512
+        with pytest.raises(ImageTooLarge, match="megapixels of an AVIF or a 16-bit PNG"):
+            open_picture(data, max_pixels=2 * 512 * 512 - 1)
+    assert open_picture(saved(PillowImage.fromarray(portrait), "PNG")).weight == 512 * 512
+
+
 @pytest.mark.parametrize(("width", "height"), [(70_000, 2), (2, 70_000)])
 def test_a_side_too_long_is_refused(width: int, height: int) -> None:
     with pytest.raises(ImageTooLarge, match="65500 are accepted along a side"):

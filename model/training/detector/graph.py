@@ -153,7 +153,10 @@ class Network(tf.Module):  # type: ignore[misc]
                 values[output] = value + values[inputs[1]]
             elif node.op_type == "Reshape":
                 values[output] = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
-            elif node.op_type in {"Transpose", "Sigmoid"}:  # channels are last here, and the loss takes logits
+            elif node.op_type in {
+                "Transpose",
+                "Sigmoid",
+            }:  # channels are last here, and the loss takes logits
                 values[output] = value
             else:
                 raise ValueError(f"The graph has a {node.op_type}, which is not trained here.")
