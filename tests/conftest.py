@@ -1,13 +1,11 @@
 """What several tests share: free pictures, the real service on a socket, the optional data."""
 
-import os
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,16 +13,14 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 from skimage.data import astronaut
 
-from bench.hardening.server import wait_until_ready
 from bench.page import CHROMIUM, FLAGS
-from bench.servers import ROOT, free_port
+from bench.servers import ROOT, Server, running, stop
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 SHARED = ROOT.parent / "shared"
 Serve = Callable[..., "contextmanager[str]"]
-GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py")
 
 
 def encoded(image: Image, suffix: str = ".jpg") -> bytes:
@@ -98,39 +94,26 @@ def browser_with() -> Iterator[Callable[..., Browser]]:
 
 
 @contextmanager
-def serving(
-    lines: list[str] | None = None,
-    command: Sequence[str] = GUNICORN,
-    address: str = "",
-    **environ: str,
-) -> Iterator[str]:
-    """Run the service as `make serve` does and return its address once it is ready.
+def serving(lines: list[str] | None = None, **options: Any) -> Iterator[str]:
+    """Run the service, yield its address, and check that it stops cleanly.
 
-    address: where to ask for it, if not on 127.0.0.1. At the end, lines holds all that it said.
+    lines: gets all that the service logged. options: as bench.servers.running takes them.
     """
-    port = environ.get("PORT") or free_port()
-    url = address or f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    with running(**options) as server:
         try:
-            wait_until_ready(url, process)
-            yield url
+            yield server.url
         finally:
-            process.terminate()
-            process.wait(timeout=30)
-            log.seek(0)
-            said = log.read().decode()
-            print(said)
+            stop(server.process)
+            print(server.said())
             if lines is not None:
-                lines += said.splitlines()
-    assert process.returncode == 0, "the service did not stop cleanly"
-    assert "was sent SIG" not in said, "a worker crashed"
+                lines += server.said().splitlines()
+    assert_clean(server)
+
+
+def assert_clean(server: Server) -> None:
+    """Check that a service that has ended was told to, and that no worker crashed before."""
+    assert server.process.returncode == 0, "the service did not stop cleanly"
+    assert "was sent SIG" not in server.said(), "a worker crashed"
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,7 @@ from websockets.uri import parse_uri
 from bench.hardening.answers import Answer, Fault, check, check_message
 from bench.hardening.inputs import Input, make
 from bench.hardening.rows import Row, finish
-from bench.hardening.server import Server
-from bench.servers import ROOT
+from bench.servers import ROOT, running
 
 INPUTS = 100_000
 CLIENTS = 4
@@ -192,7 +191,7 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
     numbers = itertools.count(first)
     lock, stop = threading.Lock(), threading.Event()
     with (
-        Server(LOG_LEVEL="warning") as server,
+        running(LOG_LEVEL="warning") as server,
         Progress(disable=not sys.stderr.isatty()) as bar,
     ):
         worker = server.worker()
@@ -228,9 +227,9 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
             except KeyboardInterrupt:
                 stop.set()
         found.crashes = int(server.worker() != worker)
-    found.crashes += server.said.count("was sent SIG")
+    found.crashes += server.said().count("was sent SIG")
     found.unforeseen = sum(
-        "Unforeseen error" in line or "Traceback" in line for line in server.said.splitlines()
+        "Unforeseen error" in line or "Traceback" in line for line in server.said().splitlines()
     )
     return found
 

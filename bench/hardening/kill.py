@@ -27,8 +27,7 @@ from rich.progress import track
 from bench.frames import portrait
 from bench.hardening.load import Outcome, ask
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
-from bench.servers import ROOT
+from bench.servers import ROOT, Server, running
 
 CLIENTS = 6
 START_GOAL_S = 1.5  # .6 s for the new worker, and what a busy machine adds
@@ -120,7 +119,7 @@ def run(seconds: float = 120, every_s: float = 5, frames: int = 2000) -> list[Ro
     restarts: list[float | None] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with Server() as server, Server(MAX_STREAMS="0") as streamless:
+        with running() as server, running(MAX_STREAMS="0") as streamless:
             servers = (server, streamless)
             names = ("stream", "predict")
             clients = [

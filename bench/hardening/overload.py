@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.hardening.load import Outcome, ask
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
+from bench.servers import running
 
 SLOTS, QUEUE = 2, 8
 TIMES = 10
@@ -90,7 +90,7 @@ def recovery(port: int, typical_ms: float) -> float:
 def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
     """Load the service for so long with so many times the clients that it has room for."""
     room = SLOTS + QUEUE
-    with Server(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
+    with running(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
         worker = server.worker()
         load(server.port, room, 1)  # to warm it
         full = load(server.port, room, max(2.0, seconds / 6))

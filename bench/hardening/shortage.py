@@ -27,8 +27,7 @@ from rich.progress import track
 from bench.hardening.engine import build, docker, lacking, logs
 from bench.hardening.load import FRAME
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
-from bench.servers import ROOT, free_port
+from bench.servers import OURS, ROOT, free_port, running
 from model.headers import MOST_UNPACKED
 from service import memory
 from service.config import Config
@@ -68,19 +67,19 @@ def clean(said: str) -> bool:
 
 def ends(test: str, words: str, **how: object) -> Row:
     """Start what cannot start; it must end by itself and say these words."""
-    with Server(wait=False, **how) as server:  # type: ignore[arg-type]
+    with running(wait=False, **how) as server:  # type: ignore[arg-type]
         try:
             code: int | None = server.process.wait(30)
         except Exception:  # noqa: BLE001 (it runs on)
             code = None
-    told = next((line for line in server.said.splitlines() if words in line), "nothing of it")
-    met = code not in {0, None} and words in server.said and clean(server.said)
+    told = next((line for line in server.said().splitlines() if words in line), "nothing of it")
+    met = code not in {0, None} and words in server.said() and clean(server.said())
     return Row(test, "ends with a message that says what to do", f"exit {code}: {told}", met)
 
 
 def port_in_use() -> Iterator[Row]:
     """Start a second service on the port of the first, which must not notice."""
-    with Server() as first:
+    with running() as first:
         yield ends("port in use", "set HOST, PORT or METRICS_PORT", PORT=str(first.port))
         status = post(first.url)
     yield Row("port in use", "who has it answers on", f"status {status}", status == 200)
@@ -117,7 +116,7 @@ def damaged_weights() -> Iterator[Row]:
 def full_log() -> Iterator[Row]:
     """Let the log go to a disk that is full."""
     prefix = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
-    with Server(prefix=prefix, LOG_LEVEL="debug") as server:
+    with running(command=(*prefix, *OURS), LOG_LEVEL="debug") as server:
         found = Counter(post(server.url) for _ in range(20))
     code = server.process.returncode
     yield Row(
@@ -135,8 +134,8 @@ def clock_jump() -> Iterator[Row]:
         clock, filed = Path(scratch) / "clock", Path(scratch) / "keys"
         clock.write_text("0")
         filed.write_text(hashlib.sha256(keys[0].encode()).hexdigest())
-        with Server(
-            prefix=(sys.executable, "-c", CLOCK),
+        with running(
+            command=(sys.executable, "-c", CLOCK, *OURS),
             CLOCK=str(clock),
             API_KEYS_FILE=str(filed),
             RATE_LIMIT="1",  # two at once
@@ -150,7 +149,7 @@ def clock_jump() -> Iterator[Row]:
                 found[-1].append(post(server.url, key="another"))
                 time.sleep(2.5)  # a worker that seems to be silent would be ended by now
                 found[-1].append(post(server.url, key=key))
-        said, code = server.said, server.process.returncode
+        said, code = server.said(), server.process.returncode
     days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}
     yield Row(
         "clock jump: a day ahead, two back",

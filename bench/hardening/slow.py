@@ -19,8 +19,8 @@ import numpy as np
 
 from bench.hardening.load import Outcome, ask
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
 from bench.hardening.wire import connect, get, post
+from bench.servers import running
 
 SOCKETS = 200
 PAUSE_S = 0.25  # between two bytes of a slow client
@@ -122,7 +122,7 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
     """Ask for half the time alone and for half of it beside slow clients."""
     kinds = list(KINDS)
     stop = threading.Event()
-    with Server(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
+    with running(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
         worker = server.worker()
         paced(server.port, 1, 2, 0.05)  # to warm it
         alone, _ = paced(server.port, seconds / 2, 2, 0.05)

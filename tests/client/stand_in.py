@@ -156,11 +156,6 @@ def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:
     return finish(client, signal.SIGINT)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 class Server(ThreadingHTTPServer):
     """An HTTP server that, when it stops, also hangs up on those who are connected."""
 

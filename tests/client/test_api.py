@@ -6,11 +6,12 @@ from email.utils import format_datetime
 import numpy as np
 import pytest
 
+from bench.servers import free_port
 from client.answers import Box
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
 from client.web import retry_after
-from tests.client.stand_in import Service, free_port, picture, problem
+from tests.client.stand_in import Service, picture, problem
 
 
 def test_an_answer_is_typed():

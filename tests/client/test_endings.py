@@ -16,6 +16,7 @@ import cv2
 import pytest
 from playwright.sync_api import Browser
 
+from bench.servers import free_port
 from client.outputs import H264, Film, Lines, OutputError
 from tests.client.stand_in import (
     FACE,
@@ -23,7 +24,6 @@ from tests.client.stand_in import (
     camera,
     film,
     finish,
-    free_port,
     interrupt,
     lines_of,
     number_of,

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.servers import free_port
 from tests.client.stand_in import (
     ROOT,
     Service,
     film,
     frames_of,
-    free_port,
     interrupt,
     lines_of,
     start,

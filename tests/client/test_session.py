@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.servers import free_port
 from tests.client.stand_in import (
     Service,
     camera,
@@ -13,7 +14,6 @@ from tests.client.stand_in import (
     film,
     finish,
     frames_of,
-    free_port,
     interrupt,
     lines_of,
     problem,

@@ -12,10 +12,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
+from bench.servers import free_port
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
 from client.stream import Stream
-from tests.client.stand_in import FACE, film, free_port, lines_of, picture, run, start, wait_for
+from tests.client.stand_in import FACE, film, lines_of, picture, run, start, wait_for
 from tests.client.stand_in import Service as StandIn
 from tests.conftest import serving
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from bench.hardening.engine import docker, lacking
-from tests.conftest import free_port
+from bench.servers import free_port
 
 IMAGE = "facemask:test"
 

@@ -22,9 +22,9 @@ import requests
 from botocore.handlers import BUILTIN_HANDLERS
 from docker.client import DockerClient
 
+from bench.servers import free_port
 from deploy import local
 from deploy.config import Config
-from tests.conftest import free_port
 from tests.deploy import ecs
 from tests.deploy.conftest import BLOBS
 

@@ -24,11 +24,12 @@ from docker.api import APIClient
 from docker.client import DockerClient, from_env
 from docker.errors import DockerException
 
+from bench.servers import free_port
 from deploy import image
 from deploy.__main__ import main
 from deploy.config import Config
 from tests.client.stand_in import run as run_client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from tests.deploy import fargate
 from tests.deploy.conftest import Cloud, Done, account, over_http
 

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from bench.hardening.load import Outcome, ask
-from bench.hardening.server import Server
 from bench.hardening.term import once, run
+from bench.servers import running
+from tests.conftest import assert_clean
 
 # Each time that a socket is given another setting takes longer than who was refused waits until it
 # tries again, one second.
@@ -32,7 +33,7 @@ def test_nobody_is_let_in_and_cut_off_in_the_last_moment_however_slow() -> None:
 
 
 def test_after_a_reload_the_next_worker_takes_new_connections() -> None:
-    with Server() as server:
+    with running() as server:
         before = server.worker()
         assert before is not None
         os.kill(server.process.pid, signal.SIGHUP)
@@ -48,4 +49,4 @@ def test_after_a_reload_the_next_worker_takes_new_connections() -> None:
         after = server.worker()
         assert after is not None
         assert after.pid != before.pid
-    assert server.process.returncode == 0
+    assert_clean(server)

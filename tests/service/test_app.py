@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,11 +12,14 @@ import numpy as np
 import pytest
 import requests
 
+from bench.servers import running
 from model.pipeline import Analysis, MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError, cores
 from service.inference import InferencePool
-from tests.conftest import ROOT, encoded, free_port, serving
+from tests.conftest import ROOT, encoded, serving
+
+TIMEOUT_S = 120
 
 
 def test_health_readiness_and_model(server_url: str) -> None:
@@ -71,31 +73,25 @@ def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
         assert answer.status_code == 413
 
 
-def started(folder: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Start the service in the expectation that it stops by itself."""
-    command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
-    everything = os.environ | environ
-    return subprocess.run(
-        command, cwd=folder, env=everything, capture_output=True, text=True, timeout=60, check=False
-    )
+def start_fails(folder: Path = ROOT, **environ: str) -> str:
+    """Start the service, which must end by itself with an error; return what it wrote."""
+    with running(folder=folder, wait=False, **environ) as server:
+        assert server.process.wait(TIMEOUT_S) != 0
+    assert "Traceback" not in server.said()
+    return server.said()
 
 
 def test_a_bad_setting_stops_the_start_and_is_named() -> None:
-    process = started(PORT="eighty", QUEUE_SIZE="-1")
-    assert process.returncode != 0
-    assert "PORT='eighty'" in process.stderr
-    assert "QUEUE_SIZE='-1'" in process.stderr
-    assert "Traceback" not in process.stderr
+    said = start_fails(PORT="eighty", QUEUE_SIZE="-1")
+    assert "PORT='eighty'" in said
+    assert "QUEUE_SIZE='-1'" in said
 
 
 @pytest.mark.parametrize("host", ["nonsense.invalid", "::zz", "localhost:80", "203.0.113.1"])
 def test_a_bad_host_stops_the_start_and_is_named_rather_than_the_port(host: str) -> None:
-    port = free_port()
-    process = started(HOST=host, PORT=str(port))
-    assert process.returncode != 0
-    assert f"HOST={host}" in process.stderr
-    assert str(port) not in process.stderr
-    assert "Traceback" not in process.stderr
+    said = start_fails(HOST=host)
+    assert f"HOST={host}" in said
+    assert "PORT=" not in said
 
 
 def test_a_port_in_use_stops_the_start_and_is_named() -> None:
@@ -103,23 +99,20 @@ def test_a_port_in_use_stops_the_start_and_is_named() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        process = started(HOST="127.0.0.1", PORT=port)
-        assert process.returncode != 0
-        assert f"PORT={port}" in process.stderr
-        process = started(HOST="127.0.0.1", PORT=str(free_port()), METRICS_PORT=port)
-        assert f"METRICS_PORT={port}" in process.stderr
+        said = start_fails(PORT=port)
+        assert f"PORT={port}" in said
+        said = start_fails(METRICS_PORT=port)
+        assert f"METRICS_PORT={port}" in said
 
 
 def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("# ours\nnot a digest\n")
     for file, reason in ((keys, "in line 2"), (tmp_path / "none", "No such file")):
-        process = started(API_KEYS_FILE=str(file), PORT=str(free_port()))
-        assert process.returncode != 0
-        assert f"API_KEYS_FILE={file}: " in process.stderr
-        assert reason in process.stderr
-        assert "Traceback" not in process.stderr
-        assert "not a digest" not in process.stderr
+        said = start_fails(API_KEYS_FILE=str(file))
+        assert f"API_KEYS_FILE={file}: " in said
+        assert reason in said
+        assert "not a digest" not in said
 
 
 def test_damaged_weights_stop_the_start_with_the_reason_alone(tmp_path: Path) -> None:
@@ -129,19 +122,16 @@ def test_damaged_weights_stop_the_start_with_the_reason_alone(tmp_path: Path) ->
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for weights in (copy / "model/weights").rglob("*.onnx"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    process = started(copy, PORT=str(free_port()))
-    assert process.returncode != 0
-    assert "sha256" in process.stderr.lower()
-    assert "Traceback" not in process.stderr
+    said = start_fails(copy)
+    assert "sha256" in said.lower()
 
 
 def test_a_default_detector_that_is_not_installed_stops_the_start() -> None:
     if (ROOT / "model/weights/detectors").exists():
         pytest.skip("detector 'ssd' is installed here")
-    process = started(DETECTOR="ssd", PORT=str(free_port()))
-    assert process.returncode != 0
-    assert "Detector 'ssd' (DETECTOR, DETECTORS) cannot be used: The weights" in process.stderr
-    assert "Run 'make detectors'" in process.stderr
+    said = start_fails(DETECTOR="ssd")
+    assert "Detector 'ssd' (DETECTOR, DETECTORS) cannot be used: The weights" in said
+    assert "Run 'make detectors'" in said
 
 
 def test_empty_variables_mean_the_defaults() -> None:

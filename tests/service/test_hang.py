@@ -8,11 +8,11 @@ import time
 import numpy as np
 import requests
 
-from tests.conftest import GUNICORN, encoded, serving
-from tests.process import worker_of
+from bench.servers import OURS, running
+from tests.conftest import assert_clean, encoded
 from tests.service.hanging import HEIGHT
 
-COMMAND = (*GUNICORN, "tests.service.hanging:from_environ()")
+COMMAND = (*OURS, "tests.service.hanging:from_environ()")
 JPEG = {"Content-Type": "image/jpeg"}
 ENDLESS = encoded(np.zeros((HEIGHT, 400, 3), np.uint8))
 SETTINGS = {"INFERENCE_SLOTS": "2", "INFERENCE_TIMEOUT": "2", "GRACEFUL_TIMEOUT": "5"}
@@ -47,24 +47,25 @@ def until_answered(url: str, picture: bytes) -> requests.Response:
 
 
 def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
-    lines: list[str] = []
-    with serving(lines, COMMAND, **SETTINGS) as url:
-        worker = worker_of(url)
+    with running(command=COMMAND, **SETTINGS) as server:
+        url, worker = server.url, server.worker()
+        assert worker is not None
         threads = hang(url, 1)
         # The other slot serves on.
         assert until_answered(url, portrait_jpeg).status_code == 200
         worker.wait(60)
         assert len(until_answered(url, portrait_jpeg).json()["faces"]) == 1
-        assert worker_of(url).pid != worker.pid
+        assert server.worker() not in (worker, None)
         for thread in threads:
             thread.join(60)
-    assert any("1 of 2 slots have worked on a frame for more" in line for line in lines)
+    assert_clean(server)
+    assert "1 of 2 slots have worked on a frame for more" in server.said()
 
 
 def test_also_where_all_slots_hang_and_who_waits_is_told(portrait_jpeg: bytes) -> None:
-    lines: list[str] = []
-    with serving(lines, COMMAND, **SETTINGS) as url:
-        worker = worker_of(url)
+    with running(command=COMMAND, **SETTINGS) as server:
+        url, worker = server.url, server.worker()
+        assert worker is not None
         threads = hang(url, 2)
         time.sleep(0.5)  # until both are worked on
         waits = until_answered(url, portrait_jpeg)  # told 503, and served by the next worker
@@ -72,4 +73,5 @@ def test_also_where_all_slots_hang_and_who_waits_is_told(portrait_jpeg: bytes) -
         worker.wait(60)
         for thread in threads:
             thread.join(60)
-    assert any("2 of 2 slots" in line for line in lines)
+    assert_clean(server)
+    assert "2 of 2 slots" in server.said()

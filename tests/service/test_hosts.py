@@ -13,8 +13,9 @@ from websockets.sync.client import connect
 
 from bench.hardening.wire import answers, post
 from bench.hardening.wire import connect as connection
+from bench.servers import free_port
 from service.config import Config, ConfigError
-from tests.conftest import free_port, serving
+from tests.conftest import serving
 
 TIMEOUT_S = 30
 PATHS = ("/", "/model", "/metrics", "/healthz", "/readyz", "/static/main.js", "/no")
@@ -179,7 +180,7 @@ def test_a_link_on_another_site_opens_the_page(named: str) -> None:
 def test_it_listens_on_ipv6(host: str, portrait_jpeg: bytes) -> None:
     port, metrics = free_port(), free_port()
     own = f"http://[::1]:{port}"
-    with serving(address=own, HOST=host, PORT=str(port), METRICS_PORT=str(metrics)):
+    with serving(url=own, HOST=host, PORT=str(port), METRICS_PORT=str(metrics)):
         form = {"image": portrait_jpeg}
         headers = {"Origin": own}
         answer = requests.post(f"{own}/predict", files=form, headers=headers, timeout=TIMEOUT_S)

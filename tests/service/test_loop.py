@@ -12,10 +12,11 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
+from bench.servers import OURS
 from model.images import Image
-from tests.conftest import GUNICORN, encoded, serving
+from tests.conftest import encoded, serving
 
-COMMAND = (*GUNICORN, "tests.service.watched:from_environ()")
+COMMAND = (*OURS, "tests.service.watched:from_environ()")
 # At most 3 ms are usual, and a busy machine can double that; what must not be in the loop, such as
 # decoding a large picture or its base64, takes 20 ms and more.
 USUAL_MS, MOST_MS = 5.0, 15.0
@@ -30,7 +31,7 @@ def large(portrait: Image) -> bytes:
 def test_the_loop_is_never_kept_for_long(portrait: Image, large: bytes) -> None:
     crowd = encoded(np.tile(portrait, (3, 3, 1)))
     small = encoded(portrait)
-    with serving(None, COMMAND, QUEUE_SIZE="100") as url:
+    with serving(command=COMMAND, QUEUE_SIZE="100") as url:
 
         def post(query: str = "", **body: object) -> None:
             answer = requests.post(f"{url}/predict{query}", timeout=120, **body)  # type: ignore[arg-type]

@@ -12,11 +12,12 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
+from bench.servers import free_port
 from model.pipeline import MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError
 from service.inference import InferencePool
-from tests.conftest import ROOT, free_port, serving
+from tests.conftest import ROOT, serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

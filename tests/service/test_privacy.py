@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -24,8 +23,9 @@ import requests
 from PIL import Image as PillowImage
 from websockets.sync.client import connect
 
+from bench.servers import OURS, Server, running
 from model.images import Image
-from tests.conftest import GUNICORN, ROOT, encoded, serving
+from tests.conftest import ROOT, assert_clean, encoded
 
 pytestmark = pytest.mark.usefixtures("strace")
 
@@ -42,14 +42,15 @@ WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE|O_APPEND|O_TRUNC")
 
 
 @contextmanager
-def traced(folder: Path, lines: list[str], *, app: str = "", **environ: str) -> Iterator[str]:
+def traced(folder: Path, *, app: str = "", **environ: str) -> Iterator[Server]:
     """Run the service under strace; at the end check all that it opened for writing."""
     trace = folder / "trace"
-    command = [*STRACE, str(trace), *GUNICORN, *([app] if app else [])]
-    with serving(lines, command, LOG_LEVEL="debug", **environ) as url:
-        yield url
-        for process in processes(url):
+    command = [*STRACE, str(trace), *OURS, *([app] if app else [])]
+    with running(command=command, LOG_LEVEL="debug", **environ) as server:
+        yield server
+        for process in server.processes():
             assert_nothing_is_held_open(process)
+    assert_clean(server)
     said = trace.read_text().splitlines()
     calls = [match.groups() for line in said if (match := CALL.match(line))]
     opened = [text for name, text in calls if name.startswith("open") and WRITING.search(text)]
@@ -58,14 +59,6 @@ def traced(folder: Path, lines: list[str], *, app: str = "", **environ: str) -> 
     beats = [call for call in others if call[0] == "memfd_create" and HEARTBEAT.match(call[1])]
     assert beats  # else strace would have seen nothing at all
     assert others == beats
-
-
-def processes(url: str) -> list[psutil.Process]:
-    """Return gunicorn's processes of an address: the master and its worker."""
-    port = str(urlsplit(url).port)
-    ours = psutil.Process().children(recursive=True)
-    alive = [process for process in ours if process.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in alive if process.environ().get("PORT") == port]
 
 
 def assert_nothing_is_held_open(process: psutil.Process) -> None:
@@ -162,30 +155,30 @@ def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
 
 
 def test_nothing_of_a_frame_is_written_or_logged(tmp_path: Path, grainy: Image) -> None:
-    lines: list[str] = []
-    with traced(tmp_path, lines, MAX_BODY_BYTES="3000000") as url:
-        boxes = send_in_every_way(url, grainy)
+    with traced(tmp_path, MAX_BODY_BYTES="3000000") as server:
+        boxes = send_in_every_way(server.url, grainy)
         too_large = {"image": np.random.default_rng(7).bytes(4_000_000)}
-        assert requests.post(f"{url}/predict", files=too_large, timeout=60).status_code == 413
-    assert_discreet("\n".join(lines), grainy, boxes)
+        refused = requests.post(f"{server.url}/predict", files=too_large, timeout=60)
+        assert refused.status_code == 413
+    assert_discreet(server.said(), grainy, boxes)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_nor_where_the_pipeline_fails(
     tmp_path: Path, grainy: Image, form: str, server_url: str
 ) -> None:
-    lines: list[str] = []
     headers = {"Content-Type": "image/png"}
     picture = encoded(grainy, ".png")  # so that the pixels are those that are searched for
     whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=60)
     app = "tests.service.faulty:from_environ()"
-    with traced(tmp_path, lines, app=app, LOG_FORMAT=form) as url:
+    with traced(tmp_path, app=app, LOG_FORMAT=form) as server:
+        url = server.url
         answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
         assert answer.status_code == 500
         with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
             stream.send(picture)
             assert json.loads(stream.recv(60))["status"] == 500
-    said = "\n".join(lines)
+    said = server.said()
     boxes = [face["box"] for face in whole.json()["faces"]]
     assert_discreet(said, grainy, boxes)
     assert_discreet(answer.text, grainy, boxes)
@@ -198,19 +191,16 @@ def test_nor_where_the_pipeline_fails(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's rules for core dumps are Linux's")
 def test_nor_where_the_worker_crashes(grainy: Image) -> None:
-    lines: list[str] = []
     headers = {"Content-Type": "image/jpeg"}
     before = cores()
     # Whoever starts it allows core dumps, which hold all memory.
-    allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *GUNICORN)
+    allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *OURS)
     if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
         pytest.skip("may not allow core dumps here")
-    with (  # noqa: PT012
-        pytest.raises(AssertionError, match="a worker crashed"),
-        serving(lines, allowing, LOG_LEVEL="debug") as url,
-    ):
+    with running(command=allowing, LOG_LEVEL="debug") as server:
+        url = server.url
         answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
-        master, worker = processes(url)
+        master, worker = server.processes()
         for process in (master, worker):
             limits = Path(f"/proc/{process.pid}/limits").read_text()
             assert re.search(r"Max core file size +0 +0 ", limits)
@@ -219,8 +209,9 @@ def test_nor_where_the_worker_crashes(grainy: Image) -> None:
         worker.send_signal(signal.SIGSEGV)
         again = after_a_crash(url, encoded(grainy))
     assert again.json()["faces"] == answer.json()["faces"]
+    assert "was sent SIG" in server.said()
     assert cores() == before
-    assert_discreet("\n".join(lines), grainy, [face["box"] for face in answer.json()["faces"]])
+    assert_discreet(server.said(), grainy, [face["box"] for face in answer.json()["faces"]])
 
 
 def cores() -> set[Path]:
