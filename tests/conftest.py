@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from skimage.data import astronaut
+from websockets.sync.client import ClientConnection, connect
 
 from bench.page import CHROMIUM, FLAGS
 from bench.servers import ROOT, Server, running, stop
@@ -20,6 +21,7 @@ from model.images import Box, Image
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 SHARED = ROOT.parent / "shared"
+TIMEOUT_S = 120  # of every wait in the tests: far more than a busy machine needs
 Serve = Callable[..., "contextmanager[str]"]
 
 
@@ -114,6 +116,13 @@ def assert_clean(server: Server) -> None:
     """Check that a service that has ended was told to, and that no worker crashed before."""
     assert server.process.returncode == 0, "the service did not stop cleanly"
     assert "was sent SIG" not in server.said(), "a worker crashed"
+
+
+def open_stream(url: str, query: str = "", **options: Any) -> ClientConnection:
+    """Open /stream of a service; options: as websockets.sync.client.connect takes them."""
+    patient: dict[str, Any] = {"open_timeout": TIMEOUT_S, "ping_timeout": TIMEOUT_S}
+    address = f"{url.replace('http', 'ws', 1)}/stream{query}"
+    return connect(address, **({"compression": None} | patient | options))
 
 
 @pytest.fixture(scope="session")

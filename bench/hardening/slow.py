@@ -130,7 +130,9 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
         keeper = threading.Thread(target=keep_slow, args=(slow, stop), daemon=True)
         keeper.start()
         beside, outcomes = paced(server.port, seconds / 2, 2, 0.05)
-        time.sleep(max(0.0, client_timeout + 2 - seconds / 2))
+        end = time.monotonic() + client_timeout + 60
+        while not any(each.closed for each in slow) and time.monotonic() < end:
+            time.sleep(0.1)
         stop.set()
         keeper.join()
         closed = sum(each.closed for each in slow)

@@ -34,7 +34,7 @@ import numpy as np
 from skimage.data import astronaut
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 60
+TIMEOUT_S = 120  # of every wait: far more than a busy machine needs
 SIZE = (320, 240)
 BITS = 10
 BLOCK = 16
@@ -282,8 +282,11 @@ def problem(
     return status, {**kind, **named}, json.dumps({**content, "request_id": "1"}).encode()
 
 
-def camera(port: int = 0, fps: float = 30):
-    """Serve an emulated camera, MJPEG over HTTP, at any path until the end of the with block."""
+def camera(port: int = 0, fps: float = 30, sent: list[int] | None = None):
+    """Serve an emulated camera, MJPEG over HTTP, at any path until the end of the with block.
+
+    sent: gets the number of each frame.
+    """
     counted = iter(range(1 << BITS))
 
     class Handler(BaseHTTPRequestHandler):
@@ -298,6 +301,8 @@ def camera(port: int = 0, fps: float = 30):
                 jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
+                if sent is not None:
+                    sent.append(number)
                 time.sleep(1 / fps)
 
     return serving(Handler, port)

@@ -11,12 +11,14 @@ from client.answers import Box
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
 from client.web import retry_after
-from tests.client.stand_in import Service, picture, problem
+from tests.client.stand_in import TIMEOUT_S, Service, picture, problem
 
 
 def test_an_answer_is_typed():
     with Service().serving() as port:
-        verdicts = Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
+        verdicts = Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S).predict(
+            as_jpeg(picture(1), 90)
+        )
     assert verdicts.request_id == "request-0"
     assert verdicts.round_trip_ms > 0
     (face,) = verdicts.faces
@@ -31,7 +33,7 @@ def test_what_passes_is_unreachable(status: int):
     service = Service()
     service.failures[0] = problem(status, "Busy", "Later.", Retry_After="7")
     with service.serving() as port, pytest.raises(Unreachable, match=f"{status} Busy") as caught:
-        Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
+        Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S).predict(as_jpeg(picture(1), 90))
     assert caught.value.retry_after_s == 7
 
 
@@ -56,7 +58,7 @@ def test_what_would_fare_the_same_again_is_refused(
     service = Service()
     service.failures[0] = failure
     with service.serving() as port, pytest.raises(Refused, match=said):
-        Client(f"http://127.0.0.1:{port}").predict(as_jpeg(picture(1), 90))
+        Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S).predict(as_jpeg(picture(1), 90))
 
 
 def test_a_frame_no_jpeg_can_hold_is_refused():

@@ -190,14 +190,14 @@ def test_a_service_that_stays_away_is_given_up(tmp_path: Path):
     with service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--give-up", "1"),
+            *("--output", str(output), "--give-up", "3"),
         )
         service.delay_s = 0.05
         wait_for(lambda: len(service.numbers) >= 20, "twenty frames")
     done = finish(client)
     assert done.returncode == 1
     assert f"http://127.0.0.1:{port}: " in done.stderr
-    assert "The service has given no verdicts for 1 s" in done.stderr
+    assert "The service has given no verdicts for 3 s" in done.stderr
     written = numbers_in(output)
     assert len(written) >= 18
     assert written == list(range(len(written)))
@@ -208,13 +208,13 @@ def test_a_camera_that_stays_away_is_given_up():
     with service.serving() as port:
         with camera() as live:
             client = start(
-                *("--url", f"http://127.0.0.1:{port}", "--no-window", "--give-up", "1"),
+                *("--url", f"http://127.0.0.1:{port}", "--no-window", "--give-up", "3"),
                 *("--source", f"http://127.0.0.1:{live}/camera"),
             )
             wait_for(lambda: len(service.numbers) >= 3, "three frames")
         done = finish(client)
     assert done.returncode == 1
-    assert f"http://127.0.0.1:{live}/camera has given no picture for 1 s: given up" in done.stderr
+    assert f"http://127.0.0.1:{live}/camera has given no picture for 3 s: given up" in done.stderr
 
 
 def test_without_an_encoder_of_h264_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -87,4 +87,4 @@ def test_the_output_keeps_the_times_of_an_rtsp_camera(tmp_path: Path):
     assert len(times) == len(lines_of(answers))
     steps = [(after - before) * 30 for before, after in pairwise(times)]
     assert max(abs(step - round(step)) for step in steps) < 0.05  # whole frames of the camera
-    assert min(map(round, steps)) == 1
+    assert min(map(round, steps)) >= 1

@@ -19,7 +19,7 @@ from client import arguments
 from client.answers import Box
 from client.tracks import Event
 from client.webhook import MOST_WAITING, Webhook
-from tests.client.stand_in import FACE, Service, film, run, serving
+from tests.client.stand_in import FACE, TIMEOUT_S, Service, film, run, serving
 
 SECRET = "our-secret"
 EVENT = Event(
@@ -48,7 +48,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((dict(self.headers), body))
-                receiver.gate.wait(20)
+                receiver.gate.wait(TIMEOUT_S)
                 status = receiver.statuses.pop(0) if receiver.statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -82,7 +82,8 @@ def test_a_confirmed_no_mask_is_posted_once_and_signed(tmp_path: Path) -> None:
     assert abs(int(headers["X-Timestamp"]) - time.time()) < 60
 
 
-def test_what_fails_is_tried_again_as_the_same_event() -> None:
+def test_what_fails_is_tried_again_as_the_same_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     receiver = Receiver(503, 500)
     with receiver.listening() as hook:
         webhook = Webhook(hook, SECRET, print)
@@ -94,7 +95,8 @@ def test_what_fails_is_tried_again_as_the_same_event() -> None:
     assert webhook.dropped == 0
 
 
-def test_what_is_refused_is_not_tried_again_and_is_said() -> None:
+def test_what_is_refused_is_not_tried_again_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     receiver, notes = Receiver(404), []
     with receiver.listening() as hook:
         webhook = Webhook(hook, SECRET, notes.append)

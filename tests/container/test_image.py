@@ -55,9 +55,9 @@ def test_the_container_is_healthy_and_answers(
     name, url = container
     assert docker("inspect", "--format", "{{.State.Health.Status}}", name).strip() == "healthy"
     headers = {"Content-Type": "image/jpeg"}
-    answer = requests.post(f"{url}/predict", masked_jpeg, headers=headers, timeout=30)
+    answer = requests.post(f"{url}/predict", masked_jpeg, headers=headers, timeout=60)
     assert [face["label"] for face in answer.json()["faces"]] == ["mask"]
-    form = requests.post(f"{url}/predict", files={"image": masked_jpeg}, timeout=30)
+    form = requests.post(f"{url}/predict", files={"image": masked_jpeg}, timeout=60)
     assert form.json()["faces"] == answer.json()["faces"]
 
 
@@ -66,7 +66,7 @@ def test_only_this_machine_reaches_it_and_only_containers_read_metrics(
 ) -> None:
     name, url = container
     assert docker("port", name).split() == ["8000/tcp", "->", url.removeprefix("http://")]
-    assert requests.get(f"{url}/metrics", timeout=30).status_code == 404
+    assert requests.get(f"{url}/metrics", timeout=60).status_code == 404
     code = "from urllib.request import urlopen; print(urlopen('http://mask:9100/metrics').status)"
     assert inside(name, "python3", "-c", code) == "200"
 

@@ -102,7 +102,7 @@ class Fargate:
 
     def ready(self, container: Any) -> int | None:
         """Return the task's port as soon as it is ready, None if it stops first."""
-        for _ in range(600):
+        for _ in range(1200):
             container.reload()
             if container.status == "exited":
                 return None
@@ -111,7 +111,7 @@ class Fargate:
                 port = int(bound[0]["HostPort"])
                 with suppress(requests.RequestException):
                     url = f"http://127.0.0.1:{port}/readyz"
-                    if requests.get(url, timeout=1).status_code == 200:
+                    if requests.get(url, timeout=10).status_code == 200:
                         return port
             time.sleep(0.1)
         return None
@@ -178,7 +178,7 @@ def registry(folder: Path) -> Iterator[str]:
         )
     try:
         address = f"127.0.0.1:{port}"
-        for _ in range(100):
+        for _ in range(1200):
             with suppress(requests.ConnectionError):
                 if requests.get(f"http://{address}/v2/", timeout=5).status_code == 401:
                     break
@@ -211,7 +211,7 @@ def as_ecr(address: str) -> Iterator[None]:
                 f"http://{address}/v2/facemask/manifests/{tag}",
                 headers={"Accept": MANIFEST},
                 auth=("AWS", PASSWORD),
-                timeout=10,
+                timeout=60,
             )
             client.put_image(
                 repositoryName="facemask",
@@ -222,7 +222,7 @@ def as_ecr(address: str) -> Iterator[None]:
             known.add(tag)
             config = manifest.json()["config"]["digest"]
             BLOBS[config] = requests.get(
-                f"http://{address}/v2/facemask/blobs/{config}", auth=("AWS", PASSWORD), timeout=10
+                f"http://{address}/v2/facemask/blobs/{config}", auth=("AWS", PASSWORD), timeout=60
             ).content
 
     known: set[str] = set()
@@ -241,7 +241,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 def tags(address: str) -> list[str]:
     answer = requests.get(
-        f"http://{address}/v2/facemask/tags/list", auth=("AWS", PASSWORD), timeout=10
+        f"http://{address}/v2/facemask/tags/list", auth=("AWS", PASSWORD), timeout=60
     )
     return list(answer.json().get("tags") or [])
 

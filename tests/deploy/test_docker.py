@@ -121,7 +121,7 @@ def asking(address: str, masked_jpeg: bytes) -> Iterator[list[Any]]:
         while not stop.is_set():
             try:
                 answer = requests.post(
-                    f"{address}/predict", masked_jpeg, headers=HEADERS, timeout=20
+                    f"{address}/predict", masked_jpeg, headers=HEADERS, timeout=60
                 )
                 codes.append(answer.status_code)
             except requests.RequestException as error:
@@ -146,7 +146,7 @@ def test_up_pushes_the_checkout_and_runs_it_by_digest(
     pushed = stage.cloud.client("ecr").describe_images(repositoryName="facemask")["imageDetails"]
     assert [item["imageTags"] for item in pushed] == [[stage.good]]
     assert runs.endswith(f"@{pushed[0]['imageDigest']}")
-    assert requests.get(f"{address}/readyz", timeout=10).status_code == 200
+    assert requests.get(f"{address}/readyz", timeout=60).status_code == 200
 
 
 def test_curl_and_the_client_get_the_same_answers_as_from_localhost(
@@ -262,7 +262,7 @@ def test_run_local_runs_the_registered_task(stage: Stage, address: str, masked_j
         line = process.stderr.readline()
         assert f"is ready on http://localhost:{port}" in line
         answer = requests.post(
-            f"http://127.0.0.1:{port}/predict", masked_jpeg, headers=HEADERS, timeout=20
+            f"http://127.0.0.1:{port}/predict", masked_jpeg, headers=HEADERS, timeout=60
         )
         assert [face["label"] for face in answer.json()["faces"]] == ["mask"]
         count = len(stage.docker.containers.list())
@@ -315,7 +315,7 @@ def test_an_uncommitted_change_is_refused(command: Command) -> None:
 
 
 def test_down_stops_the_container(stage: Stage, address: str, command: Command) -> None:
-    assert requests.get(f"{address}/healthz", timeout=10).status_code == 200
+    assert requests.get(f"{address}/healthz", timeout=60).status_code == 200
     done = command("down", "--yes")
     assert done.code == 0, done.err
     assert stage.agent.running == {}

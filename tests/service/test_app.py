@@ -17,18 +17,16 @@ from model.pipeline import Analysis, MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError, cores
 from service.inference import InferencePool
-from tests.conftest import ROOT, encoded, serving
-
-TIMEOUT_S = 120
+from tests.conftest import ROOT, TIMEOUT_S, encoded, serving
 
 
 def test_health_readiness_and_model(server_url: str) -> None:
-    assert requests.get(f"{server_url}/healthz", timeout=30).json() == {"status": "alive"}
-    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {
+    assert requests.get(f"{server_url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    assert requests.get(f"{server_url}/readyz", timeout=TIMEOUT_S).json() == {
         "status": "ready",
         "warnings": [],
     }
-    model = requests.get(f"{server_url}/model", timeout=30).json()
+    model = requests.get(f"{server_url}/model", timeout=TIMEOUT_S).json()
     assert model["name"] == "mobilenetv2-224"
     assert model["sha256"].startswith(model["version"])
     assert model["detectors"] == ["yunet"]
@@ -38,7 +36,7 @@ def test_health_readiness_and_model(server_url: str) -> None:
     ("method", "path", "status"), [("GET", "/no", 404), ("GET", "/predict", 405)]
 )
 def test_wrong_addresses_get_problems(server_url: str, method: str, path: str, status: int) -> None:
-    response = requests.request(method, server_url + path, timeout=30)
+    response = requests.request(method, server_url + path, timeout=TIMEOUT_S)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     if status == 405:
@@ -46,13 +44,13 @@ def test_wrong_addresses_get_problems(server_url: str, method: str, path: str, s
 
 
 def test_the_server_does_not_follow_paths_out_of_its_page(server_url: str) -> None:
-    response = requests.get(f"{server_url}/static/..%2fapp.py", timeout=30)
+    response = requests.get(f"{server_url}/static/..%2fapp.py", timeout=TIMEOUT_S)
     assert response.status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "static/main.js", "docs", "model", "no"])
 def test_browsers_are_told_to_run_nothing_but_the_services_own(server_url: str, path: str) -> None:
-    headers = requests.get(f"{server_url}/{path}", timeout=30).headers
+    headers = requests.get(f"{server_url}/{path}", timeout=TIMEOUT_S).headers
     policy = dict(
         part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
     )
@@ -66,10 +64,10 @@ def test_browsers_are_told_to_run_nothing_but_the_services_own(server_url: str, 
 def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
     with serving(DETECTOR="haar", MAX_PIXELS="262144", INFERENCE_SLOTS="1") as url:
         headers = {"Content-Type": "image/jpeg"}
-        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=headers, timeout=30)
+        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=headers, timeout=TIMEOUT_S)
         assert answer.json()["model"]["detector"] == "haar"
         larger = encoded(np.zeros((513, 512, 3), np.uint8))
-        answer = requests.post(f"{url}/predict", larger, headers=headers, timeout=30)
+        answer = requests.post(f"{url}/predict", larger, headers=headers, timeout=TIMEOUT_S)
         assert answer.status_code == 413
 
 
@@ -178,7 +176,7 @@ def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> 
     class Held(MaskPipeline):
         def analyse(self, *args: object, **kwargs: object) -> Analysis:  # type: ignore[override]
             entered.append(1)
-            release.wait(30)
+            release.wait(TIMEOUT_S)
             return super().analyse(*args, **kwargs)  # type: ignore[arg-type]
 
     pool = InferencePool(Held.load, slots=2, queue_size=0)

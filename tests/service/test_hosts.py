@@ -9,15 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from bench.hardening.wire import answers, post
 from bench.hardening.wire import connect as connection
 from bench.servers import free_port
 from service.config import Config, ConfigError
-from tests.conftest import serving
+from tests.conftest import TIMEOUT_S, open_stream, serving
 
-TIMEOUT_S = 30
 PATHS = ("/", "/model", "/metrics", "/healthz", "/readyz", "/static/main.js", "/no")
 SITE = "https://shop.example"
 HANDSHAKE = (
@@ -139,7 +137,7 @@ def test_pages_of_other_sites_may_neither_post_nor_stream(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "CORS_ORIGINS" in response.json()["detail"]
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"{named.replace('http', 'ws', 1)}/stream", additional_headers=headers)
+        open_stream(named, additional_headers=headers)
     assert refused.value.response.status_code == 403
     assert "CORS_ORIGINS" in json.loads(refused.value.response.body)["detail"]
 

@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from model.pipeline import MaskPipeline
 from service.inference import SMALL, InferencePool, Overloaded
+from tests.conftest import TIMEOUT_S
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ class Held:
 
         def work(_: MaskPipeline) -> str:
             self.started.append(name)
-            event.wait(60)
+            event.wait(TIMEOUT_S)
             return name
 
         greenlet = gevent.spawn(self._pool.run, work, pixels)

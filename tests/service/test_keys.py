@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from service.config import Config, ConfigError
 from service.keys import Keys
-from tests.conftest import ROOT, serving
+from tests.conftest import ROOT, TIMEOUT_S, open_stream, serving
 from tests.service.test_metrics import samples_of
 
 KEY, OTHER = "a-key-of-the-tests", "another_key"
 SITE, NO_SITE = "https://shop.example", "https://elsewhere.example"
-TIMEOUT_S = 30
 
 
 def digest(key: str) -> str:
@@ -31,10 +29,6 @@ def digest(key: str) -> str:
 def status(url: str, **headers: str) -> int:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return requests.get(f"{url}/model", headers=sent, timeout=TIMEOUT_S).status_code
-
-
-def socket_of(url: str) -> str:
-    return f"{url.replace('http', 'ws', 1)}/stream"
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +81,21 @@ def test_a_key_lets_in_by_either_header(guarded: str, portrait_jpeg: bytes) -> N
 def test_wrong_keys_are_limited_and_good_ones_always_let_in() -> None:
     with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
         assert status(url, X_API_Key=KEY) == 200
-        assert [status(url, X_API_Key=f"guess-{n}") for n in range(12)] == [401] * 10 + [429] * 2
-        refused = requests.get(f"{url}/model", headers={"X-API-Key": "guess"}, timeout=TIMEOUT_S)
-        assert refused.headers["Content-Type"] == "application/problem+json"
-        assert 0 < int(refused.headers["Retry-After"]) <= 60
-        with pytest.raises(InvalidStatus) as failure:
-            connect(socket_of(url), subprotocols=[Subprotocol("key.guess")])
-        assert failure.value.response.status_code == 429
+        # Ten at once, and then one every six seconds: on a slow machine a few more pass.
+        guesses = [{"X-API-Key": f"guess-{number}"} for number in range(30)]
+        answers = [requests.get(f"{url}/model", headers=h, timeout=TIMEOUT_S) for h in guesses]
+        codes = [each.status_code for each in answers]
+        assert codes[:10] == [401] * 10
+        assert set(codes[10:]) <= {401, 429}
+        last = answers[codes.index(429)]
+        assert last.headers["Content-Type"] == "application/problem+json"
+        assert 0 < int(last.headers["Retry-After"]) <= 60
+        codes = []
+        for _ in range(10):
+            with pytest.raises(InvalidStatus) as failure:
+                open_stream(url, subprotocols=[Subprotocol("key.guess")])
+            codes.append(failure.value.response.status_code)
+        assert 429 in codes
         assert status(url, X_API_Key=KEY) == 200
         assert status(url, Authorization=f"Bearer {OTHER}") == 200  # never seen before
         assert status(url) == 401  # no key is no guess
@@ -103,7 +105,7 @@ def test_a_foreign_page_cannot_use_up_the_wrong_keys_of_an_address(guarded: str)
     guess = [Subprotocol("key.guess")]
     for _ in range(11):
         with pytest.raises(InvalidStatus) as refused:
-            connect(socket_of(guarded), origin=Origin(NO_SITE), subprotocols=guess)
+            open_stream(guarded, origin=Origin(NO_SITE), subprotocols=guess)
         assert refused.value.response.status_code == 403
     assert status(guarded, X_API_Key="a wrong one") == 401  # not 429
 
@@ -117,23 +119,23 @@ def test_health_and_the_page_need_no_key(guarded: str) -> None:
 def test_a_stream_takes_the_key_as_header_or_as_subprotocol(
     guarded: str, portrait_jpeg: bytes
 ) -> None:
-    with connect(socket_of(guarded), additional_headers={"X-API-Key": KEY}) as connection:
+    with open_stream(guarded, additional_headers={"X-API-Key": KEY}) as connection:
         connection.send(portrait_jpeg)
         assert '"faces"' in str(connection.recv(TIMEOUT_S))
     offered = [Subprotocol("other"), Subprotocol(f"key.{KEY}")]
-    with connect(socket_of(guarded), subprotocols=offered) as connection:
+    with open_stream(guarded, subprotocols=offered) as connection:
         assert connection.subprotocol == f"key.{KEY}"
         connection.send(portrait_jpeg)
         assert '"faces"' in str(connection.recv(TIMEOUT_S))
     for protocol in ("key.guess", "key.", KEY):
         with pytest.raises(InvalidStatus) as refused:
-            connect(socket_of(guarded), subprotocols=[Subprotocol(protocol)])
+            open_stream(guarded, subprotocols=[Subprotocol(protocol)])
         assert refused.value.response.status_code == 401
 
 
 def test_a_service_without_keys_takes_any(server_url: str) -> None:
     assert status(server_url, X_API_Key="whatever") == 200
-    with connect(socket_of(server_url), subprotocols=[Subprotocol("key.x")]) as connection:
+    with open_stream(server_url, subprotocols=[Subprotocol("key.x")]) as connection:
         assert connection.subprotocol == "key.x"  # or a browser would give up
 
 
@@ -144,7 +146,7 @@ def test_keys_change_without_a_restart(
     file.write_text(f"# who asks\n\n{digest(KEY)}  # the door\n")
     with serving(API_KEYS_FILE=str(file), LOG_LEVEL="debug") as url:
         assert (status(url, X_API_Key=KEY), status(url, X_API_Key=OTHER)) == (200, 401)
-        with connect(socket_of(url), subprotocols=[Subprotocol(f"key.{KEY}")]) as connection:
+        with open_stream(url, subprotocols=[Subprotocol(f"key.{KEY}")]) as connection:
             connection.send(portrait_jpeg)
             assert '"faces"' in str(connection.recv(TIMEOUT_S))
             file.write_text(f"no digest\n{digest(OTHER)}\n")
@@ -231,10 +233,10 @@ def test_other_sites_are_let_in_by_their_exact_origin_only(guarded: str, server_
 
 
 def test_the_stream_opens_to_the_same_sites(guarded: str) -> None:
-    with connect(socket_of(guarded), origin=Origin(SITE), additional_headers={"X-API-Key": KEY}):
+    with open_stream(guarded, origin=Origin(SITE), additional_headers={"X-API-Key": KEY}):
         pass
     with pytest.raises(InvalidStatus) as refused:
-        connect(socket_of(guarded), origin=Origin(NO_SITE), additional_headers={"X-API-Key": KEY})
+        open_stream(guarded, origin=Origin(NO_SITE), additional_headers={"X-API-Key": KEY})
     assert refused.value.response.status_code == 403
 
 

@@ -9,14 +9,12 @@ import time
 import numpy as np
 import pytest
 import requests
-from websockets.sync.client import connect
 
 from model.images import Image
 from service.limits import network_of
-from tests.conftest import encoded, serving
+from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
 
-TIMEOUT_S = 30
-SELDOM = "0.01"  # one frame, and no other while the test lasts
+SELDOM = "0.01"  # the least that may be set: one frame, and no other for 100 s
 
 
 def send(url: str, body: bytes = b"no picture", **headers: str) -> requests.Response:
@@ -44,7 +42,7 @@ def test_a_burst_passes_more_is_told_when_to_come_again(portrait_jpeg: bytes) ->
 
 
 def test_a_stream_lives_on_after_frames_too_many(portrait_jpeg: bytes) -> None:
-    with serving(RATE_LIMIT="2") as url, connect(f"{url.replace('http', 'ws', 1)}/stream") as one:
+    with serving(RATE_LIMIT="2") as url, open_stream(url) as one:
         answers = []
         for _ in range(100):
             one.send(b"no picture")
@@ -98,7 +96,7 @@ def test_an_address_that_cannot_be_read_is_still_one_client() -> None:
 
 def test_of_many_faces_only_so_many_are_judged_and_the_others_are_counted(portrait: Image) -> None:
     crowd = encoded(np.hstack([portrait] * 3))
-    with serving(MAX_FACES="2") as url, connect(f"{url.replace('http', 'ws', 1)}/stream") as stream:
+    with serving(MAX_FACES="2") as url, open_stream(url) as stream:
         answer = send(url, crowd).json()
         assert (len(answer["faces"]), answer["faces_left_out"]) == (2, 1)
         one = send(url, encoded(portrait)).json()

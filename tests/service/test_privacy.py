@@ -21,11 +21,10 @@ import psutil
 import pytest
 import requests
 from PIL import Image as PillowImage
-from websockets.sync.client import connect
 
 from bench.servers import OURS, Server, running
 from model.images import Image
-from tests.conftest import ROOT, assert_clean, encoded
+from tests.conftest import ROOT, TIMEOUT_S, assert_clean, encoded, open_stream
 
 pytestmark = pytest.mark.usefixtures("strace")
 
@@ -130,10 +129,10 @@ def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
             {"json": {"image": base64.b64encode(picture).decode()}},
         ]
         for way in ways:
-            answer = requests.post(f"{url}/predict", timeout=60, **way)
+            answer = requests.post(f"{url}/predict", timeout=TIMEOUT_S, **way)
             assert answer.status_code == 200
             boxes += [face["box"] for face in answer.json()["faces"]]
-        annotated = requests.post(f"{url}/predict?annotate=true", timeout=60, **ways[2])
+        annotated = requests.post(f"{url}/predict?annotate=true", timeout=TIMEOUT_S, **ways[2])
         assert annotated.headers["Content-Type"] == "image/jpeg"
         for broken in (
             {"data": half, "headers": {"Content-Type": kind}},
@@ -145,11 +144,15 @@ def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
             {"json": {"image": base64.b64encode(half).decode()}},
             {"json": {"picture": base64.b64encode(picture).decode()}},
         ):
-            assert 400 <= requests.post(f"{url}/predict", timeout=60, **broken).status_code < 500
-    with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+            assert (
+                400
+                <= requests.post(f"{url}/predict", timeout=TIMEOUT_S, **broken).status_code
+                < 500
+            )
+    with open_stream(url) as stream:
         for frame in (*pictures_of(image).values(), half, base64.b64encode(half).decode()):
             stream.send(frame)
-            answered = json.loads(stream.recv(60))
+            answered = json.loads(stream.recv(TIMEOUT_S))
             boxes += [face["box"] for face in answered.get("faces", [])]
     return boxes
 
@@ -158,7 +161,7 @@ def test_nothing_of_a_frame_is_written_or_logged(tmp_path: Path, grainy: Image) 
     with traced(tmp_path, MAX_BODY_BYTES="3000000") as server:
         boxes = send_in_every_way(server.url, grainy)
         too_large = {"image": np.random.default_rng(7).bytes(4_000_000)}
-        refused = requests.post(f"{server.url}/predict", files=too_large, timeout=60)
+        refused = requests.post(f"{server.url}/predict", files=too_large, timeout=TIMEOUT_S)
         assert refused.status_code == 413
     assert_discreet(server.said(), grainy, boxes)
 
@@ -169,15 +172,15 @@ def test_nor_where_the_pipeline_fails(
 ) -> None:
     headers = {"Content-Type": "image/png"}
     picture = encoded(grainy, ".png")  # so that the pixels are those that are searched for
-    whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=60)
+    whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
     app = "tests.service.faulty:from_environ()"
     with traced(tmp_path, app=app, LOG_FORMAT=form) as server:
         url = server.url
-        answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+        answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
         assert answer.status_code == 500
-        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+        with open_stream(url) as stream:
             stream.send(picture)
-            assert json.loads(stream.recv(60))["status"] == 500
+            assert json.loads(stream.recv(TIMEOUT_S))["status"] == 500
     said = server.said()
     boxes = [face["box"] for face in whole.json()["faces"]]
     assert_discreet(said, grainy, boxes)
@@ -191,7 +194,6 @@ def test_nor_where_the_pipeline_fails(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's rules for core dumps are Linux's")
 def test_nor_where_the_worker_crashes(grainy: Image) -> None:
-    headers = {"Content-Type": "image/jpeg"}
     before = cores()
     # Whoever starts it allows core dumps, which hold all memory.
     allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *OURS)
@@ -199,7 +201,7 @@ def test_nor_where_the_worker_crashes(grainy: Image) -> None:
         pytest.skip("may not allow core dumps here")
     with running(command=allowing, LOG_LEVEL="debug") as server:
         url = server.url
-        answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
+        answer = until_answered(url, encoded(grainy))
         master, worker = server.processes()
         for process in (master, worker):
             limits = Path(f"/proc/{process.pid}/limits").read_text()
@@ -207,7 +209,7 @@ def test_nor_where_the_worker_crashes(grainy: Image) -> None:
             # Which of its memory goes into a dump that is piped to a program: none.
             assert int(Path(f"/proc/{process.pid}/coredump_filter").read_text(), 16) == 0
         worker.send_signal(signal.SIGSEGV)
-        again = after_a_crash(url, encoded(grainy))
+        again = until_answered(url, encoded(grainy))
     assert again.json()["faces"] == answer.json()["faces"]
     assert "was sent SIG" in server.said()
     assert cores() == before
@@ -221,12 +223,12 @@ def cores() -> set[Path]:
     return {file for file in folder.glob("core*") if file.is_file()}
 
 
-def after_a_crash(url: str, picture: bytes) -> requests.Response:
-    """Send a picture until the next worker answers it."""
+def until_answered(url: str, picture: bytes) -> requests.Response:
+    """Send a picture until a worker answers it."""
     for _ in range(300):
         try:
             headers = {"Content-Type": "image/jpeg"}
-            return requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+            return requests.post(f"{url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
         except requests.ConnectionError:
             time.sleep(0.1)
-    raise AssertionError("no worker came after the crash")
+    raise AssertionError("no worker answered")

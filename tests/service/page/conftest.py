@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from bench import walk
 from bench.films import HEIGHT, WIDTH
@@ -15,6 +15,7 @@ from bench.page import IMITATED_CAMERA
 from tests.service.page.seen import DESKTOP, WAIT_MS
 
 Visit = Callable[..., Page]
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture

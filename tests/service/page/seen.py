@@ -11,7 +11,7 @@ from bench.page import MEDIUM, Rectangle, on_stage, overlap
 
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}
 PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 3, "is_mobile": True}
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 ANSWERED = "#stage:not([data-answers='0'])"
 BY_STREAM = "#stage[data-link='stream']:not([data-answers='0'])"
 BY_REQUESTS = "#stage[data-link='requests']:not([data-answers='0'])"

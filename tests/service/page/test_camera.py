@@ -12,7 +12,6 @@ from tests.service.page.seen import (
     DESKTOP,
     FACE,
     PHONE,
-    WAIT_MS,
     assert_box_on_face,
 )
 
@@ -68,7 +67,7 @@ def test_camera_shows_boxes_over_the_video(
     expect(page.locator("#faces li")).to_have_text(A_PERSON)
     assert_box_on_face(page, "#video", FACE_IN_FILM, mirrored=True)
     speed = re.compile(r"^[\d.]+ frames/s · \d+ ms round trip · live$")
-    expect(page.locator("#speed")).to_have_text(speed, timeout=WAIT_MS)
+    expect(page.locator("#speed")).to_have_text(speed)
 
     page.evaluate(f"window.track = {TRACK}")
     page.get_by_role("button", name="Stop camera").click()
@@ -98,7 +97,7 @@ def test_one_of_several_cameras_is_chosen(visit: Visit) -> None:
     choice = page.get_by_label("Camera", exact=True)
     for name in ("fake_device_1", "fake_device_0"):
         choice.select_option(label=name)
-        expect(page.locator("#stage")).to_have_attribute("data-answers", "0", timeout=WAIT_MS)
+        expect(page.locator("#stage")).to_have_attribute("data-answers", "0")
         page.wait_for_selector(ANSWERED)
         assert page.evaluate(f"{TRACK}.label") == name
         expect(choice.locator("option:checked")).to_have_text(name)

@@ -3,6 +3,7 @@
 import requests
 from playwright.sync_api import expect
 
+from tests.conftest import TIMEOUT_S
 from tests.service.page.conftest import Visit
 
 
@@ -11,7 +12,7 @@ def test_the_document_is_shown_whole_and_without_the_internet(
 ) -> None:
     page = visit()  # which at its end knows of no foreign request
     page.goto(f"{server_url}/docs")
-    document = requests.get(f"{server_url}/openapi.json", timeout=30).json()
+    document = requests.get(f"{server_url}/openapi.json", timeout=TIMEOUT_S).json()
     for path, operations in document["paths"].items():
         for method, described in operations.items():
             section = page.locator(f'section[id="{method}-{path}"]')

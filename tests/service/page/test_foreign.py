@@ -11,7 +11,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import serving
+from tests.conftest import TIMEOUT_S, serving
+from tests.service.page.seen import WAIT_MS
 from tests.service.test_metrics import samples_at
 
 EVIL = "evil.example"
@@ -65,6 +66,7 @@ def foreign_port() -> Iterator[int]:
 @pytest.fixture
 def foreign(browser_with: Callable[..., Browser]) -> Iterator[Page]:
     context = browser_with(*FLAGS).new_context()
+    context.set_default_timeout(WAIT_MS)
     yield context.new_page()
     context.close()
 
@@ -135,4 +137,4 @@ def test_the_own_page_posts_and_streams_under_each_of_its_addresses(
         foreign.evaluate(POST, ["/predict", list(portrait_jpeg)])
         assert predicted(service)["200"] == before.get("200", 0) + 1
         assert foreign.evaluate(STREAM, f"{own.replace('http', 'ws', 1)}/stream") == "open"
-    assert requests.get(f"{service}/readyz", timeout=30).status_code == 200
+    assert requests.get(f"{service}/readyz", timeout=TIMEOUT_S).status_code == 200

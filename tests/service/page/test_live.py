@@ -7,11 +7,10 @@ import signal
 from pathlib import Path
 
 from playwright.sync_api import Page, Route, WebSocket, WebSocketRoute, expect
-from websockets.sync.client import connect
 
 from bench import walk
 from bench.page import MEDIUM, on_stage, overlap
-from tests.conftest import serving
+from tests.conftest import open_stream, serving
 from tests.service.page.conftest import Visit
 from tests.service.page.seen import (
     BY_REQUESTS,
@@ -45,7 +44,7 @@ def test_no_more_than_two_frames_are_in_flight(visit: Visit, filmed: tuple[str, 
     page = visit(*filmed, prepare=lambda page: page.add_init_script(COUNTED_FRAMES))
     page.click("#camera")
     several = re.compile(r"^[2-9]\d$")
-    expect(page.locator("#stage")).to_have_attribute("data-answers", several, timeout=WAIT_MS)
+    expect(page.locator("#stage")).to_have_attribute("data-answers", several)
     assert page.evaluate("window.sent.length") > 10
     assert 1 <= page.evaluate("window.mostInFlight") <= 2
 
@@ -65,10 +64,10 @@ def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
     page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, swallow))
     page.click("#camera")
     page.wait_for_selector(BY_REQUESTS)  # while the stream was being opened
-    expect(page.locator("#faces li")).to_have_count(0, timeout=WAIT_MS)  # old boxes do not stay
+    expect(page.locator("#faces li")).to_have_count(0)  # old boxes do not stay
     assert page.get_attribute("#overlay", "data-boxes") == ""
     assert len(taken) == 2
-    expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(1)
 
 
 def test_without_a_stream_there_are_requests_until_there_is_one(
@@ -76,17 +75,15 @@ def test_without_a_stream_there_are_requests_until_there_is_one(
 ) -> None:
     with serving(MAX_STREAMS="1") as url:
         page = visit(*filmed, url=url, failures_expected=True)
-        with connect(f"{url.replace('http', 'ws')}/stream"):  # somebody else has the only place
+        with open_stream(url):  # somebody else has the only place
             page.click("#camera")
             several = re.compile(r"^([5-9]|\d\d+)$")
-            expect(page.locator(BY_REQUESTS)).to_have_attribute(
-                "data-answers", several, timeout=WAIT_MS
-            )
+            expect(page.locator(BY_REQUESTS)).to_have_attribute("data-answers", several)
             expect(page.locator("#faces li")).to_have_count(1)
             expect(page.locator("#message")).to_be_empty()
-            expect(page.locator("#speed")).to_contain_text("single requests", timeout=WAIT_MS)
+            expect(page.locator("#speed")).to_contain_text("single requests")
         page.wait_for_selector(BY_STREAM)
-        expect(page.locator("#speed")).to_contain_text("· live", timeout=WAIT_MS)
+        expect(page.locator("#speed")).to_contain_text("· live")
 
 
 def test_page_outlives_a_service_that_is_replaced(
@@ -108,7 +105,7 @@ def test_page_outlives_a_service_that_is_replaced(
         until(page, lambda: len(sockets) > 1 and sockets[0].is_closed())
         expect(page.locator(BY_STREAM)).to_be_attached(timeout=WAIT_MS)
         expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
-        expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+        expect(page.locator("#faces li")).to_have_count(1)
         page.click("#camera")
 
 
@@ -140,12 +137,12 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
     gone = True
     streams[0].close(code=1001)
     message = page.locator("#message")
-    expect(message).to_have_text("The service cannot be reached. Trying again…", timeout=WAIT_MS)
-    expect(page.locator("#faces li")).to_have_count(0, timeout=WAIT_MS)
+    expect(message).to_have_text("The service cannot be reached. Trying again…")
+    expect(page.locator("#faces li")).to_have_count(0)
     assert page.get_attribute("#overlay", "data-boxes") == ""
     gone = False
     expect(message).to_be_empty(timeout=WAIT_MS)
-    expect(page.locator("#faces li")).to_have_count(1, timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(1)
     page.wait_for_selector(BY_STREAM)
 
 
@@ -172,6 +169,6 @@ def test_frame_that_the_stream_refuses_brings_its_words(
 
     page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, refuse_one))
     page.click("#camera")
-    expect(page.locator("#message.problem")).to_have_text("Too many pixels.", timeout=WAIT_MS)
+    expect(page.locator("#message.problem")).to_have_text("Too many pixels.")
     expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
     assert page.locator(BY_STREAM).count() == 1

@@ -15,7 +15,6 @@ from tests.service.page.seen import (
     ANSWERED,
     BY_STREAM,
     FACE,
-    WAIT_MS,
     choose,
     encoded,
     until,
@@ -74,7 +73,7 @@ def test_somebody_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str
     sound = page.get_by_role("switch", name="Alert by sound")
     expect(sound).not_to_be_checked()
     page.click("#camera")
-    expect(page.get_by_role("alert")).to_have_text("1 person without a mask", timeout=WAIT_MS)
+    expect(page.get_by_role("alert")).to_have_text("1 person without a mask")
     assert page.evaluate("window.tones") == 0
 
     page.get_by_role("switch", name="Alert on screen").press("Space")
@@ -100,8 +99,8 @@ def test_mask_put_on_and_taken_off_is_counted(visit: Visit, walked: tuple[str, .
     page.click("#camera")
     for label in ("mask", "no_mask"):
         count = page.locator(f"#counts [data-label={label}] dd")
-        expect(count).to_have_text("1", timeout=WAIT_MS)
-        expect(page.get_by_role("alert")).to_have_count(int(label == "no_mask"), timeout=WAIT_MS)
+        expect(count).to_have_text("1")
+        expect(page.get_by_role("alert")).to_have_count(int(label == "no_mask"))
     expect(page.locator("#share")).to_have_text(re.compile(r"^[1-9]\d %$"))
     line = page.get_by_role("img", name=re.compile(r"^With a mask: \d\d % over the last 5 minutes"))
     expect(line.locator("#line")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+h.01L"))

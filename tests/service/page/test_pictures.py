@@ -14,7 +14,6 @@ from tests.service.page.seen import (
     DESKTOP,
     FACE,
     PHONE,
-    WAIT_MS,
     assert_box_on_face,
     choose,
     encoded,
@@ -40,9 +39,7 @@ def test_picture_shows_its_face(visit: Visit, portrait_jpeg: bytes, screen: dict
     assert sorted(page.locator("#counts dd").all_text_contents()) == ["0", "0", "1"]
     assert_box_on_face(page, "#picture", FACE)
     expect(page.locator("#speed")).to_have_text(re.compile(r"^\d+ ms round trip$"))
-    expect(page.locator("#announcement")).to_have_text(
-        re.compile(r"^1 person: 1 "), timeout=WAIT_MS
-    )
+    expect(page.locator("#announcement")).to_have_text(re.compile(r"^1 person: 1 "))
 
 
 def test_people_are_counted_and_numbered_from_the_left(visit: Visit) -> None:
@@ -53,7 +50,7 @@ def test_people_are_counted_and_numbered_from_the_left(visit: Visit) -> None:
     expect(page.locator("#faces li")).to_have_text(people)
     assert page.locator("#counts dd").all_text_contents() == ["1", "1", "0"]
     words = "2 people: 1 with mask, 1 without."
-    expect(page.locator("#announcement")).to_have_text(words, timeout=WAIT_MS)
+    expect(page.locator("#announcement")).to_have_text(words)
 
 
 def test_boxes_follow_a_resized_window(visit: Visit, portrait_jpeg: bytes) -> None:
@@ -142,7 +139,7 @@ def test_picture_without_a_face(visit: Visit) -> None:
     choose(page, encoded(Image.new("RGB", (300, 200), "teal"), "PNG"), mime="image/png")
     page.wait_for_selector(ANSWERED)
     expect(page.locator("#none")).to_have_text("No face found.")
-    expect(page.locator("#announcement")).to_have_text("No face found.", timeout=WAIT_MS)
+    expect(page.locator("#announcement")).to_have_text("No face found.")
 
 
 @pytest.mark.parametrize(
