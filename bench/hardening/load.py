@@ -6,6 +6,7 @@ import enum
 import http.client
 import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -87,3 +88,12 @@ def keep_asking(how: Ask, outcomes: Counter[Outcome], stop: threading.Event) -> 
             connection.close()
         stop.wait(0.05 if outcome in {Outcome.REFUSED, Outcome.BUSY} else how.pause_s)
     connection.close()
+
+
+def together(works: Sequence[Callable[[], None]]) -> None:
+    """Run all in threads of their own, and wait for them."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

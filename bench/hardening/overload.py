@@ -9,14 +9,13 @@ nobody is refused; then ten times as many, who ask again a moment after a refusa
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.hardening.load import Outcome, ask
+from bench.hardening.load import Outcome, ask, together
 from bench.hardening.rows import Row, command
 from bench.servers import running
 
@@ -63,11 +62,7 @@ def load(port: int, clients: int, seconds: float) -> Seen:
                 connection.close()
         connection.close()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together([work] * clients)
     return seen
 
 

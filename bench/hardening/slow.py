@@ -13,11 +13,10 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
-from bench.hardening.load import Outcome, ask
+from bench.hardening.load import Outcome, ask, together
 from bench.hardening.rows import Row, command
 from bench.hardening.wire import connect, get, post
 from bench.servers import running
@@ -100,15 +99,6 @@ def paced(
 
     together([work] * clients)
     return took, outcomes
-
-
-def together(works: list[Callable[[], None]]) -> None:
-    """Run all in threads of their own, and wait for them."""
-    threads = [threading.Thread(target=work, daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def keep_slow(slow: list[Slow], stop: threading.Event) -> None:

@@ -156,6 +156,13 @@ def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:
     return finish(client, signal.SIGINT)
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """A handler that logs nothing, to keep the output of the tests clean."""
+
+    def log_message(self, *_: object) -> None:
+        """Drop the line."""
+
+
 class Server(ThreadingHTTPServer):
     """An HTTP server that, when it stops, also hangs up on those who are connected."""
 
@@ -220,12 +227,9 @@ class Service:
         """Serve until the end of the with block; yields the port."""
         service = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
-
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output clean."""
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -289,10 +293,7 @@ def camera(port: int = 0, fps: float = 30, sent: list[int] | None = None):
     """
     counted = iter(range(1 << BITS))
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")

@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import StreamRequestHandler
 
@@ -35,6 +34,7 @@ from client.webhook import Webhook
 from tests.client.stand_in import (
     FACE,
     TIMEOUT_S,
+    Quiet,
     Service,
     film,
     finish,
@@ -148,10 +148,7 @@ def test_the_answer_of_a_webhook_is_not_read_and_cookies_are_not_kept(
     monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     sent = []
 
-    class Flood(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Flood(Quiet):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             sent.append(self.headers["Cookie"])

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 from client import cameras
 from client.frames import SourceError
 from client.sources import open_source
-from tests.client.stand_in import number_of, picture, serving
+from tests.client.stand_in import Quiet, number_of, picture, serving
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m"
 JPEG = cv2.imencode(".jpg", picture(5))[1].tobytes()
@@ -31,10 +30,7 @@ def camera_that(
     send: Callable[[Callable[[bytes], object]], object],
     headers: dict[str, str] | None = None,
 ):
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200, ESCAPES)
             kind = "multipart/x-mixed-replace; boundary=frame"
@@ -120,10 +116,7 @@ def test_a_camera_may_send_another_size():
 def test_a_password_reaches_a_camera_that_asks_for_a_digest():
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             given = self.headers["Authorization"] or ""
             seen.append(given.partition(" ")[0])
@@ -153,10 +146,7 @@ def test_a_password_reaches_a_camera_that_asks_for_a_digest():
 def test_a_camera_that_knows_plain_passwords_only_gets_one():
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             seen.append(self.headers["Authorization"])
             self.send_response(200 if seen[-1] else 401)
@@ -183,10 +173,7 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
     ],
 )
 def test_what_is_no_camera_is_named(status: int, headers: dict[str, str], said: str):
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(status)
             for name, value in headers.items():

@@ -126,26 +126,6 @@ def test_a_picture_shows_each_face_once(tmp_path: Path):
     assert events == [(kind, n) for n in (0, 1) for kind in ("first_seen", "last_seen")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_whole_files(tmp_path: Path, number: signal.Signals):
-    source = film(tmp_path / "film.mp4", frames=400, fps=12)
-    output, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    service = Service()
-    service.delay_s = 0.05
-    with service.serving() as port:
-        client = start(
-            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--output", str(output), "--answers", str(jsonl)),
-        )
-        wait_for(lambda: len(lines_of(jsonl)) >= 5, "five answers")
-        done = finish(client, number)
-    assert done.returncode == 0, done.stderr
-    answered = len(lines_of(jsonl))
-    assert 5 <= answered < 400
-    assert len(frames_of(output)[0]) == answered
-    assert f"{answered} frames answered" in done.stdout
-
-
 def test_ctrl_c_does_not_wait_for_an_answer_that_never_comes(tmp_path: Path):
     source = film(tmp_path / "film.mp4", frames=3, fps=12)
     service = Service()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from client import arguments
 from client.answers import Box
 from client.tracks import Event
 from client.webhook import MOST_WAITING, Webhook
-from tests.client.stand_in import FACE, TIMEOUT_S, Service, film, run, serving
+from tests.client.stand_in import FACE, TIMEOUT_S, Quiet, Service, film, run, serving
 
 SECRET = "our-secret"
 EVENT = Event(
@@ -41,10 +40,7 @@ class Receiver:
     def listening(self) -> Iterator[str]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output clean."""
-
+        class Handler(Quiet):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((dict(self.headers), body))

@@ -79,6 +79,11 @@ def assert_box_on_face(page: Page, medium: str, face: Rectangle, *, mirrored: bo
     assert page.evaluate(PAINTED, drawn) == [True, True, True, True, False]
 
 
+def answers(page: Page) -> int:
+    """Return how many answers the page has shown since the medium was opened."""
+    return int(page.get_attribute("#stage", "data-answers") or 0)
+
+
 def until(page: Page, condition: Callable[[], bool]) -> None:
     """Wait for what no selector tells; Playwright's own way needs eval, which the page forbids."""
     for _ in range(WAIT_MS // 100):

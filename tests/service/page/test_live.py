@@ -16,7 +16,6 @@ from tests.service.page.seen import (
     BY_REQUESTS,
     BY_STREAM,
     COUNTED_FRAMES,
-    WAIT_MS,
     until,
 )
 
@@ -30,14 +29,22 @@ def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -
     page.click("#camera")
     page.wait_for_selector(BY_STREAM)
     medium = page.locator("#video").evaluate(MEDIUM)
-    overlaps = []
+    moments = []
     for _ in range(20):
-        page.wait_for_timeout(100)
-        number, boxes = page.evaluate(MOMENT)
-        seen = on_stage(medium, walk.face_in(number), mirrored=True)
-        overlaps += [overlap(tuple(map(float, box.split())), seen) for box in boxes.split("; ")]
-    # The box is of a moment ago; on a busy machine of a longer one.
-    assert sorted(overlaps)[10] > 0.3, overlaps
+        page.wait_for_timeout(200)
+        moments.append(page.evaluate(MOMENT))
+
+    def typical_overlap(frames_ago: int) -> float:
+        overlaps = []
+        for number, boxes in moments:
+            seen = on_stage(medium, walk.face_in(number - frames_ago), mirrored=True)
+            drawn = (tuple(map(float, box.split())) for box in boxes.split("; ") if box)
+            overlaps.append(max((overlap(box, seen) for box in drawn), default=0))
+        return sorted(overlaps)[len(overlaps) // 2]
+
+    # The box is of a moment ago: on a busy machine of a second or more. One that stays where it
+    # is overlaps the face, which comes back every four seconds, by less at any delay.
+    assert max(map(typical_overlap, range(2 * walk.FPS))) > 0.45, moments
 
 
 def test_no_more_than_two_frames_are_in_flight(visit: Visit, filmed: tuple[str, ...]) -> None:
@@ -103,8 +110,8 @@ def test_page_outlives_a_service_that_is_replaced(
         # Gunicorn starts a new worker and ends the old one, which closes its streams.
         os.kill(int(pid.read_text()), signal.SIGHUP)
         until(page, lambda: len(sockets) > 1 and sockets[0].is_closed())
-        expect(page.locator(BY_STREAM)).to_be_attached(timeout=WAIT_MS)
-        expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
+        expect(page.locator(BY_STREAM)).to_be_attached()
+        expect(page.locator("#message")).to_be_empty()
         expect(page.locator("#faces li")).to_have_count(1)
         page.click("#camera")
 
@@ -141,7 +148,7 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
     expect(page.locator("#faces li")).to_have_count(0)
     assert page.get_attribute("#overlay", "data-boxes") == ""
     gone = False
-    expect(message).to_be_empty(timeout=WAIT_MS)
+    expect(message).to_be_empty()
     expect(page.locator("#faces li")).to_have_count(1)
     page.wait_for_selector(BY_STREAM)
 
@@ -149,7 +156,7 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
 def test_frame_that_the_stream_refuses_brings_its_words(
     visit: Visit, filmed: tuple[str, ...]
 ) -> None:
-    frames = 0
+    frames, refusing = 0, True
 
     # The page sends no bad frames: the refusal of one is imitated, the rest is real.
     def refuse_one(socket: WebSocketRoute) -> None:
@@ -158,7 +165,7 @@ def test_frame_that_the_stream_refuses_brings_its_words(
         def answer(message: str | bytes) -> None:
             nonlocal frames
             frames += 1
-            if 5 <= frames < 15:
+            if refusing and frames >= 5:
                 number = json.loads(message)["frame_id"]
                 problem = {"status": 413, "detail": "Too many pixels.", "frame_id": number}
                 socket.send(json.dumps(problem))
@@ -170,5 +177,6 @@ def test_frame_that_the_stream_refuses_brings_its_words(
     page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, refuse_one))
     page.click("#camera")
     expect(page.locator("#message.problem")).to_have_text("Too many pixels.")
-    expect(page.locator("#message")).to_be_empty(timeout=WAIT_MS)
+    refusing = False
+    expect(page.locator("#message")).to_be_empty()
     assert page.locator(BY_STREAM).count() == 1
