@@ -1,4 +1,4 @@
-"""What several tests share: free pictures, the real service on a socket, the optional data."""
+"""Fixtures and helpers that tests share: free pictures, the running service, optional data."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ Serve = Callable[..., "contextmanager[str]"]
 
 
 def encoded(image: Image, suffix: str = ".jpg") -> bytes:
-    """Encode an RGB image as the suffix says."""
+    """Encode an RGB image in the format of the suffix."""
     return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
@@ -38,7 +38,7 @@ def portrait() -> Image:
 
 @pytest.fixture(scope="session")
 def strace() -> None:
-    """Skip where the calls of a process cannot be traced."""
+    """Skip where strace is missing or may not trace."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     if subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
@@ -47,13 +47,13 @@ def strace() -> None:
 
 @pytest.fixture(scope="session")
 def portrait_box() -> Box:
-    """Where a person sees the portrait's face, from brow to chin."""
+    """Return the box of the portrait's face as a person would draw it, from brow to chin."""
     return Box(x=178, y=70, width=92, height=108)
 
 
 @pytest.fixture(scope="session")
 def masked_portrait(portrait: Image) -> Image:
-    """The same face wearing a mask that we draw."""
+    """Return the same face wearing a drawn mask."""
     return synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
 
 
@@ -69,7 +69,7 @@ def masked_jpeg(masked_portrait: Image) -> bytes:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of public data and weights, where there is one."""
+    """Return the folder of public data and weights; skip where it is missing."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, public data and weights that are not part of the project")
     return SHARED
@@ -77,7 +77,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def browser_with() -> Iterator[Callable[..., Browser]]:
-    """Start a Chromium with the given flags, once for all tests that want the same."""
+    """Yield a function that starts Chromium with flags; tests with the same flags share one."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     browsers: dict[tuple[str, ...], Browser] = {}
@@ -113,7 +113,7 @@ def serving(lines: list[str] | None = None, **options: Any) -> Iterator[str]:
 
 
 def assert_clean(server: Server) -> None:
-    """Check that a service that has ended was told to, and that no worker crashed before."""
+    """Check that a service exited with 0 and that none of its workers crashed."""
     assert server.process.returncode == 0, "the service did not stop cleanly"
     assert "was sent SIG" not in server.said(), "a worker crashed"
 

@@ -1,4 +1,4 @@
-"""The benchmark measures real servers with real load; what it measures is not judged here."""
+"""The benchmark measures real servers under real load. These tests do not judge its figures."""
 
 import json
 import shutil

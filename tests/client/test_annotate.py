@@ -49,7 +49,7 @@ def test_a_caption_is_whole_wherever_the_face_is(width: int, label: str):
 
 
 def ink(drawn: np.ndarray, label: str) -> int:
-    """Count the pixels that are neither the picture's nor of the label's colour: the text's."""
+    """Count the pixels of the text: neither the picture's nor the label's colour."""
     return int(((drawn != GROUND).any(axis=2) & (drawn != COLOURS[label]).any(axis=2)).sum())
 
 

@@ -37,7 +37,7 @@ def test_what_passes_is_unreachable(status: int):
     assert caught.value.retry_after_s == 7
 
 
-def test_nobody_there_is_unreachable():
+def test_no_server_is_unreachable():
     with pytest.raises(Unreachable, match="refused") as caught:
         Client(f"http://127.0.0.1:{free_port()}").predict(as_jpeg(picture(1), 90))
     assert caught.value.retry_after_s is None
@@ -69,7 +69,7 @@ def test_a_frame_no_jpeg_can_hold_is_refused():
 def test_retry_after_is_seconds_or_a_date():
     soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert retry_after("3") == 3
-    assert retry_after(soon) == 300  # no server holds the client for an hour
+    assert retry_after(soon) == 300  # no server can make the client wait for an hour
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after("soon") is None
     assert retry_after(None) is None

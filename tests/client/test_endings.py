@@ -1,4 +1,4 @@
-"""Every way to end: an exit code, a sentence, and files that are whole up to there."""
+"""However the client ends, it gives an exit code, a message, and files that are complete so far."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_signal_leaves_what_was_answered(tmp_path: Path, ending: signal.Signal
     assert written == list(range(len(written)))
     if ending == signal.SIGKILL:
         assert done.returncode == -signal.SIGKILL
-        assert len(written) >= answered - 14  # half a second, and the frames at either end of it
+        assert len(written) >= answered - 14  # half a second of film, and both ends
     else:
         assert done.returncode == 0, done.stderr
         assert f"{answered} frames answered" in done.stdout
@@ -109,7 +109,7 @@ def test_a_terminal_that_is_closed_ends_as_a_signal_does(tmp_path: Path):
     assert len(numbers_in(output)) == len(lines_of(answers))
 
 
-def test_a_full_disk_is_said_and_leaves_a_film_that_plays(tmp_path: Path):
+def test_a_full_disk_is_reported_and_leaves_a_film_that_plays(tmp_path: Path):
     source, output = film(tmp_path / "film.mp4", frames=400, fps=12), tmp_path / "out.mp4"
     with Service().serving() as port:
         done = run(
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_while_the_film_is_finished_leaves_it_playable(tmp_pat
             film.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    film.close()  # again, as by an exit stack: nothing is left to do
+    film.close()  # a second time, as an exit stack may: nothing is left to do
     assert numbers_in(whole) == list(range(40))
     assert numbers_in(cut) == list(range(40))
 
@@ -217,7 +217,7 @@ def test_a_camera_that_stays_away_is_given_up():
     assert f"http://127.0.0.1:{live}/camera has given no picture for 3 s: given up" in done.stderr
 
 
-def test_without_an_encoder_of_h264_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_h264_encoder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {H264})
     output, notes = tmp_path / "out.mp4", []
     written = Film(output, 10, notes.append, live=False)
@@ -273,4 +273,4 @@ def test_ctrl_c_ends_the_wait_for_a_service(tmp_path: Path):
     )
     wait_for(partial((tmp_path / "j").exists), "the client's start")
     done = interrupt(client)
-    assert done.returncode in {0, -signal.SIGINT}  # before its handler, or in it
+    assert done.returncode in {0, -signal.SIGINT}  # before its handler is installed, or in it

@@ -1,4 +1,4 @@
-"""A broken or hostile server: the client says so in a sentence, goes on, and stays small."""
+"""A broken or hostile server: the client reports it briefly, goes on, and uses little memory."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ BAD = {
 
 
 def is_inert(text: str) -> bool:
-    """Tell whether a terminal shows text as it is."""
+    """Tell whether a terminal shows text without acting on it."""
     return all(
         unicodedata.category(mark) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
         for mark in text.replace("\n", "")
@@ -218,7 +218,7 @@ def test_a_stream_that_talks_of_other_frames_without_end_is_left():
         stream.ask(JPEG)
 
 
-def test_a_key_is_not_in_what_is_said_of_a_bad_stream():
+def test_a_key_is_not_in_the_message_about_a_bad_stream():
     def handler(connection: ServerConnection) -> None:
         connection.recv()
         connection.send("no JSON")

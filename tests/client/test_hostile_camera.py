@@ -1,4 +1,4 @@
-"""A broken or hostile camera: the client stays small, quiet and alive."""
+"""A broken or hostile camera: the client uses little memory, stays quiet and goes on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def camera_that(
 
 
 def huge(side: int = 65_500) -> bytes:
-    """Return a small JPEG whose header claims that it has thousands of millions of pixels."""
+    """Return a small JPEG whose header claims billions of pixels."""
     data = bytearray(JPEG)
     start = data.index(b"\xff\xc0")
     data[start + 5 : start + 9] = side.to_bytes(2) * 2
@@ -140,7 +140,7 @@ def test_a_password_reaches_a_camera_that_asks_for_a_digest():
     with serving(Handler) as port:
         url = f"http://user:p%40ss@127.0.0.1:{port}/live?channel=1"
         assert len([pixels for pixels, _ in cameras.http(url)]) >= 3
-    assert seen == ["", "Digest"]  # never in plain text
+    assert seen == ["", "Digest"]  # never as plain text
 
 
 def test_a_camera_that_knows_plain_passwords_only_gets_one():
@@ -154,7 +154,7 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             with suppress(OSError):
-                for _ in range(4 if seen[-1] else 300_000):  # a flood that is not read
+                for _ in range(4 if seen[-1] else 300_000):  # a flood that the client does not read
                     self.wfile.write(part(JPEG))
 
     with serving(Handler) as port:

@@ -84,7 +84,7 @@ def test_a_folder_is_sent_in_order_without_its_corrupt_picture(tmp_path: Path):
     frames, fps = frames_of(output)
     assert [frame.shape for frame in frames] == [(240, 320, 3)] * 3
     assert 1 <= fps <= 2
-    assert frames[1][:, :80].max() < 40  # the upright picture stands between black edges
+    assert frames[1][:, :80].max() < 40  # the upright picture has black bars on both sides
     assert frames[1][100:140, 100:220].mean() > 40
 
 
@@ -108,7 +108,7 @@ def test_several_sources_go_at_once_into_one_table_and_a_video_each(tmp_path: Pa
         done = run(*common, "--source", str(two), "--source", str(tmp_path / "absent.mp4"))
         assert done.returncode == 1
         assert "There is no file or folder" in done.stderr
-        assert f"{two}: 6 frames answered" in done.stdout  # one that fails does not stop the other
+        assert f"{two}: 6 frames answered" in done.stdout  # one failure stops no other source
 
 
 def test_a_picture_shows_each_face_once(tmp_path: Path):
@@ -160,7 +160,7 @@ def test_a_refused_frame_is_reported_and_stays_in_the_video(tmp_path: Path):
     assert "4 frames answered, 1 refused" in done.stdout
 
 
-def test_a_wrong_address_is_said_once_and_fails(tmp_path: Path):
+def test_a_wrong_address_is_reported_once_and_fails(tmp_path: Path):
     source = film(tmp_path / "film.mp4", frames=8, fps=12)
     with Service().serving() as port:
         url = f"http://127.0.0.1:{port}/elsewhere"

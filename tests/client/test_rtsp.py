@@ -1,4 +1,4 @@
-"""An RTSP camera, by a real server of this machine, that is killed and comes back."""
+"""An RTSP camera, served by a real local server, that is killed and comes back."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_retry_after_is_honoured(tmp_path: Path, status: int):
     assert done.returncode == 0, done.stderr
     assert service.numbers == [0, 1, 1, 2]
     waits = [after - before for before, after in pairwise(service.times)]
-    assert waits[1] >= 2  # without the header it would be half a second
+    assert waits[1] >= 2  # without the header the client would wait half a second
     assert f"{status} Not now: The queue is full." in done.stderr
 
 
@@ -115,12 +115,12 @@ def test_a_slow_service_gets_the_newest_frames_one_at_a_time(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert service.most_at_once == 1
     steps = [after - before for before, after in pairwise(service.numbers)]
-    assert min(steps) >= 2  # the frames in between went unsent
+    assert min(steps) >= 2  # the frames in between were not sent
     assert dropped(done) >= sum(steps) - len(steps)
     assert lines_of(jsonl)[0]["source"] == f"http://127.0.0.1:{live}/camera"
     times = times_of(output)
     assert len(times) == len(lines_of(jsonl))
-    assert min(after - before for before, after in pairwise(times)) > 0.2  # as time ran
+    assert min(after - before for before, after in pairwise(times)) > 0.2  # in real time
 
 
 def test_a_live_source_drops_its_frame_while_the_service_is_away(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The client's stream where it goes wrong, by the real service or by one that does as told."""
+"""Failures of the client's stream, with the real service or a scripted one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def answer(frame: int, *track_ids: int) -> str:
 def told(
     *handlers: Callable[[ServerConnection], None], timeout_s: float = TIMEOUT_S
 ) -> Iterator[tuple[Stream, list[str]]]:
-    """Serve each connection as the next handler does; yields a stream to there, and its notes."""
+    """Serve each connection with the next handler; yield a stream to it, and the stream's notes."""
     turns = iter(handlers)
     notes: list[str] = []
 

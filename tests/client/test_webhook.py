@@ -1,4 +1,4 @@
-"""A confirmed no-mask is told to another program, which can tell that it was us."""
+"""The webhook posts each confirmed no-mask event, signed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVENT = Event(
 
 
 class Receiver:
-    """Takes events; statuses: what to answer to the first ones, 200 to the others."""
+    """A webhook's receiver; statuses: of its first answers, the others are 200."""
 
     def __init__(self, *statuses: int) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
@@ -70,7 +70,7 @@ def test_a_confirmed_no_mask_is_posted_once_and_signed(tmp_path: Path) -> None:
     ((headers, body),) = receiver.received
     event = json.loads(body)
     assert event["event"] == "no_mask_confirmed"
-    assert event["frame"] == 4  # the fifth answer in a row that says so
+    assert event["frame"] == 4  # the fifth such answer in a row
     assert event["label"] == "no_mask"
     signed = headers["X-Timestamp"].encode() + b"." + body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
@@ -91,7 +91,9 @@ def test_what_fails_is_tried_again_as_the_same_event(monkeypatch: pytest.MonkeyP
     assert webhook.dropped == 0
 
 
-def test_what_is_refused_is_not_tried_again_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_refused_is_not_tried_again_and_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     receiver, notes = Receiver(404), []
     with receiver.listening() as hook:
@@ -109,7 +111,7 @@ def test_a_dead_receiver_holds_nothing_up() -> None:
         webhook = Webhook(hook, SECRET, notes.append)
         for _ in range(MOST_WAITING + 10):
             webhook.put(EVENT)
-        assert webhook.dropped >= 9  # one is being posted
+        assert webhook.dropped >= 9  # one event is being posted
         receiver.gate.set()
         webhook.close()
     assert "too many wait already" in notes[0]

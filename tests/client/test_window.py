@@ -40,7 +40,7 @@ def display(monkeypatch: pytest.MonkeyPatch):
 
 
 def shown() -> np.ndarray:
-    """What the window holds, RGB."""
+    """Return what the window shows, RGB."""
     return np.asarray(pygame.surfarray.array3d(pygame.display.get_surface())).swapaxes(0, 1)
 
 

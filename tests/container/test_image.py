@@ -1,4 +1,4 @@
-"""The image is built, started by compose, asked and stopped, with the real Docker."""
+"""The image is built, started by compose, queried and stopped, with the real Docker."""
 
 import re
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def inside(container: str, *command: str) -> str:
 
 
 def files(*condition: str) -> list[str]:
-    """Find files of the image, as root, who may look everywhere."""
+    """Find files in the image, as root, who may read all folders."""
     as_root = ("run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find")
     return sorted(docker(*as_root, IMAGE, "/", "-xdev", *condition).split())
 
@@ -92,7 +92,7 @@ def test_no_file_of_it_gives_another_users_rights() -> None:
         "/app/model/weights/fast/mask_detector.onnx",
         "/app/model/weights/mask_detector.onnx",
     ]
-    # The weights show that it searches.
+    # Finding the weights shows that the search works.
     assert files("-type", "f", "(", "-perm", "/6000", "-o", "-name", "mask*.onnx", ")") == weights
 
 
@@ -108,7 +108,7 @@ def test_sh_is_the_only_shell_and_nothing_installs_programs(container: tuple[str
 def test_its_memory_reaches_no_disk(container: tuple[str, str]) -> None:
     name, _ = container
     assert re.search(r"Max core file size +0 +0 ", inside(name, "cat", "/proc/1/limits"))
-    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # the latter is of both together
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # memory and swap together
     memory, with_swap = docker("inspect", "--format", limits, name).split()
     assert int(memory) == int(with_swap) > 0
 

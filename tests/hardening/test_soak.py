@@ -1,4 +1,4 @@
-"""The worker holds after 2,000 requests, good and bad, what it held before."""
+"""Threads, files and memory do not grow over 2,000 good and bad requests."""
 
 from bench.hardening.soak import run
 
@@ -11,4 +11,4 @@ def test_nothing_grows_over_2000_requests() -> None:
     assert soaked.after is not None
     assert soaked.after.descriptors <= soaked.before.descriptors
     assert soaked.after.threads <= soaked.before.threads
-    assert soaked.growth_mb() < 60  # heaps still find their size; a leaked frame a request is 800
+    assert soaked.growth_mb() < 60  # heaps still settle; a leaked frame per request would be 800

@@ -1,4 +1,4 @@
-"""The service around /predict: its other addresses, its start, its stop, its worst moments."""
+"""The service around /predict: other addresses, settings, start and overload."""
 
 import os
 import shutil
@@ -161,7 +161,7 @@ def test_an_unforeseen_failure_shows_nothing_of_the_inside(portrait_jpeg: bytes)
 
     pool = InferencePool(Broken.load, slots=1, queue_size=0)
     client = create_app(Config(), pool).test_client()
-    for _ in range(3):  # a slot that failed is given back
+    for _ in range(3):  # a failed frame gives its slot back
         response = client.post("/predict", data=portrait_jpeg, content_type="image/jpeg")
         assert response.status_code == 500
         assert "secret" not in response.text
@@ -169,7 +169,7 @@ def test_an_unforeseen_failure_shows_nothing_of_the_inside(portrait_jpeg: bytes)
 
 
 def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> None:
-    """The pipeline is held by hand, since a real one cannot be made to take exactly that long."""
+    """The pipeline waits for an event, because a real one does not take a set time."""
     entered: list[int] = []
     release = threading.Event()
 
@@ -200,7 +200,7 @@ def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> 
 
 
 def test_a_large_upload_is_kept_in_memory() -> None:
-    """Python reports every file that is opened; while a large form is answered, none is written."""
+    """Python's audit hook reports every opened file; none is written during a large upload."""
     pool = InferencePool(MaskPipeline.load, slots=1, queue_size=0)
     random = np.random.default_rng(0)
     large = encoded(random.integers(0, 256, (1000, 1000, 3), dtype=np.uint8), ".png")
@@ -214,7 +214,7 @@ def test_a_large_upload_is_kept_in_memory() -> None:
         if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
             written.append(args[0])
 
-    sys.addaudithook(watch)  # cannot be taken away again, hence `watching`
+    sys.addaudithook(watch)  # cannot be removed again, hence `watching`
     response = client.post("/predict", data=form.body, content_type=form.headers["Content-Type"])
     watching = False
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""A worker in which a frame hangs is replaced. That a frame hangs is simulated: hanging.py."""
+"""A worker with a hung frame is replaced. hanging.py simulates the hang."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hang(url: str, frames: int) -> list[threading.Thread]:
 
 
 def until_answered(url: str, picture: bytes) -> requests.Response:
-    """Ask as a client that tries again, where it is told to and while nobody listens."""
+    """Send a picture as a client that retries on 503 and on refused connections."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         try:
@@ -48,7 +48,7 @@ def until_answered(url: str, picture: bytes) -> requests.Response:
 
 
 def until_busy(url: str, slots: int) -> None:
-    """Wait until as many slots work on a frame."""
+    """Wait until this number of slots is busy."""
     deadline = time.monotonic() + TIMEOUT_S
     while value(samples_at(url), "busy_slots") < slots:
         assert time.monotonic() < deadline
@@ -60,7 +60,7 @@ def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
         url, worker = server.url, server.worker()
         assert worker is not None
         threads = hang(url, 1)
-        # The other slot serves on.
+        # The other slot goes on.
         assert until_answered(url, portrait_jpeg).status_code == 200
         worker.wait(TIMEOUT_S)
         assert len(until_answered(url, portrait_jpeg).json()["faces"]) == 1
@@ -71,13 +71,15 @@ def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
     assert "1 of 2 slots have worked on a frame for more" in server.said()
 
 
-def test_also_where_all_slots_hang_and_who_waits_is_told(portrait_jpeg: bytes) -> None:
+def test_a_worker_whose_slots_all_hang_is_replaced_and_waiting_clients_get_503(
+    portrait_jpeg: bytes,
+) -> None:
     with running(command=COMMAND, **SETTINGS) as server:
         url, worker = server.url, server.worker()
         assert worker is not None
         threads = hang(url, 2)
         until_busy(url, 2)
-        waits = until_answered(url, portrait_jpeg)  # told 503, and served by the next worker
+        waits = until_answered(url, portrait_jpeg)  # gets 503, then an answer of the next worker
         assert waits.status_code == 200
         worker.wait(TIMEOUT_S)
         for thread in threads:

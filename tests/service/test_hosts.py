@@ -28,7 +28,7 @@ HANDSHAKE = (
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[str]:
-    """Serve under two names, to the pages of one other site."""
+    """Run a service with two host names that one other site's pages may use."""
     with serving(ALLOWED_HOSTS="Mask.example, .shop.example", CORS_ORIGINS=SITE) as url:
         yield url
 
@@ -47,7 +47,7 @@ def first_status(url: str, request: bytes) -> int:
 def test_a_host_name_that_is_not_allowed_is_refused_before_anything_else(
     server_url: str, path: str
 ) -> None:
-    """A page may point its own name at this machine (DNS rebinding); the Host header tells."""
+    """A page may point its own name at this machine (DNS rebinding); the Host header shows it."""
     response = requests.get(
         server_url + path, headers={"Host": "evil.example:8000"}, timeout=TIMEOUT_S
     )
@@ -87,7 +87,7 @@ def test_what_only_looks_like_them_is_not(server_url: str, host: str) -> None:
 
 
 def test_a_request_without_a_host_is_not_from_a_browser(server_url: str) -> None:
-    """As HAProxy's health checks, in HTTP/1.0."""
+    """As in HAProxy's health checks, in HTTP/1.0."""
     assert first_status(server_url, b"GET /readyz HTTP/1.0\r\n\r\n") == 200
 
 
@@ -130,7 +130,7 @@ def test_what_is_no_host_stops_the_start(host: str) -> None:
 def test_pages_of_other_sites_may_neither_post_nor_stream(
     named: str, portrait_jpeg: bytes, headers: dict[str, str]
 ) -> None:
-    """By the same rule; a form needs no leave from CORS to be sent."""
+    """CORS does not stop a form from being sent, so the same rule applies to it."""
     form = {"image": portrait_jpeg}
     response = requests.post(f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S)
     assert response.status_code == 403
@@ -155,7 +155,7 @@ def test_pages_of_other_sites_may_neither_post_nor_stream(
         {"Origin": "https://mask.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
-def test_programs_the_own_page_and_named_sites_may(
+def test_programs_the_own_page_and_named_sites_may_use_it(
     named: str, portrait_jpeg: bytes, headers: dict[str, str]
 ) -> None:
     headers = {name: value.format(own=named) for name, value in headers.items()}

@@ -1,4 +1,4 @@
-"""Who may ask: API keys and other sites' pages, on the real service."""
+"""API keys and other sites' pages, on the real service."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def test_a_key_lets_in_by_either_header(guarded: str, portrait_jpeg: bytes) -> N
     assert status(guarded, Authorization=f"Basic {KEY}") == 401
 
 
-def test_wrong_keys_are_limited_and_good_ones_always_let_in() -> None:
+def test_wrong_keys_are_limited_and_good_ones_always_pass() -> None:
     with serving(API_KEYS=f"{digest(KEY)},{digest(OTHER)}") as url:
         assert status(url, X_API_Key=KEY) == 200
-        # Ten at once, and then one every six seconds: on a slow machine a few more pass.
+        # Ten pass at once, then one every six seconds, so on a slow machine a few more pass.
         guesses = [{"X-API-Key": f"guess-{number}"} for number in range(30)]
         answers = [requests.get(f"{url}/model", headers=h, timeout=TIMEOUT_S) for h in guesses]
         codes = [each.status_code for each in answers]
@@ -98,7 +98,7 @@ def test_wrong_keys_are_limited_and_good_ones_always_let_in() -> None:
         assert 429 in codes
         assert status(url, X_API_Key=KEY) == 200
         assert status(url, Authorization=f"Bearer {OTHER}") == 200  # never seen before
-        assert status(url) == 401  # no key is no guess
+        assert status(url) == 401  # a missing key is no guess
 
 
 def test_a_foreign_page_cannot_use_up_the_wrong_keys_of_an_address(guarded: str) -> None:
@@ -136,7 +136,7 @@ def test_a_stream_takes_the_key_as_header_or_as_subprotocol(
 def test_a_service_without_keys_takes_any(server_url: str) -> None:
     assert status(server_url, X_API_Key="whatever") == 200
     with open_stream(server_url, subprotocols=[Subprotocol("key.x")]) as connection:
-        assert connection.subprotocol == "key.x"  # or a browser would give up
+        assert connection.subprotocol == "key.x"  # else a browser would close the stream
 
 
 def test_keys_change_without_a_restart(
@@ -158,7 +158,7 @@ def test_keys_change_without_a_restart(
             assert closed.value.rcvd.code == 1008
         file.unlink()
         assert [status(url, X_API_Key=OTHER) for _ in range(3)] == [200] * 3
-        file.write_text("")  # no key is left, which does not open the service
+        file.write_text("")  # an empty file does not open the service to all
         assert (status(url, X_API_Key=OTHER), status(url)) == (401, 401)
     log = capsys.readouterr().out
     assert log.count("no SHA-256 digest (64 hex digits) in line 1.") == 1
@@ -216,7 +216,7 @@ def preflight(url: str, origin: str) -> dict[str, str]:
     return {k: v for k, v in response.headers.items() if k.startswith("Access-Control-")}
 
 
-def test_other_sites_are_let_in_by_their_exact_origin_only(guarded: str, server_url: str) -> None:
+def test_only_the_exact_origins_of_other_sites_are_allowed(guarded: str, server_url: str) -> None:
     allowed = preflight(guarded, SITE)
     assert allowed["Access-Control-Allow-Origin"] == SITE
     assert "POST" in allowed["Access-Control-Allow-Methods"]
@@ -224,7 +224,7 @@ def test_other_sites_are_let_in_by_their_exact_origin_only(guarded: str, server_
     for origin in (NO_SITE, f"{SITE}.evil", f"{SITE}:8443", "null", SITE.replace(".", "x")):
         assert preflight(guarded, origin) == {}
     assert preflight(server_url, SITE) == {}
-    for key, expected in ((KEY, 200), ("guess", 401)):  # the page can read the refusal too
+    for key, expected in ((KEY, 200), ("guess", 401)):  # the page can read the refusal as well
         headers = {"Origin": SITE, "X-API-Key": key}
         response = requests.get(f"{guarded}/model", headers=headers, timeout=TIMEOUT_S)
         assert response.status_code == expected

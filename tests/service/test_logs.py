@@ -1,4 +1,4 @@
-"""The log of the real service: one line a request, and nothing of what clients send."""
+"""The real service's log: one line per request, and nothing that clients send."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def test_nothing_that_clients_send_is_logged_even_at_debug(portrait_jpeg: bytes,
             for frame in (secret, SECRET):
                 stream.send(frame)
                 stream.recv(TIMEOUT_S)
-        # Broken requests, which end before the application; bytes of a picture could be in them.
+        # Broken requests, which never reach the application but could contain bytes of a picture.
         for raw in (
             secret + b"\r\n\r\n",
             b"GET /?" + secret + b" HTTP/9.9\r\n\r\n",

@@ -1,4 +1,4 @@
-"""No work of one request keeps the event loop from the others."""
+"""No request blocks the event loop for others."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from model.images import Image
 from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
 
 COMMAND = (*OURS, "tests.service.watched:from_environ()")
-# At most 3 ms are usual, and a busy machine can double that; what must not be in the loop, such as
-# decoding a large picture or its base64, takes 20 ms and more.
+# At most 3 ms are usual, twice that on a busy machine. Work that must not be in the loop, such as
+# decoding a large picture or its base64, takes 20 ms or more.
 USUAL_MS, MOST_MS = 5.0, 15.0
 
 
 @pytest.fixture(scope="module")
 def large(portrait: Image) -> bytes:
-    """A JPEG of 12 megapixels and some 4 MB."""
+    """Return a JPEG of 12 megapixels and about 4 MB."""
     return encoded(np.tile(portrait, (6, 8, 1)))
 
 

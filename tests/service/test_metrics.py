@@ -1,4 +1,4 @@
-"""What /metrics says after known things happened."""
+"""The values of /metrics after known events."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_requests_faces_and_stages_are_counted(portrait_jpeg: bytes) -> None:
 def test_streams_their_frames_and_the_dropped_are_counted(portrait_jpeg: bytes) -> None:
     with serving() as url:
         with open_stream(url) as stream:
-            for _ in range(20):  # at once, so that the newest overtakes others
+            for _ in range(20):  # at once, so that new frames replace waiting ones
                 stream.send(portrait_jpeg)
             answers = [json.loads(stream.recv(TIMEOUT_S))]
             while answers[-1]["frame_id"] < 19:
@@ -138,7 +138,7 @@ def expressions(panels: list[dict[str, Any]]) -> list[str]:
 
 
 def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
-    """Grafana itself cannot be had here; that it shows what is measured can be."""
+    """Grafana itself is not run; the dashboard's queries are checked against the metrics."""
     folder = ROOT / "docker/observability"
     dashboard = json.loads((folder / "dashboard.json").read_text())
     shown = expressions(dashboard["panels"])
@@ -156,7 +156,7 @@ def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
 
 def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    own = {"HOST", "PORT"}  # which the image sets
+    own = {"HOST", "PORT"}  # set by the image
     environment = dict(each.partition("=")[::2] for each in services["mask"]["environment"])
     further = {name for name in environment if name.startswith("OTEL_")}  # read by OpenTelemetry
     assert (

@@ -1,4 +1,4 @@
-"""/openapi.json says what the real service answers, and the service answers what it says."""
+"""/openapi.json and the real service's answers agree."""
 
 import base64
 import copy
@@ -44,7 +44,7 @@ def pool() -> InferencePool:
 
 
 def check_schema(document: Document, schema: Document, value: object) -> None:
-    """Validate a value, and that it has no field that the document does not tell of."""
+    """Validate a value, and check that it has no undocumented field."""
     components = copy.deepcopy(document["components"])
     for model in components["schemas"].values():
         model["additionalProperties"] = False
@@ -85,7 +85,7 @@ def test_every_address_is_in_it_and_no_other(pool: InferencePool) -> None:
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
         if config.METRICS_PORT:
-            served.remove(("/metrics", "get"))  # it is on that port
+            served.remove(("/metrics", "get"))  # it is on another port
         document = app.test_client().get("/openapi.json").get_json()
         described = {(path, method) for path, each in document["paths"].items() for method in each}
         assert described == served
@@ -242,7 +242,7 @@ def test_messages_of_a_stream(server_url: str, document: Document, portrait_jpeg
 
 
 def attack(url: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Let schemathesis send what the document allows and what it forbids, with all its checks."""
+    """Run schemathesis with all checks, on input that the document allows and forbids."""
     config = ROOT / "tests/service/schemathesis.toml"
     common = ["--max-examples=10", "--seed=1", "--phases=coverage,fuzzing", "--no-shrink"]
     return subprocess.run(
@@ -251,7 +251,7 @@ def attack(url: str, folder: Path, *options: str) -> "subprocess.CompletedProces
             *(f"{url}/openapi.json", "--checks=all", "--warnings=off", "--no-color"),
             *(*common, *options),
         ],
-        cwd=folder,  # it leaves files where it runs
+        cwd=folder,  # it leaves files in its working folder
         env=os.environ | {"PYTHONWARNINGS": ""},
         capture_output=True,
         text=True,
@@ -263,11 +263,11 @@ def attack(url: str, folder: Path, *options: str) -> "subprocess.CompletedProces
 def test_the_document_keeps_its_word_when_attacked(server_url: str, tmp_path: Path) -> None:
     run = attack(server_url, tmp_path)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    assert "Tested: 9" in run.stdout  # all but the document itself
+    assert "Tested: 9" in run.stdout  # everything but the document itself
 
 
 def test_it_keeps_its_word_too_where_keys_are_asked_for(tmp_path: Path) -> None:
-    """Schemathesis then also asks without a key and with a wrong one."""
+    """Schemathesis then also sends requests without a key and with a wrong one."""
     with serving(API_KEYS=hashlib.sha256(b"a key").hexdigest()) as url:
         run = attack(url, tmp_path, "--header=X-API-Key: a key")
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""What a user of POST /predict relies on, asked of the real service over a socket."""
+"""The contract of POST /predict, on the real service over a socket."""
 
 import base64
 import io
@@ -39,7 +39,7 @@ def prediction(response: requests.Response) -> Prediction:
 
 
 def refused(url: str, response: requests.Response, status: int, words: str) -> None:
-    """Check a refusal, and that the service goes on: it judges the next picture."""
+    """Check a refusal, and that the service still judges the next picture."""
     problem = Problem.model_validate(response.json())
     assert response.headers["Content-Type"] == "application/problem+json"
     assert (response.status_code, problem.status) == (status, status)

@@ -1,4 +1,4 @@
-"""Slow clients hold no thread, on the real service with fewer threads than slow clients."""
+"""Slow clients hold no thread: the real service has fewer threads than there are slow clients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_served(url: str, picture: bytes) -> bool:
 
 
 def remote_ports(server: Server) -> set[int]:
-    """Return the ports of all clients that the service holds a connection of."""
+    """Return the ports of all connected clients."""
     worker = server.worker()
     assert worker is not None
     return {each.raddr.port for each in worker.net_connections("tcp") if each.raddr}
@@ -63,7 +63,7 @@ def begun(url: str, stack: ExitStack, sent: bytes) -> list[socket.socket]:
     ],
     ids=["head", "line", "body", "chunks"],
 )
-def test_slow_senders_are_told_so_and_others_are_served_meanwhile(
+def test_slow_senders_get_408_and_others_are_served_meanwhile(
     url: str, portrait_jpeg: bytes, sent: bytes
 ) -> None:
     with ExitStack() as stack:
@@ -93,18 +93,22 @@ def test_a_byte_now_and_then_buys_no_more_time(url: str, portrait_jpeg: bytes) -
     assert is_served(url, portrait_jpeg)
 
 
-def test_who_says_nothing_is_closed_without_a_word(url: str, portrait_jpeg: bytes) -> None:
+def test_a_client_that_sends_nothing_is_closed_without_an_answer(
+    url: str, portrait_jpeg: bytes
+) -> None:
     with ExitStack() as stack:
         slow = begun(url, stack, b"")
         assert is_served(url, portrait_jpeg)
         assert [sock.recv(1) for sock in slow] == [b""] * SLOW
 
 
-def test_who_does_not_read_the_answers_is_closed(server: Server, portrait_jpeg: bytes) -> None:
+def test_a_client_that_does_not_read_the_answers_is_closed(
+    server: Server, portrait_jpeg: bytes
+) -> None:
     url = server.url
     with ExitStack() as stack:
         slow = [stack.enter_context(connect(url, receive_bytes=4096)) for _ in range(SLOW)]
-        asked = 400  # of some 10 kB each: more than the kernel keeps
+        asked = 400  # of about 10 kB each: more than the kernel buffers
         for sock in slow:
             sock.sendall(get("/openapi.json") * asked)
         assert all(is_served(url, portrait_jpeg) for _ in range(3))
@@ -122,15 +126,15 @@ def test_who_does_not_read_the_answers_is_closed(server: Server, portrait_jpeg: 
         assert is_served(url, portrait_jpeg)
 
 
-def test_who_goes_in_the_middle_leaves_nothing_behind(url: str, portrait_jpeg: bytes) -> None:
+def test_a_client_that_leaves_halfway_leaves_nothing_behind(url: str, portrait_jpeg: bytes) -> None:
     with ExitStack() as stack:
         begun(url, stack, post(portrait_jpeg[:5000], f"Content-Length: {len(portrait_jpeg)}"))
-    for _ in range(SLOW):  # and those who go before their answer
+    for _ in range(SLOW):  # and clients that leave before their answer
         with connect(url) as sock:
             sock.sendall(post(portrait_jpeg))
     deadline = time.monotonic() + TIMEOUT_S
     while not (served := is_served(url, portrait_jpeg)) and time.monotonic() < deadline:
-        time.sleep(0.2)  # their frames are worked on first
+        time.sleep(0.2)  # until their frames are done
     assert served
 
 
@@ -139,14 +143,14 @@ def test_more_connections_than_are_held_make_room_for_the_next(portrait_jpeg: by
         idle = []
         for _ in range(1200):
             idle.append(stack.enter_context(connect(url)))
-            idle[-1].sendall(b"G")  # at once: who is let go before a word gets none
+            idle[-1].sendall(b"G")  # at once: a client that has sent nothing gets no answer
         assert is_served(url, portrait_jpeg)
         (answer,) = answers(idle[0])  # the oldest
         assert answer.status == 408
 
 
 def test_bodies_of_the_slow_are_held_within_a_bound(portrait_jpeg: bytes) -> None:
-    """The buffers hold 16 bodies of the largest size, each of which counts twice."""
+    """The buffers hold 16 bodies of the largest size, and each body counts twice."""
     with serving(CLIENT_TIMEOUT="600", MAX_BODY_BYTES="1000000") as url, ExitStack() as stack:
         slow = [stack.enter_context(connect(url)) for _ in range(SLOW)]
         for sock in slow:
@@ -163,7 +167,7 @@ def test_bodies_of_the_slow_are_held_within_a_bound(portrait_jpeg: bytes) -> Non
         for sock in kept:
             sock.close()
         statuses = [503]
-        while statuses[-1] == 503:  # until the service has seen that they are gone
+        while statuses[-1] == 503:  # until the service has noticed that they left
             large = requests.post(f"{url}/predict", b"x" * 900_000, headers=JPEG, timeout=TIMEOUT_S)
             statuses.append(large.status_code)
         assert statuses[-1] == 422

@@ -58,7 +58,7 @@ def test_every_frame_gets_its_answer_and_a_person_keeps_its_id(
     assert answers[-1]["summary"] == {"mask": 0, "no_mask": 1, "uncertain": 0}
 
 
-def test_a_frame_that_cannot_be_used_is_told_and_the_stream_lives_on(portrait_jpeg: bytes) -> None:
+def test_an_unusable_frame_is_refused_and_the_stream_lives_on(portrait_jpeg: bytes) -> None:
     with serving(MAX_PIXELS="262144") as url, open_stream(url) as connection:
         for number, (message, status) in enumerate(
             [
@@ -108,7 +108,7 @@ EMPTY_MASK = b"\x80" + bytes(4)
     ],
 )
 def test_a_flood_of_small_frames_is_closed(portrait_jpeg: bytes, flood: bytes) -> None:
-    """The limit of bytes counts none of them, and each costs time."""
+    """The byte limit does not count them, and each costs time."""
     with serving() as url, open_stream(url) as connection:
 
         def resident() -> int:
@@ -119,7 +119,7 @@ def test_a_flood_of_small_frames_is_closed(portrait_jpeg: bytes, flood: bytes) -
         connection.send(portrait_jpeg)
         assert answer(connection)["faces"]
         before = resident()
-        with suppress(OSError):  # as where it is closed in the middle
+        with suppress(OSError):  # the service may close it halfway
             connection.socket.sendall(flood)
         with pytest.raises(ConnectionClosed) as closed:
             deque(iter(lambda: connection.recv(TIMEOUT_S), None))
@@ -167,7 +167,7 @@ def test_a_plain_request_says_that_a_websocket_is_wanted(server_url: str) -> Non
 
 
 def until_there_is_room(open_one: Callable[[], ClientConnection]) -> ClientConnection:
-    """Open a stream as soon as the place of another is given back."""
+    """Open a stream as soon as another one's place is free."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         try:
@@ -185,7 +185,7 @@ def test_more_streams_than_allowed_are_refused_until_one_ends(portrait_jpeg: byt
             pass
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
-        leaver.shutdown(socket.SHUT_RDWR)  # without a word, as when a network goes away
+        leaver.shutdown(socket.SHUT_RDWR)  # without closing, as when a network fails
         leaving.close()
         with until_there_is_room(lambda: open_stream(url)) as other:
             other.send(portrait_jpeg)
@@ -232,7 +232,7 @@ def test_a_stream_without_frames_and_one_too_large_are_closed(portrait_jpeg: byt
 
 def test_the_stop_of_the_service_closes_streams_with_1001(portrait_jpeg: bytes) -> None:
     with ExitStack() as clients:
-        with serving(GRACEFUL_TIMEOUT="300") as url:  # if it waited for them, it would be killed
+        with serving(GRACEFUL_TIMEOUT="300") as url:  # the test kills it after a minute
             opened = [clients.enter_context(open_stream(url)) for _ in range(3)]
             for connection in opened:
                 connection.send(portrait_jpeg)
@@ -245,7 +245,7 @@ def test_the_stop_of_the_service_closes_streams_with_1001(portrait_jpeg: bytes) 
 
 
 def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: bytes) -> None:
-    """Streams that never rest leave room for requests, and the other way round."""
+    """Streams without pauses leave room for requests, and vice versa."""
     stop = threading.Event()
     counts = [0, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Traces of the real service arrive at a collector: a real server, the protobuf of OTLP in it."""
+"""Traces of the real service reach a collector that parses OTLP's protobuf."""
 
 import socket
 import subprocess
@@ -22,7 +22,7 @@ STAGES = ["decode", "detect", "classify"]
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps what it is sent."""
+    """A collector that keeps the traces it receives."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
@@ -83,7 +83,7 @@ def test_a_request_is_a_span_with_its_stages_in_the_callers_trace(portrait_jpeg:
                 f"{url}/predict", b"no picture", headers=JPEG, timeout=TIMEOUT_S
             )
             requests.get(f"{url}/healthz", timeout=TIMEOUT_S)
-        # All that was still to be sent was sent at the stop.
+        # The service sent the last spans when it stopped.
     assert answer.json()["summary"]["no_mask"] == 1
     resource = collector.requests[0].resource_spans[0].resource
     told = {each.key: each.value.string_value for each in resource.attributes}
@@ -150,7 +150,7 @@ def away(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_collector_that_is_away_hurts_nobody(away: str, portrait_jpeg: bytes) -> None:
+def test_a_collector_that_is_away_does_no_harm(away: str, portrait_jpeg: bytes) -> None:
     lines: list[str] = []
     with serving(
         lines,
@@ -158,10 +158,10 @@ def test_a_collector_that_is_away_hurts_nobody(away: str, portrait_jpeg: bytes) 
         OTEL_BSP_MAX_QUEUE_SIZE="30",
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10",
     ) as url:
-        for _ in range(30):  # more spans than may wait
+        for _ in range(30):  # more spans than the queue holds
             answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
             assert answer.status_code == 200
-    # serving() has seen that the worker ended by itself, before gunicorn's patience did.
+    # serving() has checked that the worker stopped by itself, within gunicorn's time-out.
     assert not any("Traceback" in line for line in lines)
 
 

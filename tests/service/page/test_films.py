@@ -1,4 +1,4 @@
-"""Video files on the page: they play in the browser, and what plays is judged."""
+"""Video files on the page: the browser plays them and their frames are judged."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ SLOWLY = "addEventListener('play', (event) => (event.target.playbackRate = 0.1),
 
 @pytest.fixture(scope="module")
 def video(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film of the portrait, which keeps still, in a format that every Chromium plays."""
+    """A film of the still portrait, in a format that every Chromium plays."""
     frame = np.full((walk.HEIGHT, walk.WIDTH, 3), (90, 80, 70), np.uint8)
     frame[:, :480] = portrait[:480, :480]
     path = tmp_path_factory.mktemp("film") / "film.webm"
@@ -40,11 +40,11 @@ def test_video_is_judged_as_it_plays(visit: Visit, video: Path) -> None:
     page.set_input_files("#file", video)
     page.wait_for_selector(BY_STREAM)
     assert_box_on_face(page, "#video", FACE)
-    expect(page.get_by_role("button", name="Play")).to_be_visible()  # at its end
+    expect(page.get_by_role("button", name="Play")).to_be_visible()  # at the end of the film
     expect(page.locator("#time")).to_have_text("0:02 / 0:02")
-    assert_box_on_face(page, "#video", FACE)  # a film that stands still keeps its box
+    assert_box_on_face(page, "#video", FACE)  # a paused film keeps its box
     sent = page.evaluate("window.sent")
-    assert 0 < max(sent) < video.stat().st_size / 2  # single frames leave the browser, no film
+    assert 0 < max(sent) < video.stat().st_size / 2  # frames leave the browser, not the film
 
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#invitation")).to_be_visible()
@@ -74,7 +74,7 @@ def test_video_is_stopped_and_moved_with_the_keyboard(visit: Visit, video: Path)
     expect(slider).to_have_attribute("aria-valuetext", re.compile("^0:00 / 0:02$"))
 
 
-def test_broken_video_is_refused_in_words(visit: Visit) -> None:
+def test_broken_video_is_refused_with_a_message(visit: Visit) -> None:
     page = visit()
     choose(page, b"no film", "holiday.mp4", "video/mp4")
     words = "“holiday.mp4” is not a video that this browser can play."

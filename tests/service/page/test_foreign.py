@@ -16,7 +16,7 @@ from tests.service.page.seen import WAIT_MS
 from tests.service.test_metrics import samples_at
 
 EVIL = "evil.example"
-# The attacker's name leads to this machine. Chromium's own guard of local addresses, which other
+# The attacker's name resolves to this machine. Chromium's guard of local addresses, which other
 # browsers lack, is off.
 FLAGS = (
     f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
@@ -115,7 +115,7 @@ def test_a_page_whose_name_was_rebound_reads_and_streams_nothing(
     foreign: Page, service: str, portrait_jpeg: bytes
 ) -> None:
     own = f"http://{EVIL}:{urlsplit(service).port}"
-    # The page came from the attacker's machine, before the name led here.
+    # The page came from the attacker's server, before its name was rebound to this machine.
     foreign.route(f"{own}/", lambda route: route.fulfill(body="", content_type="text/html"))
     foreign.goto(f"{own}/")
     assert foreign.evaluate("location.origin") == own

@@ -1,4 +1,4 @@
-"""The stream and, where there is none, single requests: boxes stay on the faces all the time."""
+"""Streams, and single requests where there is no stream: boxes stay on the faces."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from tests.service.page.seen import (
 )
 
 STREAM = re.compile("/stream$")
-# What is drawn and which frame is seen, of the same moment.
+# The visible frame's number and the drawn boxes, at the same moment.
 MOMENT = f"""() => [({walk.NUMBER})(), document.querySelector("#overlay").dataset.boxes]"""
 
 
-def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -> None:
+def test_box_follows_a_walking_person(visit: Visit, walked: tuple[str, ...]) -> None:
     page = visit(*walked)
     page.click("#camera")
     page.wait_for_selector(BY_STREAM)
@@ -42,8 +42,8 @@ def test_box_follows_somebody_who_walks(visit: Visit, walked: tuple[str, ...]) -
             overlaps.append(max((overlap(box, seen) for box in drawn), default=0))
         return sorted(overlaps)[len(overlaps) // 2]
 
-    # The box is of a moment ago: on a busy machine of a second or more. One that stays where it
-    # is overlaps the face, which comes back every four seconds, by less at any delay.
+    # The box lags behind the face, by a second or more on a busy machine. A box that never moves
+    # overlaps the face, which returns every four seconds, by less than this at any lag.
     assert max(map(typical_overlap, range(2 * walk.FPS))) > 0.45, moments
 
 
@@ -56,7 +56,7 @@ def test_no_more_than_two_frames_are_in_flight(visit: Visit, filmed: tuple[str, 
     assert 1 <= page.evaluate("window.mostInFlight") <= 2
 
 
-def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
+def test_a_silent_stream_gets_two_frames_and_is_given_up(
     visit: Visit, filmed: tuple[str, ...]
 ) -> None:
     taken: list[str | bytes] = []
@@ -70,7 +70,7 @@ def test_stream_that_says_nothing_gets_two_frames_and_is_given_up(
 
     page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, swallow))
     page.click("#camera")
-    page.wait_for_selector(BY_REQUESTS)  # while the stream was being opened
+    page.wait_for_selector(BY_REQUESTS)  # until the stream was open
     expect(page.locator("#faces li")).to_have_count(0)  # old boxes do not stay
     assert page.get_attribute("#overlay", "data-boxes") == ""
     assert len(taken) == 2
@@ -82,7 +82,7 @@ def test_without_a_stream_there_are_requests_until_there_is_one(
 ) -> None:
     with serving(MAX_STREAMS="1") as url:
         page = visit(*filmed, url=url, failures_expected=True)
-        with open_stream(url):  # somebody else has the only place
+        with open_stream(url):  # another client has the only place
             page.click("#camera")
             several = re.compile(r"^([5-9]|\d\d+)$")
             expect(page.locator(BY_REQUESTS)).to_have_attribute("data-answers", several)
@@ -120,7 +120,7 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
     gone = False
     streams: list[WebSocketRoute] = []
 
-    # The service stays up for the other tests: its absence is imitated.
+    # Other tests need the service, so its absence is imitated.
     def pass_or_close(socket: WebSocketRoute) -> None:
         if gone:
             socket.close(code=1001)
@@ -153,12 +153,12 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
     page.wait_for_selector(BY_STREAM)
 
 
-def test_frame_that_the_stream_refuses_brings_its_words(
+def test_the_message_of_a_frame_that_the_stream_refuses_is_shown(
     visit: Visit, filmed: tuple[str, ...]
 ) -> None:
     frames, refusing = 0, True
 
-    # The page sends no bad frames: the refusal of one is imitated, the rest is real.
+    # The page sends no bad frames, so the refusals are imitated. The rest is real.
     def refuse_one(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
 
