@@ -56,7 +56,7 @@ def film(path: Path, frames: int) -> Path:
 
 def insist(port: int, seen: Requests, stop: threading.Event) -> None:
     """Ask for one frame after the other, each until it is answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     while not stop.is_set():
         seen.frames += 1
         while True:
@@ -93,7 +93,7 @@ def kill(server: Server) -> float | None:
     begin = time.monotonic()
     worker.kill()
     while time.monotonic() < begin + 30:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         try:
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200 and psutil.pid_exists(server.process.pid):
@@ -140,7 +140,7 @@ def run(seconds: float = 120, every_s: float = 5, frames: int = 2000) -> list[Ro
                 kill(streamless)
             stop.set()
             for thread in threads:
-                thread.join(60)
+                thread.join(120)
             ends = [client.communicate(timeout=600) for client in clients]
             unanswered = sum(thread.is_alive() for thread in threads)
         films = [whole(folder, name, frames) for name in names]

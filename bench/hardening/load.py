@@ -77,7 +77,7 @@ def is_closed(connection: http.client.HTTPConnection) -> bool:
 
 def keep_asking(how: Ask, outcomes: Counter[Outcome], stop: threading.Event) -> None:
     """Ask until told to stop; whoever is refused tries again in 50 ms."""
-    connection = http.client.HTTPConnection("127.0.0.1", how.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", how.port, timeout=120)
     while not stop.is_set():
         if is_closed(connection):
             outcomes[Outcome.STALE] += 1

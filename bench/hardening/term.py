@@ -30,18 +30,20 @@ GRACE_S = 20
 
 def hold_stream(url: str, codes: list[int | None]) -> None:
     """Send frames over a stream until it is closed, and note the code."""
-    with connect(url.replace("http", "ws") + "/stream", compression=None) as stream:
+    with connect(
+        url.replace("http", "ws") + "/stream", compression=None, open_timeout=120
+    ) as stream:
         try:
             while True:
                 stream.send(FRAME)
-                stream.recv(timeout=30)
+                stream.recv(timeout=120)
         except ConnectionClosed as closed:
             codes.append(closed.rcvd.code if closed.rcvd else None)
 
 
 def watch_readiness(port: int, told: list[tuple[int, str | None]], stop: threading.Event) -> None:
     """Ask /readyz on one connection, as a load balancer does, until it is closed."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         while not stop.is_set():
             connection.request("GET", "/readyz")
@@ -105,7 +107,7 @@ def once(
         time.sleep(0.5)
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
     return {
         "exit_code": code,
         "seconds": round(took, 2),

@@ -74,11 +74,11 @@ def train_until(phase: str, run: Path, pictures: Path, backbone: Path, *more: st
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1800
     while phase not in phases_of(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert phase in phases_of(run), output
     return output
 
