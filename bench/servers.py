@@ -1,4 +1,4 @@
-"""Start servers, and measure what their processes use."""
+"""Start servers, and measure the CPU time and memory of their processes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MIB = 2**20
 
 
 class BenchError(RuntimeError):
-    """Something that the benchmark needs is not there; the message says what to do."""
+    """Something that the benchmark needs is missing; the message says what to do."""
 
 
 @dataclass
 class Server:
-    """A started server: its address, its first process, and the seconds until it was ready."""
+    """A running server: its URL, its first process, and the seconds until it was ready."""
 
     name: str
     url: str
@@ -41,26 +41,26 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port it listens on."""
         return urlsplit(self.url).port or 0
 
     def said(self) -> str:
-        """Return what it has written so far; after its end, all that it wrote."""
+        """Return what it has logged so far, also after it has stopped."""
         if not self.log.closed:
             size = os.fstat(self.log.fileno()).st_size
             self._said = os.pread(self.log.fileno(), size, 0).decode(errors="replace")
         return self._said
 
     def worker(self) -> psutil.Process | None:
-        """Return the process that answers; None while there is none."""
+        """Return the process that answers requests; None while there is none."""
         return next(iter(self.process.children()), None)
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server's processes, the first one and all below it."""
+        """Return the server's first process and all its descendants."""
         return [self.process, *self.process.children(recursive=True)]
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that all of its processes have used."""
+        """Return the CPU seconds used by all its processes."""
         times = [process.cpu_times() for process in self.processes()]
         return float(sum(t.user + t.system for t in times))
 
@@ -73,7 +73,7 @@ class Server:
         return float(sum(process.memory_full_info().pss for process in self.processes()) / MIB)
 
 
-# The command of each server, and settings of its own; all listen on 127.0.0.1 at PORT.
+# Each server's command and environment; all listen on 127.0.0.1 at $PORT.
 GUNICORN = (sys.executable, "-m", "gunicorn")
 OURS = (*GUNICORN, "-c", "docker/gunicorn.conf.py")
 COMMANDS: dict[str, tuple[Sequence[str], dict[str, str]]] = {
@@ -87,15 +87,15 @@ COMMANDS: dict[str, tuple[Sequence[str], dict[str, str]]] = {
 
 
 def free_port() -> int:
-    """Return a port that a server can bind, and that the kernel gives to no other for a minute.
+    """Return a free port that the kernel gives to no other program for a minute.
 
-    A connection that was closed from this port keeps it in TIME_WAIT. The kernel skips such a port
-    when it chooses one, while a server that asks for it by its number gets it (SO_REUSEADDR).
+    A closed connection leaves the port in TIME_WAIT. The kernel skips such ports when it chooses
+    one, but a server with SO_REUSEADDR may still bind it by number.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
         with socket.create_connection(address):
-            listener.accept()[0].close()  # before the other end, so that the port is the one kept
+            listener.accept()[0].close()  # closed first, so this port keeps TIME_WAIT
     return int(address[1])
 
 
@@ -111,14 +111,14 @@ def running(
 ) -> Iterator[Server]:
     """Run a server of COMMANDS until the block ends.
 
-    command: to start it in another way. folder: where the command runs. url: its address, if not
-    on 127.0.0.1. wait: whether to wait until it is ready; raises BenchError if it never is.
-    environ: settings on top of this process's own, PORT among them if not any free one.
+    command: replaces the usual one. folder: the working folder. url: the server's address, by
+    default 127.0.0.1 at its port. wait: wait until it is ready; raises BenchError if it never is.
+    environ: added to this process's environment; PORT is a free port unless given.
     """
     usual, settings = COMMANDS[name]
     port = environ.get("PORT") or str(free_port())
     variables = {"HOST": "127.0.0.1", "PORT": port} | settings | environ
-    with tempfile.TemporaryFile() as log:  # a pipe that no one reads would fill up and block it
+    with tempfile.TemporaryFile() as log:  # an unread pipe would fill up and block the server
         began = time.monotonic()
         process = psutil.Popen(
             command or usual, cwd=folder, env=os.environ | variables, stdout=log, stderr=log
@@ -131,11 +131,11 @@ def running(
             yield server
         finally:
             stop(process)
-            server.said()  # kept when the log is closed
+            server.said()  # keeps the text before the log is closed
 
 
 def wait_until_ready(server: Server) -> None:
-    """Wait until a server answers; raises BenchError if it ends or takes too long."""
+    """Wait until a server is ready; raises BenchError if it exits or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while not ready(server.url):
         if server.process.poll() is not None or time.monotonic() > deadline:
@@ -144,7 +144,7 @@ def wait_until_ready(server: Server) -> None:
 
 
 def stop(process: psutil.Popen) -> None:
-    """End a server, and those of its processes that outlive it."""
+    """Stop a server, and any of its processes that are left running."""
     children = []
     with suppress(psutil.NoSuchProcess):
         children = process.children(recursive=True)
@@ -160,16 +160,16 @@ def stop(process: psutil.Popen) -> None:
 
 
 def ready(url: str) -> bool:
-    """Tell whether a server answers."""
+    """Return whether a server is ready."""
     try:
         return requests.get(f"{url}/readyz", timeout=5).status_code == 200
-    except requests.RequestException:  # not yet listening, or its workers still load
+    except requests.RequestException:  # not listening yet, or its workers are still loading
         return False
 
 
 def tool(name: str) -> str:
-    """Return the path of a program; raises BenchError where it is not installed."""
+    """Return the path of a program; raises BenchError if it is not installed."""
     path = shutil.which(name)
     if path is None:
-        raise BenchError(f"'{name}' is needed to make load; on Debian: apt-get install {name}")
+        raise BenchError(f"'{name}' is not installed; on Debian run: apt-get install {name}")
     return path

@@ -68,7 +68,7 @@ def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
         for thread in threads:
             thread.join(TIMEOUT_S)
     assert_clean(server)
-    assert "1 of 2 slots have worked on a frame for more" in server.said()
+    assert "1 of 2 slots have analysed a frame for more" in server.said()
 
 
 def test_a_worker_whose_slots_all_hang_is_replaced_and_waiting_clients_get_503(
