@@ -150,7 +150,7 @@ def clock_jump() -> Iterator[Row]:
                 # Two at once are allowed; a slow machine sends more before one is refused.
                 statuses.append(next((s for s in more if s != 200), 200))
                 statuses.append(post(server.url, key="another"))
-                time.sleep(2.5)  # by now a worker that seemed silent would be killed
+                time.sleep(1.5)  # by now a worker that seemed silent would be killed
                 found.append([*statuses, post(server.url, key=key)])
         said, code = server.said(), server.process.returncode
     days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}

@@ -204,7 +204,7 @@ def test_one_client_may_leave_streams_for_others(portrait_jpeg: bytes) -> None:
             with pytest.raises(InvalidStatus) as refused, of("192.0.2.1"):
                 pass
             assert refused.value.response.status_code == 503
-            assert b"as many as one client may" in refused.value.response.body
+            assert b"the limit per client" in refused.value.response.body
             with of("192.0.2.2") as other:
                 other.send(portrait_jpeg)
                 assert answer(other)["faces"]
