@@ -13,7 +13,7 @@ import requests
 from PIL import Image as PillowImage
 
 from model.images import Image
-from tests.conftest import ROOT, encoded
+from tests.conftest import ROOT, TIMEOUT_S, encoded
 from tests.model.test_images import saved
 from tests.service.test_predict import post, prediction, refused
 
@@ -31,19 +31,19 @@ def as_base64(data: bytes) -> str:
 def send_form(url: str, *parts: Part, query: str = "") -> requests.Response:
     """Send parts (name, file name, content) as multipart, exactly as they are given."""
     files = [(name, (file, content)) for name, file, content in parts]
-    return requests.post(f"{url}/predict{query}", files=files, timeout=30)
+    return requests.post(f"{url}/predict{query}", files=files, timeout=TIMEOUT_S)
 
 
 def send_json(url: str, fields: object, query: str = "") -> requests.Response:
-    return requests.post(f"{url}/predict{query}", json=fields, timeout=30)
+    return requests.post(f"{url}/predict{query}", json=fields, timeout=TIMEOUT_S)
 
 
 def send_fields(url: str, fields: dict[str, str], query: str = "") -> requests.Response:
-    return requests.post(f"{url}/predict{query}", data=fields, timeout=30)
+    return requests.post(f"{url}/predict{query}", data=fields, timeout=TIMEOUT_S)
 
 
 def of_query(url: str, picture: bytes, fields: dict[str, str]) -> requests.Response:
-    return requests.post(f"{url}/predict", data=picture, params=fields, timeout=30)
+    return requests.post(f"{url}/predict", data=picture, params=fields, timeout=TIMEOUT_S)
 
 
 def of_form(url: str, picture: bytes, fields: dict[str, str]) -> requests.Response:
@@ -107,7 +107,7 @@ def test_a_parameter_given_twice_is_refused(server_url: str, portrait_jpeg: byte
     part = ("detector", None, b"yunet")
     twice = send_form(server_url, part, part, ("image", "a.jpg", portrait_jpeg))
     refused(server_url, twice, 400, "'detector' is in the form more than once")
-    stream = requests.get(f"{server_url}/stream?detector=yunet&detector=haar", timeout=30)
+    stream = requests.get(f"{server_url}/stream?detector=yunet&detector=haar", timeout=TIMEOUT_S)
     assert stream.status_code == 400
     assert "'detector' is in the query more than once" in stream.json()["detail"]
 
@@ -140,7 +140,7 @@ def test_a_picture_is_known_by_its_bytes(
     """A program that sends bytes without more, as curl --data-binary, calls them a form."""
     headers = {"Content-Type": kind} if kind else {}
     for picture in (portrait_jpeg, encoded(portrait, ".png")):
-        answer = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=30)
+        answer = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
         assert len(prediction(answer).faces) == 1
 
 
@@ -205,10 +205,12 @@ def test_a_compressed_body_is_refused_in_words(server_url: str, portrait_jpeg: b
     for encoding in ("gzip", "deflate", "br", "GZIP"):
         headers = {"Content-Type": "image/jpeg", "Content-Encoding": encoding}
         body = gzip.compress(portrait_jpeg)
-        answer = requests.post(f"{server_url}/predict", body, headers=headers, timeout=30)
+        answer = requests.post(f"{server_url}/predict", body, headers=headers, timeout=TIMEOUT_S)
         refused(server_url, answer, 415, "without Content-Encoding")
     headers = {"Content-Encoding": "identity"}
-    answer = requests.post(f"{server_url}/predict", portrait_jpeg, headers=headers, timeout=30)
+    answer = requests.post(
+        f"{server_url}/predict", portrait_jpeg, headers=headers, timeout=TIMEOUT_S
+    )
     assert len(prediction(answer).faces) == 1
 
 
@@ -266,18 +268,18 @@ def test_a_long_name_is_not_answered_in_full(server_url: str) -> None:
 def test_curl_uploads_with_put(server_url: str, portrait_jpeg: bytes, tmp_path: Path) -> None:
     file = tmp_path / "face.jpg"
     file.write_bytes(portrait_jpeg)
-    command = ["curl", "-s", "-m", "30", "-T", str(file), f"{server_url}/predict"]
+    command = ["curl", "-s", "-m", str(TIMEOUT_S), "-T", str(file), f"{server_url}/predict"]
     answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert [face["label"] for face in answer["faces"]] == ["no_mask"]
 
 
 def test_predict_opened_in_a_browser_explains_itself(server_url: str) -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-    page = requests.get(f"{server_url}/predict", headers=browser, timeout=30)
+    page = requests.get(f"{server_url}/predict", headers=browser, timeout=TIMEOUT_S)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert 'href="."' in page.text
     assert 'href="docs"' in page.text
-    program = requests.get(f"{server_url}/predict", timeout=30)
+    program = requests.get(f"{server_url}/predict", timeout=TIMEOUT_S)
     assert program.headers["Content-Type"] == "application/problem+json"
     assert "POST" in program.json()["detail"]
     for answer in (page, program):
