@@ -19,7 +19,7 @@ from model.detectors.yunet import YuNet
 from model.images import Image, decode
 
 SIZES = (8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 28, 32, 40)
-FRAMES = {"yunet": (640, 480), "haar": (1280, 960), "ssd": (300, 300)}
+FRAMES = {"facemask": (640, 480), "yunet": (640, 480), "haar": (1280, 960), "ssd": (300, 300)}
 WALLS = ((96, 110, 120), (40, 40, 40), (200, 195, 190))
 TRIES = 6  # of each face, size and wall
 

@@ -109,7 +109,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--no-window", action="store_true", help="print the progress instead of showing a window")
     add(
         "--detector",
-        choices=("yunet", "haar", "ssd"),
+        choices=("facemask", "yunet", "haar", "ssd"),
         help="face detector (the service's setting)",
     )
     add(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 Label = Literal["mask", "no_mask", "uncertain"]
-DetectorName = Literal["yunet", "ssd", "haar"]  # in order of cost, lowest first
+DetectorName = Literal["facemask", "yunet", "ssd", "haar"]  # in order of cost, lowest first
 ModelName = Literal["mobilenetv2-224", "fast"]
 
 DEFAULT_MODEL: ModelName = "mobilenetv2-224"
-DEFAULT_DETECTOR: DetectorName = "yunet"
+DEFAULT_DETECTOR: DetectorName = "facemask"
 DEFAULT_MIN_CONFIDENCE = 0.45
 LEAST_CONFIDENCE = 0.1  # lower values find thousands of faces in noise, and each costs time

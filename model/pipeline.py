@@ -16,6 +16,7 @@ from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, Model
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.detectors import kinds
 from model.detectors.classic import Haar, Ssd
+from model.detectors.facemask import FaceMask
 from model.detectors.faces import DetectorUnavailable, Face, FaceDetector, largest
 from model.detectors.yunet import MOST_FACES, YuNet
 from model.images import Box, Image, Picture, crop
@@ -46,6 +47,7 @@ class Sight(NamedTuple):
 # at 9, 39 % at 10 and 61 % at 14; beside a large face, where it only glances, 0 % at 14, 37 % at 18
 # and 50 % at 20. SSD finds 0 % at 16 and 28 % at 18. Haar's window is 24 pixels.
 SIGHTS = {
+    "facemask": Sight(FaceMask.LONG_SIDE, FaceMask.MAX_ENLARGEMENT, 10),
     "yunet": Sight(640, YuNet.MAX_ENLARGEMENT, 10),
     "haar": Sight(Haar.LONGEST_SIDE, 1.0, Haar.MIN_FACE),
     "ssd": Sight(Ssd.SIZE, math.inf, 18),
@@ -233,7 +235,7 @@ class MaskPipeline:
         """Classify the given faces of a uint8 RGB image."""
         faces = list(faces)
         card = self.card
-        crops = [crop(image, face.box, card.margin, card.input_size) for face in faces]
+        crops = [crop(image, face.box, card.margin, card.input_size, face.roll) for face in faces]
         masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
         verdicts = []
         for face, mask in zip(faces, map(float, masks), strict=True):

@@ -174,7 +174,7 @@ def handshake(origin: str, *headers: str) -> bytes:
 
 def injections(url: str) -> Iterator[Sent]:
     """Send text that could end up in a header of the answer, raw or decoded."""
-    yield send(url, "query", post(FRAME, path=f"/predict?detector=yunet{INJECTION}"))
+    yield send(url, "query", post(FRAME, path=f"/predict?detector=facemask{INJECTION}"))
     yield send(url, "path", get(f"/nowhere{INJECTION}"))
     yield send(url, "slash", get(f"//elsewhere.example/{INJECTION}"))
     yield send(url, "type", post(b"x").replace(b"image/jpeg", f"a/b{INJECTION}".encode(), 1))

@@ -63,7 +63,7 @@ def cost(name: str) -> Cost:
     memory, began = peak_kb(), time.process_time()
     foreseen = True
     answers = []
-    for detector in ("yunet", "haar"):
+    for detector in ("facemask", "yunet", "haar"):
         try:
             faces = pipeline.analyse(open_picture(data), detector=detector).verdicts
             answers.append(f"{len(faces)} faces")

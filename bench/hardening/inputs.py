@@ -23,7 +23,21 @@ PATHS = (
 METHODS = ("GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "QUERY")
 VALUES = (
     *("", "0.5", "1", "0.0001", "-1", "2", "nan", "inf", "-inf", "1e999", "1e-999", "0x1", "1_0"),
-    *("true", "false", "yes", "2", "None", "null", "yunet", "haar", "ssd", "YUNET", "eyes", " 0.9"),
+    *(
+        "true",
+        "false",
+        "yes",
+        "2",
+        "None",
+        "null",
+        "facemask",
+        "yunet",
+        "haar",
+        "ssd",
+        "YUNET",
+        "eyes",
+        " 0.9",
+    ),
     *("%00", "%0d%0aX: y", "%ff", "%ed%a0%80", "%F0%9F%98%B7", "%", "+", "a" * 3000, "[]", "{}"),
     *("../../etc/passwd", "0.5&min_confidence=0.7", "1;2", "\u0663", "\uff10.5", "<script>", "'"),
 )
@@ -137,7 +151,7 @@ def as_text(rng: random.Random, data: bytes) -> str:
 
 def parameter(rng: random.Random) -> tuple[str, str]:
     """Return a parameter and its value, right or wrong."""
-    right = (("detector", "yunet"), ("min_confidence", "0.5"), ("annotate", "true"))
+    right = (("detector", "facemask"), ("min_confidence", "0.5"), ("annotate", "true"))
     return rng.choice(right) if rng.random() < 0.5 else (rng.choice(NAMES), rng.choice(VALUES))
 
 

@@ -51,7 +51,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         *("ICCP", "XMP", "ALPH", "ANMF"),
     ),
     "extra_data": ("zeros", "noise", "packed"),
-    "detector": ("", "yunet", "haar", "ssd"),
+    "detector": ("", "facemask", "yunet", "haar", "ssd"),
     "min_confidence": ("", "0", "0.01", "0.5", "1"),
     "annotate": ("", "true"),
     "part": (

@@ -27,7 +27,7 @@ from model.detectors.yunet import (
 from model.images import Box, Image
 from model.runtime import session
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "detector"
+WEIGHTS = Path(__file__).parent.parent / "weights" / "facemask"
 FILE, CARD = "facemask.onnx", "facemask.json"
 STATES = ("mask", "no_mask", "incorrect")
 READINGS = (*STATES, "cosine", "sine")  # what the added heads give: the last two of the roll
@@ -37,13 +37,18 @@ INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one 
 
 @dataclass(frozen=True)
 class DetectorCard:
-    """What travels with the weights. temperature divides the logits of the states."""
+    """What travels with the weights.
+
+    temperature: divides the logits of the states. confidence_power: a face's confidence is the
+    network's raised to it, so that the same threshold suits every detector.
+    """
 
     name: str
     file: str
     sha256: str
     states: tuple[str, ...]
     temperature: float
+    confidence_power: float
 
     @classmethod
     def read(cls, file: Path) -> DetectorCard:
@@ -62,45 +67,39 @@ class DetectorCard:
         file.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
-@dataclass(frozen=True)
-class Sides:
-    """The longer side at which a frame is searched, in pixels, by the frame's own longer side."""
-
-    most: int = 640
-    largest_zoom: float = 1.5
-
-    def of(self, frame: int) -> int:
-        """Return the side for a frame."""
-        return round(min(self.most, frame * self.largest_zoom))
-
-
 class FaceMask:
     """The detector; an instance serves many threads."""
 
+    LONG_SIDE = 640  # pixels at which a frame is searched
+    MAX_ENLARGEMENT = 1.5  # of a small frame
     MIN_SIDE = 16  # pixels of the resized frame; below it no face can be seen
 
     def __init__(
-        self, network: bytes, sides: Sides | None = None, temperature: float = 1.0
+        self, network: bytes, *, temperature: float = 1.0, confidence_power: float = 1.0
     ) -> None:
         """Load a network, an ONNX file as model.training.detector.graph makes it."""
         self._session = session(network)
-        self._sides = sides or Sides()
         self._temperature = temperature
+        self._power = confidence_power
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> FaceMask:
         """Load the shipped network. Raises DetectorUnavailable for unusable files."""
         card = DetectorCard.read(folder / CARD)
-        return cls(verified(folder / card.file, card.sha256), temperature=card.temperature)
+        return cls(
+            verified(folder / card.file, card.sha256),
+            temperature=card.temperature,
+            confidence_power=card.confidence_power,
+        )
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image, the most confident first."""
         height, width = image.shape[:2]
-        scale = self._sides.of(max(height, width)) / max(height, width)
+        scale = min(self.LONG_SIDE / max(height, width), self.MAX_ENLARGEMENT)
         size = (round(width * scale), round(height * scale))
         if min(size) < self.MIN_SIDE:
             return []
-        rows = self.rows(resize(image, size), min_confidence)
+        rows = self.rows(resize(image, size), min_confidence ** (1 / self._power))
         to_frame = np.array([width / size[0], height / size[1]], np.float32)
         faces = []
         for row in rows:
@@ -110,7 +109,8 @@ class FaceMask:
             box = Box.within(image, left, top, right, bottom)
             states = softmax(row[15:18] / self._temperature)
             roll = math.degrees(math.atan2(row[19], row[18]))
-            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks, states, roll))
+            confidence = float(np.clip(row[14], 0, 1)) ** self._power
+            faces.append(Face(box, confidence, landmarks, states, roll))
         return ordered(faces)
 
     def rows(self, image: Image, least: float) -> npt.NDArray[np.float32]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from model.detectors.classic import Haar, Ssd
+from model.detectors.facemask import FaceMask
 from model.detectors.faces import DetectorUnavailable, FaceDetector
 from model.detectors.yunet import YuNet
 
-DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar, "ssd": Ssd}
+DETECTORS: dict[str, Callable[[], FaceDetector]] = {
+    "facemask": FaceMask.load,
+    "yunet": YuNet,
+    "haar": Haar,
+    "ssd": Ssd,
+}
 
 
 def load(names: Iterable[str]) -> tuple[dict[str, FaceDetector], dict[str, str]]:

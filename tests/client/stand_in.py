@@ -267,7 +267,7 @@ class Service:
             return problem(404, "Not Found", "no such place")
         content = {
             "request_id": f"request-{count}",
-            "model": {"name": "stand-in", "version": "0", "detector": "yunet"},
+            "model": {"name": "stand-in", "version": "0", "detector": "facemask"},
             "image": {"width": width, "height": height},
             "faces": self.faces,
             "summary": {"mask": 1, "no_mask": 0, "uncertain": 0},

@@ -29,7 +29,7 @@ def test_health_readiness_and_model(server_url: str) -> None:
     model = requests.get(f"{server_url}/model", timeout=TIMEOUT_S).json()
     assert model["name"] == "mobilenetv2-224"
     assert model["sha256"].startswith(model["version"])
-    assert model["detectors"] == ["yunet"]
+    assert model["detectors"] == ["facemask"]
 
 
 @pytest.mark.parametrize(

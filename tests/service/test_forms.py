@@ -67,7 +67,7 @@ Way = Callable[[str, bytes, dict[str, str]], requests.Response]
 def test_parameters_count_wherever_they_are_sent(
     server_url: str, portrait_jpeg: bytes, way: Way
 ) -> None:
-    assert len(prediction(way(server_url, portrait_jpeg, {"detector": "yunet"})).faces) == 1
+    assert len(prediction(way(server_url, portrait_jpeg, {"detector": "facemask"})).faces) == 1
     assert prediction(way(server_url, portrait_jpeg, {"min_confidence": "1"})).faces == []
     drawn = way(server_url, portrait_jpeg, {"annotate": "true"})
     assert drawn.headers["Content-Type"] == "image/jpeg"
@@ -80,7 +80,7 @@ def test_bad_and_unknown_parameters_are_named_wherever_they_are_sent(
     for name, value in (("detector", "eyes"), ("min_confidence", "7"), ("annotate", "perhaps")):
         refused(server_url, way(server_url, portrait_jpeg, {name: value}), 400, name)
     answer = way(server_url, portrait_jpeg, {"detector": "haar"})
-    refused(server_url, answer, 400, "Use one of: yunet")
+    refused(server_url, answer, 400, "Use one of: facemask")
     answer = way(server_url, portrait_jpeg, {"confidence": "0.5"})
     refused(server_url, answer, 400, "'confidence'")
     assert all(each in answer.json()["detail"] for each in PARAMETERS)
@@ -104,10 +104,10 @@ def test_a_second_picture_is_refused(server_url: str, portrait_jpeg: bytes) -> N
 def test_a_parameter_given_twice_is_refused(server_url: str, portrait_jpeg: bytes) -> None:
     twice = post(server_url, portrait_jpeg, query="?min_confidence=0.3&min_confidence=0.9")
     refused(server_url, twice, 400, "'min_confidence' is in the query more than once")
-    part = ("detector", None, b"yunet")
+    part = ("detector", None, b"facemask")
     twice = send_form(server_url, part, part, ("image", "a.jpg", portrait_jpeg))
     refused(server_url, twice, 400, "'detector' is in the form more than once")
-    stream = requests.get(f"{server_url}/stream?detector=yunet&detector=haar", timeout=TIMEOUT_S)
+    stream = requests.get(f"{server_url}/stream?detector=facemask&detector=haar", timeout=TIMEOUT_S)
     assert stream.status_code == 400
     assert "'detector' is in the query more than once" in stream.json()["detail"]
 
@@ -226,7 +226,7 @@ def test_a_compressed_body_is_refused_in_words(server_url: str, portrait_jpeg: b
         ),
         ("multipart/form-data; boundary=y", b"--x\r\nsome", 400, "with the boundary"),
         (FORM, b"file=face.jpg", 400, "Allowed: image, "),
-        (FORM, b"detector=yunet", 400, "curl -F image=@picture.jpg"),
+        (FORM, b"detector=facemask", 400, "curl -F image=@picture.jpg"),
         (FORM, b"image=face.jpg", 422, "image=@picture.jpg"),
         (FORM, b"image=" + b"%41" * 500_001, 422, "not a JPEG"),
         ("text/plain", b"https://site.example/face.jpg", 422, "download the picture"),

@@ -63,7 +63,7 @@ def test_an_unmasked_face(server_url: str, portrait_jpeg: bytes, portrait_box: B
     assert face.probabilities.mask + face.probabilities.no_mask == pytest.approx(1)
     assert answer.summary.model_dump() == {"mask": 0, "no_mask": 1, "uncertain": 0}
     assert (answer.image.width, answer.image.height) == (512, 512)
-    assert answer.model.detector == "yunet"
+    assert answer.model.detector == "facemask"
 
 
 def test_a_masked_face(server_url: str, masked_jpeg: bytes) -> None:
@@ -126,7 +126,7 @@ def test_haar_finds_the_face_too_where_it_is_offered(
     settings: dict[str, str], portrait_jpeg: bytes, portrait_box: Box
 ) -> None:
     with serving(**settings) as url:
-        assert "yunet" in requests.get(f"{url}/model", timeout=TIMEOUT_S).json()["detectors"]
+        assert "facemask" in requests.get(f"{url}/model", timeout=TIMEOUT_S).json()["detectors"]
         answer = prediction(post(url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
     assert answer.model.detector == "haar"
     assert overlap(one_face(answer), portrait_box) > 0.5
@@ -258,5 +258,8 @@ def test_a_dearer_detector_is_not_offered_by_default(
 ) -> None:
     response = post(server_url, portrait_jpeg, query=f"?detector={detector}")
     refused(
-        server_url, response, 400, f"Detector '{detector}' is not offered here. Use one of: yunet"
+        server_url,
+        response,
+        400,
+        f"Detector '{detector}' is not offered here. Use one of: facemask",
     )

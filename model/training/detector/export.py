@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from model.choices import DEFAULT_MIN_CONFIDENCE
 from model.detectors.facemask import CARD, FILE, STATES, WEIGHTS, DetectorCard, FaceMask
+from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError, short_side
 from model.training.detector import validation
 from model.training.detector.graph import template, weights_of, with_weights
@@ -67,6 +70,18 @@ def fit_temperature(said: npt.NDArray[np.float64], true: npt.NDArray[np.int64]) 
     return round(float(min(np.geomspace(0.25, 4, 200), key=loss)), 3)
 
 
+def as_quiet_as_yunet(detector: FaceMask, scenes: Sequence[Scene]) -> float:
+    """Return the power of the confidence that gives as many false alarms as YuNet has.
+
+    Counted at the default confidence. The two are compared on the same scenes.
+    """
+    allowed = sum(c >= DEFAULT_MIN_CONFIDENCE for c in validation.alarms_of(YuNet(), scenes))
+    ours = validation.alarms_of(detector, scenes)
+    threshold = ours[allowed] if allowed < len(ours) else DEFAULT_MIN_CONFIDENCE
+    threshold = min(max(threshold, LEAST_CONFIDENCE), 0.95)
+    return round(math.log(DEFAULT_MIN_CONFIDENCE) / math.log(threshold), 3)
+
+
 def export(run: Path, data: Path, output: Path) -> DetectorCard:
     """Choose the share of trained weights by average precision, calibrate, and write the files.
 
@@ -92,6 +107,7 @@ def export(run: Path, data: Path, output: Path) -> DetectorCard:
         sha256=hashlib.sha256(network).hexdigest(),
         states=STATES,
         temperature=fit_temperature(said, true),
+        confidence_power=as_quiet_as_yunet(FaceMask(network), scenes),
     )
     output.mkdir(parents=True, exist_ok=True)
     (output / FILE).write_bytes(network)

@@ -163,24 +163,25 @@ def train(run: Path, data: Path, pictures_: list[pictures.Labelled], plan: Plan)
         print(f"Resuming {run} after {int(trainer.done)} of {plan.batches} batches")
     held_out = validation.scenes_of(data)
     began, first = time.monotonic(), int(trainer.done)
-    sums: dict[str, float] = {}
+    seen: dict[str, list[float]] = {}
     for frames, fields in batches(pictures_, plan.seed, first, plan.batches):
         for name, value in trainer.step(frames, fields).items():
-            sums[name] = sums.get(name, 0.0) + value / EPOCH
+            seen.setdefault(name, []).append(value)
         done = int(trainer.done)
         if done % 50 == 0:
             rest = (time.monotonic() - began) / (done - first) * (plan.batches - done)
             print(f"\r{done} of {plan.batches} batches, {rest / 60:.0f} minutes left ", end="")
         if done % EPOCH == 0 or done == plan.batches:
             network = with_weights(trainer.template, trainer.averaged()).SerializeToString()
-            row: dict[str, float | str] = {"loss": sum(sums.values()), **sums}
+            parts = {name: float(np.mean(values)) for name, values in seen.items()}
+            row: dict[str, float | str] = {"loss": sum(parts.values()), **parts}
             row |= validation.measure(FaceMask(network), held_out)
             print("\n" + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
             history.append({"phase": "detector", **row})
             (run / "last.onnx").write_bytes(network)
             (run / "history.json").write_text(json.dumps(history, indent=1))
             trainer.save(run / "checkpoint.npz")
-            sums = {}
+            seen = {}
     print(f"Done: {run / 'last.onnx'}")
 
 

@@ -104,6 +104,15 @@ def measure(
     }
 
 
+def alarms_of(detector: FaceDetector, scenes: Sequence[Scene]) -> list[float]:
+    """Return the confidences of all false alarms from ALARM pixels on, the highest first."""
+    alarms = []
+    for scene in scenes:
+        _, others = match(detector.detect(scene.image, LEAST_CONFIDENCE), scene)
+        alarms += [face.confidence for face in others if face.box.short_side >= ALARM]
+    return sorted(alarms, reverse=True)
+
+
 def average_precision(rows: Sequence[Found], alarms: Sequence[Face]) -> float:
     """Return the area under the precision-recall curve, 0..1."""
     hits = [(r.face.confidence, 1.0) for r in rows if r.face]

@@ -18,7 +18,7 @@ from model.pipeline import MaskPipeline
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 
-@pytest.fixture(scope="module", params=["yunet", "haar", "ssd"])
+@pytest.fixture(scope="module", params=["facemask", "yunet", "haar", "ssd"])
 def detector(request: pytest.FixtureRequest) -> FaceDetector:
     if request.param == "ssd":
         shared = request.getfixturevalue("shared")
@@ -223,6 +223,6 @@ def test_of_a_refused_detector_the_reason_is_kept(
     monkeypatch.setitem(DETECTORS, "haar", lambda: Haar(altered(HAAR_FILE, tmp_path)))
     monkeypatch.setitem(DETECTORS, "ssd", lambda: Haar(tmp_path / "nothing.xml"))
     pipeline = MaskPipeline.load()
-    assert pipeline.detectors == ("yunet",)
+    assert pipeline.detectors == ("facemask", "yunet")
     assert f"expected {HAAR_SHA256}" in pipeline.missing["haar"]
     assert pipeline.missing["ssd"] == "nothing.xml cannot be read: No such file or directory."
