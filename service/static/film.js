@@ -1,6 +1,7 @@
 /** A video file: it plays in the browser and stays there; only the frames that play are sent. */
 
 import * as compliance from "./compliance.js";
+import { refusal } from "./files.js";
 import { watch } from "./live.js";
 import { begin, end, video } from "./stage.js";
 
@@ -14,11 +15,10 @@ export async function playFilm(file) {
   compliance.begin(file.name);
   const url = URL.createObjectURL(file);
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));
-  video.addEventListener(
-    "error",
-    () => end(`“${file.name}” is not a video that this browser can play.`),
-    { signal },
-  );
+  const refuse = () => end(refusal(file));
+  video.addEventListener("error", refuse, { signal });
+  // Some browsers play the sound of a video that they cannot show.
+  video.addEventListener("loadedmetadata", () => video.videoWidth || refuse(), { signal });
   for (const event of ["play", "pause", "timeupdate", "durationchange", "seeking"]) {
     video.addEventListener(event, showPosition, { signal });
   }

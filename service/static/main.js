@@ -3,7 +3,9 @@
 import * as alert from "./alert.js";
 import * as camera from "./camera.js";
 import * as compliance from "./compliance.js";
+import { isVideo } from "./files.js";
 import { playFilm } from "./film.js";
+import * as kiosk from "./kiosk.js";
 import { watch } from "./live.js";
 import { checkPicture } from "./picture.js";
 import { bind } from "./settings.js";
@@ -13,8 +15,18 @@ const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
 const deviceChoice = byId("device");
 
-/** @param {Parameters<typeof camera.open>[0]} wish */
-async function startCamera(wish) {
+const TITLE = document.title;
+/** The camera that was asked for last. */
+let wish = {};
+let resumes = false; // the camera, when the tab is seen again
+
+/** @param {Parameters<typeof camera.open>[0]} which */
+async function startCamera(which) {
+  wish = which;
+  if (document.hidden) {
+    resumes = true;
+    return;
+  }
   const obstacle = camera.obstacle();
   if (obstacle) {
     say(obstacle, true);
@@ -33,7 +45,7 @@ async function startCamera(wish) {
     }
     const [track] = stream.getVideoTracks();
     track.addEventListener("ended", () => {
-      if (!signal.aborted) end("The camera was disconnected.");
+      if (!signal.aborted) fail("The camera was disconnected.");
     });
     video.classList.toggle("mirrored", camera.facingOf(track) === "user");
     video.srcObject = stream;
@@ -47,11 +59,19 @@ async function startCamera(wish) {
     compliance.begin("camera");
     await watch(signal);
   } catch (error) {
-    if (!signal.aborted) end(camera.reason(error));
+    if (!signal.aborted) fail(camera.reason(error));
   }
 }
 
-/** A screen at a door has nobody who touches it. */
+/** Say why there is no camera. A kiosk tries again for ever. */
+function fail(words) {
+  end(words);
+  if (kiosk.starts) {
+    setTimeout(() => showing() === "nothing" && startCamera(wish), kiosk.RETRY_MS);
+  }
+}
+
+/** Keep the screen on: in front of a camera no one touches it. */
 async function keepScreenOn(signal) {
   try {
     const lock = await navigator.wakeLock.request("screen");
@@ -80,7 +100,7 @@ async function offerCameras(track) {
 /** @param {FileList} files */
 function openFirst([file]) {
   if (!file) return;
-  if (file.type.startsWith("video/")) playFilm(file);
+  if (isVideo(file)) playFilm(file);
   else checkPicture(file);
 }
 
@@ -137,15 +157,23 @@ document.addEventListener("drop", (event) => {
   openFirst(event.dataTransfer.files);
 });
 
-// Nobody is filmed by a page that nobody sees.
+// A page that no one sees films no one.
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) return;
-  if (showing() === "camera") {
+  document.title = document.hidden && showing() !== "nothing" ? `Paused – ${TITLE}` : TITLE;
+  if (!document.hidden) {
+    if (resumes) startCamera(wish);
+    resumes = false;
+  } else if (showing() === "camera") {
     end();
-    say("The camera was stopped while the page was hidden.");
+    resumes = true;
+    say("The camera is paused while the tab is hidden.");
+  } else if (showing() === "film" && !video.paused) {
+    video.pause();
+    say("The video was paused while the tab was hidden.");
   }
-  if (showing() === "film") video.pause();
 });
 window.addEventListener("pagehide", () => {
   if (showing() === "camera") end();
 });
+
+if (kiosk.starts) startCamera({});

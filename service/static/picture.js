@@ -1,9 +1,12 @@
 /** One picture, from its file to the answer on the stage. */
 
-import { asShown, bytesOf } from "./frames.js";
+import { refusal } from "./files.js";
+import { asShown, bytesOf, still } from "./frames.js";
 import * as results from "./results.js";
 import { pause, pauseMs, predict } from "./service.js";
 import { begin, end, picture, present, say, shape } from "./stage.js";
+
+const MAY_MOVE = ["image/avif", "image/gif", "image/webp"];
 
 /** @param {File} file */
 export async function checkPicture(file) {
@@ -13,9 +16,10 @@ export async function checkPicture(file) {
   try {
     await picture.decode();
     if (!picture.naturalWidth) throw new Error("It has no pixels.");
+    if (MAY_MOVE.includes(file.type)) await freeze();
   } catch {
     if (!signal.aborted) {
-      end(`“${file.name}” is not a picture or a video that this browser can read.`);
+      end(refusal(file));
     }
     return;
   } finally {
@@ -39,6 +43,17 @@ export async function checkPicture(file) {
   }
 }
 
+/** Show only the first frame, which is the one that is sent. */
+async function freeze() {
+  const url = URL.createObjectURL(await still(picture));
+  try {
+    picture.src = url;
+    await picture.decode();
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
 /**
  * Ask until there is an answer, more and more seldom, or an error that will not pass.
  * @param {() => Promise<Blob>} encode
@@ -47,12 +62,11 @@ export async function checkPicture(file) {
 async function ask(encode, signal) {
   const body = await encode();
   for (let failures = 1; ; failures += 1) {
-    const begun = performance.now();
     try {
-      const answer = await predict(body, signal);
+      const answered = await predict(body, signal);
       signal.throwIfAborted();
       say("");
-      return { answer, roundTrip: performance.now() - begun };
+      return answered;
     } catch (error) {
       if (signal.aborted || !error.passing) throw error;
       say(`${error.message} Trying again…`, true);

@@ -2,6 +2,7 @@
 
 import { apiKey, askForKey } from "./key.js";
 
+export const NO_CONNECTION = "No connection to the service.";
 const TIMEOUT_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
@@ -21,11 +22,23 @@ export class ServiceError extends Error {
 }
 
 /**
- * Ask about one encoded picture.
+ * Ask about one encoded picture; where the service wants an API key, until it has a good one.
  * @param {Blob} body
  * @param {AbortSignal} signal
+ * @returns {Promise<{answer: object, roundTrip: number}>} milliseconds from request to answer
  */
 export async function predict(body, signal) {
+  for (;;) {
+    const begun = performance.now();
+    const answer = await post(body, signal);
+    if (answer) return { answer, roundTrip: performance.now() - begun };
+    await askForKey(signal);
+    signal.throwIfAborted();
+  }
+}
+
+/** The answer, or null where the API key is missing or wrong. */
+async function post(body, signal) {
   // AbortSignal.any() would do this, but not in the browsers of 2023.
   const limit = new AbortController();
   const abort = () => limit.abort();
@@ -38,15 +51,12 @@ export async function predict(body, signal) {
       headers: { Accept: "application/json", ...(apiKey() && { "X-API-Key": apiKey() }) },
       signal: limit.signal,
     });
-    if (response.status === 401) {
-      await askForKey(signal);
-      throw new ServiceError("Using the new API key.", true);
-    }
+    if (response.status === 401) return null;
     if (!response.ok) throw await refusal(response);
     return await response.json();
   } catch (error) {
     if (signal.aborted || error instanceof ServiceError) throw error;
-    throw new ServiceError("The service cannot be reached.", true);
+    throw new ServiceError(NO_CONNECTION, true);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", abort);

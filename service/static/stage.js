@@ -5,6 +5,7 @@ import * as results from "./results.js";
 
 // A face that is lost for a moment stays blurred where it was.
 const BLUR_LASTS_MS = 700;
+const REACH = 6; // pixels around a box that count as on it: a finger is not precise
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
@@ -22,6 +23,8 @@ let session = new AbortController();
  */
 let shown = null;
 let blurred = false;
+/** @type {{x: number, y: number} | null} */
+let pointer = null; // on the stage
 
 /** @returns {"nothing" | "picture" | "camera" | "film"} */
 export const showing = () => stage.dataset.showing;
@@ -133,8 +136,9 @@ export function redraw() {
   const context = overlay.getContext("2d");
   context.scale(density, density);
   if (shown && blurred) paint(context, shown, boxesOf(shown), mirrored, width, height);
-  draw(context, placed, width);
+  const labels = draw(context, placed, { width, height }, pointedAt(placed));
   overlay.dataset.boxes = placed.map(inPixels).join("; ");
+  overlay.dataset.labels = labels.map((label) => `${inPixels(label)} ${label.text}`).join("; ");
   return placed;
 }
 
@@ -153,9 +157,31 @@ export function snapshot() {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { alpha: false });
   paint(context, shown, blurred ? boxesOf(shown) : [], false, width, height);
-  draw(context, place(answer, false, width, height), width);
+  draw(context, place(answer, false, width, height), { width, height });
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 
+/** The index of the face that the pointer is on, the smallest where boxes overlap; or -1. */
+function pointedAt(placed) {
+  if (!pointer) return -1;
+  const onIt = ({ left, top, width, height }) =>
+    Math.abs(pointer.x - left - width / 2) <= width / 2 + REACH &&
+    Math.abs(pointer.y - top - height / 2) <= height / 2 + REACH;
+  return placed.filter(onIt).sort((a, b) => a.width - b.width)[0]?.index ?? -1;
+}
+
+function point({ clientX, clientY }) {
+  const { left, top } = overlay.getBoundingClientRect();
+  pointer = { x: clientX - left, y: clientY - top };
+  if (shown) redraw();
+}
+
+stage.addEventListener("pointermove", point);
+stage.addEventListener("pointerdown", point);
+stage.addEventListener("pointerleave", ({ pointerType }) => {
+  if (pointerType === "touch") return; // lifting the finger keeps the label
+  pointer = null;
+  redraw();
+});
 video.addEventListener("resize", () => shape(video.videoWidth, video.videoHeight));
 new ResizeObserver(redraw).observe(overlay);

@@ -6,6 +6,7 @@ import { pauseMs } from "./service.js";
 const IN_FLIGHT = 2;
 const OPENS_WITHIN_MS = 10_000;
 const ANSWERS_WITHIN_MS = 5_000;
+const POLICY_VIOLATION = 1008;
 
 /**
  * A connection that lasts until the signal is aborted. It is opened when there is a frame to send,
@@ -13,10 +14,12 @@ const ANSWERS_WITHIN_MS = 5_000;
  * @param {AbortSignal} signal
  * @param {(answer: object, frame: object, roundTrip: number) => void} onAnswer
  * @param {(detail: string) => void} onProblem a frame was refused; the stream lives on
+ * @param {() => void} onLoss an open connection broke or went silent
  */
-export function createStream(signal, onAnswer, onProblem) {
+export function createStream(signal, onAnswer, onProblem, onLoss) {
   /** @type {WebSocket | null} */
   let socket = null;
+  let opened = false;
   let sent = 0;
   /** @type {{id: number, frame: {image: ImageBitmap, body: Blob}, at: number}[]} */
   let inFlight = [];
@@ -38,19 +41,25 @@ export function createStream(signal, onAnswer, onProblem) {
     sent = 0;
     expectWithin(OPENS_WITHIN_MS);
     const mine = socket;
-    socket.onopen = () => clearTimeout(limit);
+    opened = false;
+    socket.onopen = () => {
+      opened = true;
+      clearTimeout(limit);
+    };
     socket.onmessage = ({ data }) => mine === socket && receive(JSON.parse(data));
-    socket.onclose = () => mine === socket && lose();
+    socket.onclose = ({ code }) => mine === socket && lose(code);
   }
 
   function expectWithin(ms) {
     clearTimeout(limit);
-    limit = setTimeout(lose, ms);
+    limit = setTimeout(() => lose(), ms);
   }
 
   /** The service went away, has no room, or says nothing any more. */
-  function lose() {
+  function lose(code) {
     clearTimeout(limit);
+    // A place that is refused is no loss, and an idle stream's end (1008) neither.
+    if (opened && code !== POLICY_VIOLATION) onLoss();
     socket.close();
     socket = null;
     settle(Infinity);
@@ -89,6 +98,9 @@ export function createStream(signal, onAnswer, onProblem) {
   });
 
   return {
+    /** Whether a frame was sent and not answered yet. */
+    waits: () => inFlight.length > 0,
+
     /** Wait until another frame may be sent, by this way or, where there is none, another. */
     async room() {
       while (inFlight.length >= IN_FLIGHT) await new Promise((resolve) => (wake = resolve));

@@ -28,6 +28,7 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         *flags: str,
         url: str = "",
         host: str = "",
+        query: str = "",
         prepare: Callable[[Page], object] = lambda _: None,
         failures_expected: bool = False,
         **options: object,
@@ -55,7 +56,7 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         page.on("console", lambda message: note_complaint(message.type, message.text))
         page.on("pageerror", lambda error: note_complaint("error", str(error)))
         prepare(page)
-        page.goto(f"{url}/")
+        page.goto(f"{url}/{query}")
         return page
 
     yield visit
