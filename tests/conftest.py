@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 from skimage.data import astronaut
 
 from bench.hardening.server import wait_until_ready
@@ -78,23 +78,29 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser_with() -> Iterator[Callable[..., Browser]]:
+def playwright() -> Iterator[Playwright]:
+    """Start Playwright, of which a process may run only one."""
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser_with(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
     """Start a Chromium with the given flags, once for all tests that want the same."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     browsers: dict[tuple[str, ...], Browser] = {}
-    with sync_playwright() as playwright:
 
-        def browser_with(*flags: str) -> Browser:
-            if flags not in browsers:
-                browsers[flags] = playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=[*FLAGS, *flags]
-                )
-            return browsers[flags]
+    def browser_with(*flags: str) -> Browser:
+        if flags not in browsers:
+            browsers[flags] = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*FLAGS, *flags]
+            )
+        return browsers[flags]
 
-        yield browser_with
-        for browser in browsers.values():
-            browser.close()
+    yield browser_with
+    for browser in browsers.values():
+        browser.close()
 
 
 @contextmanager
