@@ -49,7 +49,7 @@ $(VENV)/all.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/pip
 	@touch $@ $(VENV)/service.installed $(VENV)/client.installed $(VENV)/deploy.installed
 
 serve: $(VENV)/service.installed ## Serve the page and the API on http://localhost:8000 (settings: docs/settings.md)
-	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py
+	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py $(ARGS)
 
 test: $(VENV)/all.installed ## Set up and run all tests
 	@$(PY) -m pytest $(ARGS)
@@ -66,13 +66,13 @@ format: $(VENV)/all.installed ## Format the code
 	$(VENV)/bin/ruff check --fix .
 
 train: $(VENV)/all.installed ## Train on DATA into RUN; run again to resume (BACKBONE=ImageNet weights; by default Keras downloads them)
-	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE))
+	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE)) $(ARGS)
 
-export: $(VENV)/all.installed ## Export the training in RUN as the served model
-	@$(PY) -m model.training.export --run $(RUN)
+export: $(VENV)/all.installed ## Export the training in RUN as the served model; asks before it replaces one (ARGS=--yes)
+	@$(PY) -m model.training.export --run $(RUN) $(ARGS)
 
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
-	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
+	@$(PY) -m model.training.evaluation.evaluate --data $(DATA) $(ARGS)
 
 bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (needs hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
@@ -86,7 +86,7 @@ soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad ones, at mos
 	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
 chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' for some)
-	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json $(ARGS)
 
 # First look up a version with known vulnerabilities: if none is found, the audit would find nothing.
 audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: those of pip-audit)
