@@ -13,10 +13,10 @@ import numpy as np
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
 from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.detectors import kinds
-from model.detectors.faces import DetectorUnavailable, Face, FaceDetector, largest
-from model.detectors.yunet import MOST_FACES
+from model.detectors.faces import DetectorUnavailable, Face, FaceDetector
 from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
+from model.selection import ALL, Selection
 
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 WHOLE_PIXELS = 12_500_000  # of a phone; to search, draw on and encode 50 million takes over 1 s
@@ -51,7 +51,7 @@ class Analysis:
 
     image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
     pixels the faces are. stages: decode, detect and classify as they came, a second decode too.
-    left_out: how many more faces were found than were to be judged.
+    left_out: how many more faces were found than were to be judged: too many, too small or ignored.
     """
 
     image: Image
@@ -135,15 +135,15 @@ class MaskPipeline:
         picture: Picture,
         detector: str = DEFAULT_DETECTOR,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
-        max_faces: int = MOST_FACES,
+        selection: Selection = ALL,
         *,
         whole: bool = False,
     ) -> Analysis:
         """Find and judge the faces of a picture.
 
         A picture of many megapixels is searched shrunk, and decoded in full only for faces that are
-        small in it. whole: keeps all its pixels in the analysis, or of more than WHOLE_PIXELS half
-        of each side. If there are more than max_faces, the largest are judged.
+        small in it. selection: which faces are judged. whole: keeps all its pixels in the analysis,
+        or of more than WHOLE_PIXELS half of each side.
         Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
         not offered.
         """
@@ -154,7 +154,7 @@ class MaskPipeline:
             frame = picture.decode(half if whole else ENOUGH_TO_SEARCH)
         with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
-            faces = largest(found, max_faces)
+            faces = selection.of(found, frame.image, frame.scale)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
             with timed(stages, "decode"):

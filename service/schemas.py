@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from werkzeug.datastructures import MultiDict
 
 from model import pipeline
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
+from model.selection import Selection, Zone
 from model.video import tracking
 
 # Padding may be left out; the last character has no bits to spare.
@@ -27,24 +31,73 @@ MinConfidence = Annotated[
     Field(ge=LEAST_CONFIDENCE, le=1, description="The least confidence of a detected face."),
 ]
 
+MOST_ZONES = 20
+SHARE = r"(?:0(?:\.\d{1,12})?|1(?:\.0{1,12})?)"  # 0 to 1
+ZONE = rf"{SHARE}(?:,{SHARE}){{3}}"
+ZONES = rf"^{ZONE}(?:;{ZONE}){{0,{MOST_ZONES - 1}}}$"
 
-class PredictQuery(BaseModel):
-    """The query of POST /predict; what is not given is as the service is configured."""
+
+def zones_of(text: object) -> tuple[Zone, ...]:
+    """Read the parameter `ignore`; raises PydanticCustomError, which quotes nothing."""
+    if not isinstance(text, str) or not re.fullmatch(ZONES, text):
+        raise PydanticCustomError(
+            "zones",
+            "A zone is x,y,width,height in fractions of the picture, each from 0 to 1, such as "
+            "0,0.5,0.25,0.5. Send at most {most}, separated by semicolons",
+            {"most": MOST_ZONES},
+        )
+    return tuple(Zone(*map(float, zone.split(","))) for zone in text.split(";"))
+
+
+Zones = Annotated[
+    tuple[Zone, ...],
+    BeforeValidator(zones_of),
+    WithJsonSchema({"type": "string", "pattern": ZONES}),
+]
+
+
+class FaceQuery(BaseModel):
+    """The parameters that say which faces are judged."""
 
     model_config = ConfigDict(extra="forbid")
 
     detector: Detector = None
     min_confidence: MinConfidence = None
+    smallest_face: Annotated[
+        int | None,
+        Field(
+            ge=1, le=65_500, description="Faces whose shorter side has fewer pixels are left out."
+        ),
+    ] = None
+    ignore: Annotated[
+        Zones | None,
+        Field(
+            description="Faces whose centre lies in one of these zones are left out: "
+            f"x,y,width,height in fractions of the picture; up to {MOST_ZONES}, separated by "
+            "semicolons or each in a parameter of its own."
+        ),
+    ] = None
+
+    def selection(self, most: int) -> Selection:
+        """Say which of the faces found are judged, at most so many."""
+        return Selection(most, self.smallest_face or 0, self.ignore or ())
+
+
+class PredictQuery(FaceQuery):
+    """The query of POST /predict; what is not given is as the service is configured."""
+
     annotate: bool = Field(default=False, description="Answer with the picture and its boxes.")
 
 
-class StreamQuery(BaseModel):
+class StreamQuery(FaceQuery):
     """The query of WS /stream; what is not given is as the service is configured."""
 
-    model_config = ConfigDict(extra="forbid")
 
-    detector: Detector = None
-    min_confidence: MinConfidence = None
+def parameters_of(args: MultiDict[str, str]) -> dict[str, str]:
+    """Return a query's parameters; zones that come one by one are put together."""
+    return args.to_dict() | (
+        {"ignore": ";".join(args.getlist("ignore"))} if "ignore" in args else {}
+    )
 
 
 class JsonImage(BaseModel):
@@ -134,7 +187,12 @@ class Prediction(BaseModel):
     image: ImageSize
     faces: list[Verdict]
     faces_left_out: Annotated[
-        int, Field(ge=0, description="Found too, but more than are judged; the smallest.")
+        int,
+        Field(
+            ge=0,
+            description="Found but not judged: beyond the service's limit, smaller than "
+            "smallest_face, or in an ignored zone.",
+        ),
     ]
     summary: Summary
     timings_ms: Timings

@@ -16,7 +16,7 @@ from model.video.tracking import Tracker
 from service import errors, logs
 from service.keys import key_protocol, refusal
 from service.metrics import Metrics
-from service.schemas import FrameProblem, StreamAnswer, StreamQuery
+from service.schemas import FrameProblem, StreamAnswer, StreamQuery, parameters_of
 from service.server.websocket import Message, WebSocket
 from service.services import Services
 
@@ -39,14 +39,14 @@ def create_stream(services: Services) -> Blueprint:
     @blueprint.get("/stream", websocket=True)
     @blueprint.get("/stream")  # not asked for as a WebSocket, it says how to
     def stream() -> Response:
-        query = StreamQuery.model_validate(request.args.to_dict())
+        query = StreamQuery.model_validate(parameters_of(request.args))
         detector = query.detector or config.DETECTOR
         pool.check_offers(detector)
         confidence = query.min_confidence
         tracker = Tracker(
             detector,
             config.MIN_CONFIDENCE if confidence is None else confidence,
-            max_faces=config.MAX_FACES,
+            selection=query.selection(config.MAX_FACES),
         )
 
         def answer(message: Message) -> BaseModel:

@@ -15,7 +15,15 @@ from model.pipeline import Analysis, MaskPipeline
 from service.annotate import annotated_jpeg
 from service.buffers import Loan
 from service.inference import InferencePool
-from service.schemas import JsonImage, ModelBody, Prediction, PredictQuery, Readiness, Status
+from service.schemas import (
+    JsonImage,
+    ModelBody,
+    Prediction,
+    PredictQuery,
+    Readiness,
+    Status,
+    parameters_of,
+)
 from service.server.body import COPIES, receive
 from service.services import Services
 
@@ -64,7 +72,7 @@ def create_views(services: Services) -> Blueprint:
     @views.post("/predict")
     def predict() -> Response:
         services.limit.take(g.client)
-        query = PredictQuery.model_validate(request.args.to_dict())
+        query = PredictQuery.model_validate(parameters_of(request.args))
         connection = request.environ.get("gunicorn.socket")
         loan = services.buffers.open(connection.evict if connection else None)
         try:
@@ -99,7 +107,7 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
             picture,
             detector=detector,
             min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
-            max_faces=config.MAX_FACES,
+            selection=query.selection(config.MAX_FACES),
             whole=annotate,
         )
         return analysis, annotated_jpeg(analysis) if annotate else b""

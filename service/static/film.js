@@ -4,6 +4,7 @@ import * as compliance from "./compliance.js";
 import { refusal } from "./files.js";
 import { watch } from "./live.js";
 import { begin, end, video } from "./stage.js";
+import * as zones from "./zones.js";
 
 const byId = (id) => document.getElementById(id);
 const play = byId("play");
@@ -12,6 +13,7 @@ const seek = byId("seek");
 /** @param {File} file */
 export async function playFilm(file) {
   const signal = begin("film");
+  zones.begin(file.name);
   compliance.begin(file.name);
   const url = URL.createObjectURL(file);
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));

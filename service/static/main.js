@@ -9,7 +9,8 @@ import * as kiosk from "./kiosk.js";
 import { watch } from "./live.js";
 import { checkPicture } from "./picture.js";
 import { bind } from "./settings.js";
-import { begin, blur, end, say, showing, snapshot, video } from "./stage.js";
+import { area, begin, blur, end, redraw, say, showing, snapshot, video } from "./stage.js";
+import * as zones from "./zones.js";
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
@@ -18,6 +19,8 @@ const deviceChoice = byId("device");
 const TITLE = document.title;
 /** The camera that was asked for last. */
 let wish = {};
+/** The file that was opened last. */
+let opened = null;
 let resumes = false; // the camera, when the tab is seen again
 
 /** @param {Parameters<typeof camera.open>[0]} which */
@@ -49,6 +52,7 @@ async function startCamera(which) {
     });
     video.classList.toggle("mirrored", camera.facingOf(track) === "user");
     video.srcObject = stream;
+    zones.begin(`camera ${track.getSettings().deviceId}`);
     await video.play();
     await offerCameras(track);
     if (signal.aborted) return;
@@ -100,6 +104,7 @@ async function offerCameras(track) {
 /** @param {FileList} files */
 function openFirst([file]) {
   if (!file) return;
+  opened = file;
   if (isVideo(file)) playFilm(file);
   else checkPicture(file);
 }
@@ -137,6 +142,9 @@ bind("sound", (on, byHand) => {
   alert.wanted.sound = on;
   if (on && byHand) alert.sound(); // how it will sound
 });
+
+// A video's next frame is judged anew; a picture has only one.
+zones.enable(area, redraw, () => showing() === "picture" && checkPicture(opened));
 
 byId("choose").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", (event) => {

@@ -29,7 +29,7 @@ export function caption(face) {
 export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
 
 /** Where a whole picture lies, centred, on a surface. */
-function fit(image, width, height) {
+export function fit(image, width, height) {
   const scale = Math.min(width / image.width, height / image.height);
   const left = (width - image.width * scale) / 2;
   const top = (height - image.height * scale) / 2;

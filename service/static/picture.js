@@ -5,12 +5,14 @@ import { asShown, bytesOf, still } from "./frames.js";
 import * as results from "./results.js";
 import { pause, pauseMs, predict } from "./service.js";
 import { begin, end, picture, present, say, shape } from "./stage.js";
+import * as zones from "./zones.js";
 
 const MAY_MOVE = ["image/avif", "image/gif", "image/webp"];
 
 /** @param {File} file */
 export async function checkPicture(file) {
   const signal = begin("picture");
+  zones.begin(file.name);
   const url = URL.createObjectURL(file);
   picture.src = url;
   try {

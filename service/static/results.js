@@ -34,7 +34,7 @@ export function show(answer, placed) {
   }
   byId("none").hidden = placed.length > 0;
   byId("left-out").hidden = !(answer.faces_left_out > 0);
-  byId("left-out").textContent = `Smaller faces not judged: ${answer.faces_left_out}.`;
+  byId("left-out").textContent = `Faces left out: ${answer.faces_left_out}.`;
   judge(verdictOf(answer.summary));
   announce(inWords(answer.summary));
 }

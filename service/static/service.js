@@ -1,6 +1,7 @@
 /** The service, seen from the page: one picture is asked about, one answer or one error returns. */
 
 import { apiKey, askForKey } from "./key.js";
+import { query } from "./zones.js";
 
 export const NO_CONNECTION = "No connection to the service.";
 const TIMEOUT_MS = 15_000;
@@ -45,7 +46,7 @@ async function post(body, signal) {
   const timer = setTimeout(abort, TIMEOUT_MS);
   signal.addEventListener("abort", abort);
   try {
-    const response = await fetch("predict", {
+    const response = await fetch(`predict${query()}`, {
       method: "POST",
       body,
       headers: { Accept: "application/json", ...(apiKey() && { "X-API-Key": apiKey() }) },

@@ -1,7 +1,8 @@
 /** What is on the stage: a picture, the camera or a film, and over it the answer. */
 
-import { draw, paint, place } from "./overlay.js";
+import { draw, fit, paint, place } from "./overlay.js";
 import * as results from "./results.js";
+import * as zones from "./zones.js";
 
 // A face that is lost for a moment stays blurred where it was.
 const BLUR_LASTS_MS = 700;
@@ -44,6 +45,7 @@ export function say(words, isProblem = false) {
 export function begin(what) {
   session.abort();
   session = new AbortController();
+  zones.begin("");
   forget();
   results.clearSpeed();
   say("");
@@ -136,10 +138,29 @@ export function redraw() {
   const context = overlay.getContext("2d");
   context.scale(density, density);
   if (shown && blurred) paint(context, shown, boxesOf(shown), mirrored, width, height);
+  if (showing() !== "nothing") zones.draw(context, areaOn(width, height));
   const labels = draw(context, placed, { width, height }, pointedAt(placed));
   overlay.dataset.boxes = placed.map(inPixels).join("; ");
   overlay.dataset.labels = labels.map((label) => `${inPixels(label)} ${label.text}`).join("; ");
   return placed;
+}
+
+/** Where a surface shows the picture or the video. */
+function areaOn(surfaceWidth, surfaceHeight) {
+  const image = {
+    width: (picture.hidden ? video.videoWidth : picture.naturalWidth) || 1,
+    height: (picture.hidden ? video.videoHeight : picture.naturalHeight) || 1,
+  };
+  const { scale, left, top } = fit(image, surfaceWidth, surfaceHeight);
+  const mirrored = video.classList.contains("mirrored");
+  return { left, top, width: image.width * scale, height: image.height * scale, mirrored };
+}
+
+/** Where the window shows the picture or the video. */
+export function area() {
+  const { left, top, width, height } = overlay.getBoundingClientRect();
+  const on = areaOn(width, height);
+  return { ...on, left: left + on.left, top: top + on.top };
 }
 
 const boxesOf = ({ covered }) => covered.map(({ box }) => box);

@@ -2,6 +2,7 @@
 
 import { apiKey } from "./key.js";
 import { pauseMs } from "./service.js";
+import { query } from "./zones.js";
 
 const IN_FLIGHT = 2;
 const OPENS_WITHIN_MS = 10_000;
@@ -20,6 +21,7 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
   /** @type {WebSocket | null} */
   let socket = null;
   let opened = false;
+  let asked = ""; // the parameters of the connection
   let sent = 0;
   /** @type {{id: number, frame: {image: ImageBitmap, body: Blob}, at: number}[]} */
   let inFlight = [];
@@ -29,7 +31,8 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
   let wake = () => {};
 
   function open() {
-    const address = new URL("stream", document.baseURI);
+    asked = query();
+    const address = new URL(`stream${asked}`, document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     try {
       // A page can set no header of a WebSocket.
@@ -89,13 +92,16 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     }
   }
 
-  signal.addEventListener("abort", () => {
+  /** Close the connection; what it still says is of no interest. */
+  function close() {
     clearTimeout(limit);
     const open = socket;
-    socket = null; // what it still says is of no interest
+    socket = null;
     open?.close();
     settle(Infinity);
-  });
+  }
+
+  signal.addEventListener("abort", close);
 
   return {
     /** Whether a frame was sent and not answered yet. */
@@ -111,6 +117,7 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
      * @returns {boolean} false where there is no connection now: the frame stays the caller's
      */
     send(frame) {
+      if (socket && asked !== query()) close();
       if (!socket && performance.now() >= openAgainAt) open();
       if (socket?.readyState !== WebSocket.OPEN) return false;
       socket.send(frame.body);
