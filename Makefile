@@ -15,7 +15,7 @@ URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
+.PHONY: help compose serve test lint format train evaluate export train-detector export-detector bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
 REPLICAS := docker compose -f docker-compose.yml -f docker/proxy/compose.yml
 DEPLOY := $(addprefix deploy-,doctor template plan push up status logs restart rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
@@ -29,17 +29,17 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/service.installed: docker/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the service needs into $(VENV) ..."
+	@echo "Installing the service's packages into $(VENV) ..."
 	@$(PIP) -r docker/requirements.txt
 	@touch $@
 
 $(VENV)/client.installed: client/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the client needs into $(VENV) ..."
+	@echo "Installing the client's packages into $(VENV) ..."
 	@$(PIP) -r client/requirements.txt
 	@touch $@
 
 $(VENV)/deploy.installed: deploy/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the deployment needs into $(VENV) ..."
+	@echo "Installing the deployment's packages into $(VENV) ..."
 	@$(PIP) -r deploy/requirements.txt
 	@touch $@
 
@@ -71,27 +71,33 @@ train: $(VENV)/all.installed ## Train on DATA into RUN; run again to resume (BAC
 export: $(VENV)/all.installed ## Export the training in RUN as the served model; asks before it replaces one (ARGS=--yes)
 	@$(PY) -m model.training.export --run $(RUN) $(ARGS)
 
+train-detector: $(VENV)/all.installed ## Train the face detector on DATA into runs/detector; run again to resume
+	@$(PY) -m model.training.detector.train --data $(DATA) $(ARGS)
+
+export-detector: $(VENV)/all.installed ## Export the detector in runs/detector as a served one
+	@$(PY) -m model.training.detector.export --data $(DATA) $(ARGS)
+
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
 	@$(PY) -m model.training.evaluation.evaluate --data $(DATA) $(ARGS)
 
-bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (needs hey)
+bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (requires hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
 
-fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for those that cost the most
+fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for the most expensive ones
 	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
 	@$(PY) -m bench.hardening.decode --output runs/hardening/decode.json
 	@$(PY) -m bench.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
 
-soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad ones, at most for an hour, and watch memory, descriptors, threads
+soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad requests, for an hour at most, and watch memory, descriptors, threads
 	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
-chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' for some)
+chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' runs only these)
 	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json $(ARGS)
 
-# First look up a version with known vulnerabilities: if none is found, the audit would find nothing.
-audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: those of pip-audit)
+# First look up a version with known vulnerabilities, to check that the database answers.
+audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: options of pip-audit)
 	@echo 'jinja2==2.4.1' | $(AUDIT) --no-deps -r /dev/stdin $(ARGS) 2>/dev/null | grep -q '^jinja2 ' || { \
-		echo "NOT AUDITED: the database of vulnerabilities does not answer." >&2; \
+		echo "NOT AUDITED: the vulnerability database does not answer." >&2; \
 		echo "Run it where PyPI can be reached, or use another database: make audit ARGS='--vulnerability-service osv'" >&2; exit 2; }
 	@$(AUDIT) --require-hashes $(addprefix -r ,$(PINNED)) $(ARGS)
 

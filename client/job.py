@@ -1,4 +1,4 @@
-"""One source on its way: opened, walked through the service, written down."""
+"""Process one source: open it, send its frames to the service, and write the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS = ("mask", "no_mask", "uncertain")
 
 
 class Task(NamedTuple):
-    """A source as it was given, what it is called where it is shown, and its video."""
+    """A source as given on the command line, its name for messages, and its output video."""
 
     source: str
     name: str
@@ -35,9 +35,9 @@ class Task(NamedTuple):
 
 
 class Job:
-    """A source and what is made of it; run() is called in a thread of its own.
+    """A source and its results; call run() in a thread of its own.
 
-    session: None until the source is open. error: why it ended early, if it did.
+    session: None until the source is open. error: why it ended early, None if it did not.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Job:
         self._answers, self._events = answers, events
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
-        """Walk through the source until it ends or is told to stop."""
+        """Process the source until it ends or stop is set."""
         try:
             with ExitStack() as stack:
                 self._run(stop, progress, stack)
@@ -63,7 +63,7 @@ class Job:
             self.error = error
         except Exception as error:
             self.error = error
-            raise  # a fault of ours: the thread shows where
+            raise  # an internal error: the thread's hook prints the traceback
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options
@@ -77,7 +77,7 @@ class Job:
             stack.callback(film.close)
         service = service_of(options)
         ask: Callable[[bytes], Verdicts] = service.predict
-        if not source.stills:  # pictures have no time, and a stream sees a film in them
+        if not source.stills:  # a stream would track people across unrelated pictures
             stream = Stream(service, progress.note)
             stack.callback(stream.close)
             ask = stream.ask
@@ -116,7 +116,7 @@ class Job:
 
     @property
     def summary(self) -> str:
-        """What came of it, in a line."""
+        """The result in one line."""
         session = self.session
         if session is None:
             return "0 frames answered"
@@ -127,14 +127,14 @@ class Job:
 
     @property
     def failed(self) -> bool:
-        """Whether nothing came of it."""
+        """Whether the source ended with an error, or the service refused every frame."""
         session = self.session
         refused = session is not None and session.refused > 0 and session.answered == 0
         return self.error is not None or refused
 
     @property
     def look(self) -> object:
-        """What changes when the picture does."""
+        """A value that changes whenever the picture changes."""
         session = self.session
         if session is None:
             return None
@@ -142,21 +142,21 @@ class Job:
         return frame.index if frame else None, session.faces
 
     def picture(self) -> Image | None:
-        """Return what a window shows now, BGR."""
+        """Return the current picture for the window, BGR; None before the first frame."""
         session = self.session
         if session is None:
             return None
         if not self._options.blur:
             frame = session.frame
             pixels = frame.pixels if frame else None
-        else:  # where the faces are is known of a judged frame only
+        else:  # only a frame with an answer has known faces
             frame, faces = session.judged
             pixels = overlay.blurred(frame.pixels, faces) if frame else None
         return None if pixels is None else overlay.draw(pixels, session.faces, session.status)
 
 
 def service_of(options: argparse.Namespace) -> Service:
-    """Make the service that the arguments name."""
+    """Make the Service from the arguments."""
     query = {
         "detector": options.detector,
         "min_confidence": options.min_confidence,

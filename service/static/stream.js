@@ -1,4 +1,4 @@
-/** The stream of the service, seen from the page: frames go out by WebSocket, answers come back. */
+/** The connection to /stream: sends frames over a WebSocket and receives the answers. */
 
 import { apiKey } from "./key.js";
 import { pauseMs } from "./service.js";
@@ -10,11 +10,11 @@ const ANSWERS_WITHIN_MS = 5_000;
 const POLICY_VIOLATION = 1008;
 
 /**
- * A connection that lasts until the signal is aborted. It is opened when there is a frame to send,
- * and after a loss again, more and more seldom: who sends nothing keeps no stream busy.
+ * A connection that lasts until the signal is aborted. It is opened only when a frame is to be
+ * sent, so an idle page holds no stream. After a loss it is reopened with longer and longer pauses.
  * @param {AbortSignal} signal
  * @param {(answer: object, frame: object, roundTrip: number) => void} onAnswer
- * @param {(detail: string) => void} onProblem a frame was refused; the stream lives on
+ * @param {(detail: string) => void} onProblem called when a frame is refused; the stream stays open
  * @param {() => void} onLoss an open connection broke or went silent
  */
 export function createStream(signal, onAnswer, onProblem, onLoss) {
@@ -35,10 +35,10 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     const address = new URL(`stream${asked}`, document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     try {
-      // A page can set no header of a WebSocket.
+      // A page cannot set headers on a WebSocket, so the key is sent as a subprotocol.
       socket = new WebSocket(address, apiKey() ? [`key.${apiKey()}`] : []);
     } catch {
-      openAgainAt = Infinity; // a key with signs that are not allowed here; requests take it
+      openAgainAt = Infinity; // the key has characters not allowed here; requests accept them
       return;
     }
     sent = 0;
@@ -58,7 +58,7 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     limit = setTimeout(() => lose(), ms);
   }
 
-  /** The service went away, has no room, or says nothing any more. */
+  /** Close a lost connection: the service is gone, has no room, or does not answer. */
   function lose(code) {
     clearTimeout(limit);
     // A place that is refused is no loss, and an idle stream's end (1008) neither.
@@ -70,7 +70,7 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     openAgainAt = performance.now() + pauseMs(failures, 0);
   }
 
-  /** Give up the frames that will have no answer any more. */
+  /** Drop the frames that will not be answered. */
   function settle(upTo) {
     for (const { id, frame } of inFlight) if (id <= upTo) frame.image.close();
     inFlight = inFlight.filter(({ id }) => id > upTo);
@@ -92,7 +92,7 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     }
   }
 
-  /** Close the connection; what it still says is of no interest. */
+  /** Close the connection; its remaining messages are ignored. */
   function close() {
     clearTimeout(limit);
     const open = socket;
@@ -107,14 +107,14 @@ export function createStream(signal, onAnswer, onProblem, onLoss) {
     /** Whether a frame was sent and not answered yet. */
     waits: () => inFlight.length > 0,
 
-    /** Wait until another frame may be sent, by this way or, where there is none, another. */
+    /** Wait until another frame may be sent, over the stream or by a single request. */
     async room() {
       while (inFlight.length >= IN_FLIGHT) await new Promise((resolve) => (wake = resolve));
     },
 
     /**
-     * Send a frame, which from now on belongs to the stream.
-     * @returns {boolean} false where there is no connection now: the frame stays the caller's
+     * Send a frame; the stream then owns it.
+     * @returns {boolean} false without a connection: the caller keeps the frame
      */
     send(frame) {
       if (socket && asked !== query()) close();

@@ -235,7 +235,7 @@ def test_on_a_terminal_the_progress_is_a_bar_that_is_redrawn(tmp_path: Path):
         (["--url", "http://"], "not the address"),
         (["--url", "http://host:999999"], "not the address"),
         (["--url", "ftp://host"], "not the address"),
-        (["--output", "/nowhere/out.mp4"], "no folder /nowhere"),
+        (["--output", "/nowhere/out.mp4"], "the folder /nowhere does not exist"),
         (["--output", "out.avi"], "does not end in .mp4"),
         (["--jsonl", "/"], "is a folder"),
         (["--min-confidence", "1.5"], "not a number from 0 to 1"),
@@ -246,10 +246,10 @@ def test_on_a_terminal_the_progress_is_a_bar_that_is_redrawn(tmp_path: Path):
         (["--timeout", "0"], "not a number from 0.1"),
         (["--jpeg-quality", "high"], "not a number from 1 to 100"),
         (["--detector", "none"], "invalid choice"),
-        (["--source", __file__, "--jsonl", __file__], "is the source itself"),
-        (["--csv", "a", "--answers", "./a"], "two outputs are one file"),
-        (["--api-key", "two\nlines"], "no header can"),
-        (["--webhook", "alarm.example"], "it is not an http:// or https:// address"),
+        (["--source", __file__, "--jsonl", __file__], "is a source and would be overwritten"),
+        (["--csv", "a", "--answers", "./a"], "two outputs name the same file"),
+        (["--api-key", "two\nlines"], "a header cannot hold"),
+        (["--webhook", "alarm.example"], "the address does not start with http:// or https://"),
     ],
 )
 def test_a_wrong_argument_is_one_line(

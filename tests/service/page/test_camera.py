@@ -155,7 +155,7 @@ def test_hidden_page_films_nobody_until_it_is_seen_again(
         ((A_CAMERA,), {}, "The camera is not allowed."),
         ((ALLOWED,), {}, "No camera was found."),
         (TWO_CAMERAS, {"prepare": scripted(BUSY_CAMERA)}, "The camera is busy."),
-        (INSECURE, {"host": "192.168.7.7"}, "only to pages opened over https or on localhost"),
+        (INSECURE, {"host": "192.168.7.7"}, "only on pages opened over https or on localhost"),
     ],
     ids=["denied", "missing", "busy", "insecure"],
 )
