@@ -3,7 +3,9 @@
 const NARROW = 480;
 const TINY = 20; // pixels of the page: a label would be larger than such a face
 const GAP = 4; // between a box and its label
-const CROWD = 5; // people, from whom on a label is only a sign and a number
+// From so many people on, a label is only a sign and a number.
+const CROWD = 5;
+const CROWD_IF_NARROW = 3;
 const BLUR_GROWS = 0.2; // share of the box on each side: hair, ears and chin identify people too
 const BLUR_CELLS = 7; // cells across a blurred face
 
@@ -110,7 +112,7 @@ function labels(context, placed, surface, fontSize, hovered) {
   const urgency = ({ face }) => (face.label === "no_mask" ? 0 : 1);
   for (const box of placed.toSorted((a, b) => urgency(a) - urgency(b))) {
     if (box.index === hovered || Math.min(box.width, box.height) < tiny) continue;
-    written.push(...choose(box, texts(box, placed.length)));
+    written.push(...choose(box, texts(box, placed.length, surface.width)));
   }
   const pointed = placed.find(({ index }) => index === hovered);
   if (pointed) {
@@ -126,12 +128,13 @@ function labels(context, placed, surface, fontSize, hovered) {
 }
 
 /** What a label may say, the best first. */
-function texts(box, people) {
+function texts(box, people, surfaceWidth) {
   const { sign } = STYLES[box.face.label];
   const long = caption(box.face);
   const short = `${sign} ${numberOf(box)}`;
   if (people < 2) return [`${sign} ${long}`];
-  return people < CROWD ? [`${short} ${long}`, short] : [short];
+  const crowd = surfaceWidth < NARROW ? CROWD_IF_NARROW : CROWD;
+  return people < crowd ? [`${short} ${long}`, short] : [short];
 }
 
 /** The places for a label at a box, the best first: around it or, of a large face, at its edge. */
@@ -153,10 +156,11 @@ function spots(box, width, height, surface, inside) {
   );
 }
 
-/** Whether two rectangles overlap. */
+/** Whether two rectangles overlap or touch. */
 function overlap(a, b) {
-  const apart = a.left + a.width < b.left || b.left + b.width < a.left;
-  return !apart && a.top + a.height >= b.top && b.top + b.height >= a.top;
+  const across = Math.max(a.left - b.left - b.width, b.left - a.left - a.width);
+  const down = Math.max(a.top - b.top - b.height, b.top - a.top - a.height);
+  return Math.max(across, down) < GAP / 2;
 }
 
 function drawBox(context, { face, left, top, width, height }, large) {
