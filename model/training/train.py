@@ -168,7 +168,7 @@ def forecast(state: State, steps: int) -> keras.callbacks.Callback:
     last = min(MEASURED, steps) - 1
     began = 0.0
 
-    def measure(batch: int, _: object) -> None:
+    def measure(batch: int, **_: object) -> None:
         nonlocal began
         if batch == 0:  # takes longer: TensorFlow compiles the network
             began = time.perf_counter()

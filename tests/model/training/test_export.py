@@ -93,7 +93,7 @@ def test_each_face_is_tried_at_each_blur(tmp_path: Path, portrait: Image) -> Non
     [
         (None, "already holds a model. To replace it, add --yes (make export ARGS=--yes)."),
         ("n", "is unchanged."),
-        ("y", "holds no best.keras. Train first"),  # it went on
+        ("y", "has no best.keras. Train first"),  # it went on
     ],
 )
 def test_a_model_is_not_replaced_unasked(tmp_path: Path, answer: str | None, words: str) -> None:
