@@ -20,8 +20,8 @@ export function refusal(file) {
   const kind = ending(file).toUpperCase();
   if (isVideo(file)) {
     return (
-      `“${file.name}” is a video that this browser cannot play. Check it with the client on the ` +
-      "command line: make client SOURCE=FILE"
+      `“${file.name}” is a video that this browser cannot play. Check it with the client: ` +
+      "facemask-client --source FILE, or make client SOURCE=FILE"
     );
   }
   if (PICTURES.includes(ending(file))) {

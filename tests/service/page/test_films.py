@@ -79,8 +79,8 @@ def test_video_that_no_browser_plays_is_left_to_the_client(
     page = visit()
     choose(page, b"no film", name, mime)
     words = (
-        f"“{name}” is a video that this browser cannot play. Check it with the client on the "
-        "command line: make client SOURCE=FILE"
+        f"“{name}” is a video that this browser cannot play. Check it with the client: "
+        "facemask-client --source FILE, or make client SOURCE=FILE"
     )
     expect(page.locator("#message.problem")).to_have_text(words)
     expect(page.locator("#invitation")).to_be_visible()
