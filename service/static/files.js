@@ -1,9 +1,7 @@
 /** Which files are videos, and what the page says about a file that the browser cannot show. */
 
-const VIDEOS = ["3gp", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv"];
-VIDEOS.push("ts", "webm", "wmv");
-const PICTURES = ["arw", "avif", "cr2", "cr3", "dng", "heic", "heif", "jp2", "jxl", "nef", "psd"];
-PICTURES.push("raw", "tif", "tiff");
+const VIDEOS = "3gp avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv".split(" ");
+const PICTURES = "arw avif cr2 cr3 dng heic heif jp2 jxl nef psd raw tif tiff".split(" ");
 
 const ending = ({ name }) => (name.includes(".") ? name.split(".").pop().toLowerCase() : "");
 
