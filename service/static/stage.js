@@ -1,6 +1,6 @@
 /** The stage: shows a picture, the camera or a video, and the answer over it. */
 
-import { draw, fit, paint, place } from "./overlay.js";
+import { annotate, fit, paint, place } from "./annotate.js";
 import * as results from "./results.js";
 import * as zones from "./zones.js";
 
@@ -139,7 +139,7 @@ export function redraw() {
   context.scale(density, density);
   if (shown && blurred) paint(context, shown, boxesOf(shown), mirrored, width, height);
   if (showing() !== "nothing") zones.draw(context, areaOn(width, height));
-  const labels = draw(context, placed, { width, height }, pointedAt(placed));
+  const labels = annotate(context, placed, { width, height }, pointedAt(placed));
   overlay.dataset.boxes = placed.map(inPixels).join("; ");
   overlay.dataset.labels = labels.map((label) => `${inPixels(label)} ${label.text}`).join("; ");
   return placed;
@@ -178,7 +178,7 @@ export function snapshot() {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { alpha: false });
   paint(context, shown, blurred ? boxesOf(shown) : [], false, width, height);
-  draw(context, place(answer, false, width, height), { width, height });
+  annotate(context, place(answer, false, width, height), { width, height });
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 

@@ -12,7 +12,8 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
-from tests.conftest import ROOT, free_port, serving
+from bench.servers import ROOT, free_port
+from tests.conftest import TIMEOUT_S, serving
 
 ADDRESS = "127.0.0.1"
 
@@ -36,7 +37,7 @@ def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
         )
         try:
             address = f"https://{ADDRESS}:{port}"
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + TIMEOUT_S
             while not answers(address, root):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
@@ -44,23 +45,25 @@ def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
             yield address, root
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=TIMEOUT_S)
 
 
 def answers(address: str, root: Path) -> bool:
     try:
-        return root.exists() and requests.get(f"{address}/readyz", verify=root, timeout=30).ok
+        return (
+            root.exists() and requests.get(f"{address}/readyz", verify=root, timeout=TIMEOUT_S).ok
+        )
     except requests.ConnectionError:
         return False
 
 
 def test_the_page_and_pictures_pass(https: tuple[str, Path], portrait_jpeg: bytes) -> None:
     address, root = https
-    assert "<h1>Mask check</h1>" in requests.get(address, verify=root, timeout=30).text
+    assert "<h1>Mask check</h1>" in requests.get(address, verify=root, timeout=TIMEOUT_S).text
     for origin, status in ((address, 200), ("https://elsewhere.example", 403)):
         headers = {"Content-Type": "image/jpeg", "Origin": origin}
         answer = requests.post(
-            f"{address}/predict", portrait_jpeg, headers=headers, verify=root, timeout=30
+            f"{address}/predict", portrait_jpeg, headers=headers, verify=root, timeout=TIMEOUT_S
         )
         assert answer.status_code == status
 
@@ -77,4 +80,4 @@ def test_a_stream_passes(https: tuple[str, Path], portrait_jpeg: bytes) -> None:
 
 def test_the_certificate_is_of_its_own_authority(https: tuple[str, Path]) -> None:
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(https[0], timeout=30)
+        requests.get(https[0], timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Real browsers with imitated cameras, which visit the page of the real service."""
+"""Real browsers with imitated cameras that visit the real service's page."""
 
 import io
 import sys
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from bench import walk
 from bench.films import HEIGHT, WIDTH
@@ -18,11 +18,12 @@ from tests.service.page.firefox import FIREFOX
 from tests.service.page.seen import DESKTOP, WAIT_MS
 
 Visit = Callable[..., Page]
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
 def visit(request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Open the page; at the end nothing was asked of others and nothing complained of."""
+    """Open the page; at the end, check for foreign requests, errors and warnings."""
     pages: list[Page] = []
     foreign: list[str] = []
     complaints: list[str] = []
@@ -97,9 +98,9 @@ def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def filmed(portrait_jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Flags for a camera before which the portrait hangs."""
+    """Return flags for a camera that films the portrait."""
     frame = Image.new("RGB", (WIDTH, HEIGHT), (90, 80, 70))
-    # On the left side, so that mirroring it makes a difference.
+    # On the left side, so that mirroring shows.
     frame.paste(Image.open(io.BytesIO(portrait_jpeg)).resize((HEIGHT, HEIGHT)))
     path = tmp_path_factory.mktemp("camera") / "still.mjpeg"
     walk.write_mjpeg(path, [np.array(frame)] * 2)
@@ -108,7 +109,7 @@ def filmed(portrait_jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 @pytest.fixture(scope="session")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Flags for a camera before which somebody walks who puts a mask on and takes it off."""
+    """Return flags for a camera that films a walking person with and without a mask."""
     path = tmp_path_factory.mktemp("camera") / "walk.mjpeg"
     walk.write_mjpeg(path, walk.walk())
     return (*IMITATED_CAMERA, f"--use-file-for-fake-video-capture={path}")

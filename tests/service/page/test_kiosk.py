@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.service.page.conftest import Visit
-from tests.service.page.seen import ANSWERED, BY_STREAM, WAIT_MS, until
+from tests.service.page.seen import ANSWERED, BY_STREAM, until
 from tests.service.page.test_camera import IMITATED_SCREEN
 
 KIOSK = "?autostart=1&fullscreen=1"
@@ -25,7 +25,7 @@ def test_kiosk_shows_the_camera_and_a_large_verdict_only(
     page = visit(*filmed, query=KIOSK, prepare=lambda page: page.add_init_script(IMITATED_SCREEN))
     page.wait_for_selector(BY_STREAM)
     verdict = page.locator("#verdict")
-    expect(verdict).to_have_text("Please put on a mask", timeout=WAIT_MS)
+    expect(verdict).to_have_text("Please put on a mask")
     assert page.evaluate("window.screenStaysOn") is True
     for hidden in ("header", "#controls", "#panels", "footer", "#alert"):
         expect(page.locator(hidden)).to_be_hidden()

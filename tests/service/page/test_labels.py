@@ -14,13 +14,13 @@ from tests.service.page.conftest import Visit
 from tests.service.page.seen import ANSWERED, PHONE, choose, encoded
 
 CAPTION = """async ([label, mask]) => {
-  const { caption } = await import("/static/overlay.js");
+  const { caption } = await import("/static/annotate.js");
   return caption({ label, probabilities: { mask, no_mask: 1 - mask } });
 }"""
 DRAW = """async ([boxes, surface]) => {
-  const { draw } = await import("/static/overlay.js");
+  const { annotate } = await import("/static/annotate.js");
   const context = new OffscreenCanvas(surface.width, surface.height).getContext("2d");
-  return draw(context, boxes, surface).map(
+  return annotate(context, boxes, surface).map(
     ({ left, top, width, height, text }) => [[left, top, width, height], text]);
 }"""
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from bench.page import MEDIUM, Rectangle, on_stage
 from tests.conftest import ROOT
 from tests.service.page.conftest import Visit
-from tests.service.page.seen import ANSWERED, BY_STREAM, WAIT_MS
+from tests.service.page.seen import ANSWERED, BY_STREAM
 from tests.service.page.test_camera import FACE_IN_FILM
 
 LEFT_FACE = (120, 58, 89, 106)
@@ -70,7 +70,7 @@ def test_the_stream_of_a_camera_leaves_faces_out(
     else:
         page.get_by_label("Smallest face").fill("300")
         page.keyboard.press("Enter")
-    expect(page.locator("#faces li")).to_have_count(0, timeout=WAIT_MS)
-    expect(page.locator("#left-out")).to_have_text("Faces left out: 1.", timeout=WAIT_MS)
+    expect(page.locator("#faces li")).to_have_count(0)
+    expect(page.locator("#left-out")).to_have_text("Faces left out: 1.")
     page.wait_for_selector(BY_STREAM)
     expect(page.locator("#none")).to_be_visible()

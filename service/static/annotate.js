@@ -72,7 +72,7 @@ export function place({ image, faces }, mirrored, surfaceWidth, surfaceHeight) {
  * @param {number} hovered index of the face that the pointer is on, or -1
  * @returns {object[]} the labels: text and rectangle
  */
-export function draw(context, placed, surface, hovered = -1) {
+export function annotate(context, placed, surface, hovered = -1) {
   const large = Math.max(1, surface.width / 1000); // a saved picture can be larger than any screen
   const fontSize = (surface.width < NARROW ? 13 : 15) * large;
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
