@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from werkzeug.datastructures import MultiDict
 
 from model import pipeline
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
@@ -15,13 +14,6 @@ from model.classifier import ModelCard
 from model.selection import Selection, Zone
 from model.video import tracking
 
-# Padding is optional; unused bits of the last character must be 0.
-BASE64 = {
-    "type": "string",
-    "contentEncoding": "base64",
-    "pattern": "^(?:[A-Za-z0-9+/]{4})*"
-    "(?:[A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$",
-}
 # Fields with a default are present in every answer too.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
@@ -84,7 +76,7 @@ class FaceQuery(BaseModel):
 
 
 class PredictQuery(FaceQuery):
-    """The query of POST /predict; omitted parameters use the service's settings."""
+    """The parameters of /predict; omitted ones use the service's settings."""
 
     annotate: bool = Field(
         default=False, description="Answer with the picture and boxes drawn on it."
@@ -93,21 +85,6 @@ class PredictQuery(FaceQuery):
 
 class StreamQuery(FaceQuery):
     """The query of WS /stream; omitted parameters use the service's settings."""
-
-
-def parameters_of(args: MultiDict[str, str]) -> dict[str, str]:
-    """Return a query's parameters; zones that come one by one are put together."""
-    return args.to_dict() | (
-        {"ignore": ";".join(args.getlist("ignore"))} if "ignore" in args else {}
-    )
-
-
-class JsonImage(BaseModel):
-    """A picture in JSON, as base64."""
-
-    model_config = ConfigDict(val_json_bytes="base64")
-
-    image: Annotated[bytes, WithJsonSchema(BASE64)]
 
 
 class BoxBody(BaseModel):
@@ -171,6 +148,9 @@ class ImageSize(BaseModel):
 
     width: int
     height: int
+    smallest_face: Annotated[
+        int, Field(ge=1, description="Faces whose shorter side is below it are not looked for.")
+    ]
 
 
 class Timings(BaseModel):
@@ -209,7 +189,7 @@ class Prediction(BaseModel):
         return cls(
             request_id=request_id,
             model=ModelName(name=name, version=version, detector=analysis.detector),
-            image=ImageSize(width=width, height=height),
+            image=ImageSize(width=width, height=height, smallest_face=analysis.smallest_face),
             faces=[Verdict.of(i, verdict) for i, verdict in enumerate(analysis.verdicts)],
             faces_left_out=analysis.left_out,
             summary=Summary(**{label: labels.count(label) for label in set(labels)}),

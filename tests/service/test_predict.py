@@ -167,6 +167,17 @@ def test_faces_that_are_ignored_or_too_small_are_left_out(
     assert answer.faces_left_out == 2 - len(labels)
 
 
+@pytest.mark.parametrize("sent", ["form", "json"])
+def test_zones_beside_the_picture(server_url: str, sent: str) -> None:
+    picture = (ROOT / "docs" / "faces.jpg").read_bytes()
+    zones = ";".join(["0,0,0.5,1"] * 20)
+    body: dict[str, object] = {"data": {"ignore": zones}, "files": {"image": picture}}
+    if sent == "json":
+        body = {"json": {"ignore": zones, "image": base64.b64encode(picture).decode()}}
+    answer = requests.post(f"{server_url}/predict", timeout=TIMEOUT_S, **body)  # type: ignore[arg-type]
+    assert [face.label for face in prediction(answer).faces] == ["mask"]
+
+
 def test_pixels_of_the_smallest_face_are_those_of_the_whole_picture(server_url: str) -> None:
     picture = PillowImage.open(ROOT / "docs" / "faces.jpg")
     buffer = io.BytesIO()
@@ -174,6 +185,22 @@ def test_pixels_of_the_smallest_face_are_those_of_the_whole_picture(server_url: 
     for pixels, faces in ((400, 2), (800, 0)):  # it is searched shrunk to a quarter
         query = f"?smallest_face={pixels}"
         assert len(prediction(post(server_url, buffer.getvalue(), query=query)).faces) == faces
+
+
+def test_the_answer_says_below_which_size_no_faces_are_looked_for(
+    server_url: str, portrait: Image, portrait_jpeg: bytes
+) -> None:
+    """In a wide picture an empty list may only mean that its faces are too small."""
+    wide = np.full((1000, 12_000, 3), 120, np.uint8)
+    wide[300:428, 6000:6128] = portrait[::4, ::4]  # a face of 23 pixels
+    panorama = prediction(post(server_url, encoded(wide)))
+    assert panorama.faces == []
+    assert panorama.image.smallest_face == 188
+    wide[50:950, 6000:6900] = cv2.resize(portrait[:256, 100:356], (900, 900))
+    larger = prediction(post(server_url, encoded(wide)))
+    assert one_face(larger).short_side >= 188
+    single = prediction(post(server_url, portrait_jpeg))
+    assert one_face(single).short_side > single.image.smallest_face
 
 
 def test_min_confidence_leaves_faces_out(server_url: str, portrait_jpeg: bytes) -> None:
@@ -207,7 +234,7 @@ def test_a_truncated_jpeg(server_url: str, portrait_jpeg: bytes) -> None:
 
 
 def test_text_called_a_jpeg(server_url: str) -> None:
-    refused(server_url, post(server_url, b"I am a picture."), 422, "not a JPEG, PNG or WebP")
+    refused(server_url, post(server_url, b"I am a picture."), 422, "not a JPEG, PNG, WebP or AVIF")
 
 
 def test_a_picture_too_large_in_pixels(server_url: str) -> None:
@@ -234,17 +261,13 @@ def test_a_form_whose_field_is_empty(server_url: str) -> None:
 def test_a_form_with_another_field(server_url: str, portrait_jpeg: bytes) -> None:
     files = {"file": ("face.jpg", portrait_jpeg)}
     response = requests.post(f"{server_url}/predict", files=files, timeout=TIMEOUT_S)
-    refused(server_url, response, 400, "'image'")
+    refused(server_url, response, 400, "'file' in the form is unknown. Allowed: image, ")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"image": 7}', '{"image": "@@"}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": 7}'])
 def test_json_that_holds_no_picture(server_url: str, text: str) -> None:
-    refused(server_url, post(server_url, text.encode(), "application/json"), 400, ":")
-
-
-def test_another_content_type(server_url: str, portrait_jpeg: bytes) -> None:
-    response = post(server_url, portrait_jpeg, "application/x-www-form-urlencoded")
-    refused(server_url, response, 415, "Content-Type: image/jpeg")
+    answer = post(server_url, text.encode(), "application/json")
+    refused(server_url, answer, 400, '{"image": "<base64>"}')
 
 
 def test_no_length_and_no_chunks(server_url: str) -> None:
