@@ -85,7 +85,7 @@ def test_large_frames_are_sent_small(visit: Visit) -> None:
     sizes = []
 
     def note_size(message: str | bytes) -> None:
-        sizes.append(re.search(r'"image":\{"width":(\d+),"height":(\d+)\}', str(message)).groups())
+        sizes.append(re.search(r'"image":\{"width":(\d+),"height":(\d+)', str(message)).groups())
 
     page.on("websocket", lambda socket: socket.on("framereceived", note_size))
     page.click("#camera")
