@@ -49,7 +49,7 @@ $(VENV)/all.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/pip
 	@touch $@ $(VENV)/service.installed $(VENV)/client.installed $(VENV)/deploy.installed
 
 serve: $(VENV)/service.installed ## Serve the page and the API on http://localhost:8000 (settings: docs/settings.md)
-	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py
+	@exec $(PY) -m gunicorn -c docker/gunicorn.conf.py $(ARGS)
 
 test: $(VENV)/all.installed ## Set up and run all tests
 	@$(PY) -m pytest $(ARGS)
@@ -66,10 +66,10 @@ format: $(VENV)/all.installed ## Format the code
 	$(VENV)/bin/ruff check --fix .
 
 train: $(VENV)/all.installed ## Train on DATA into RUN; run again to resume (BACKBONE=ImageNet weights; by default Keras downloads them)
-	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE))
+	@$(PY) -m model.training.train --data $(DATA) --run $(RUN) $(if $(BACKBONE),--backbone $(BACKBONE)) $(ARGS)
 
-export: $(VENV)/all.installed ## Export the training in RUN as the served model
-	@$(PY) -m model.training.export --run $(RUN)
+export: $(VENV)/all.installed ## Export the training in RUN as the served model; asks before it replaces one (ARGS=--yes)
+	@$(PY) -m model.training.export --run $(RUN) $(ARGS)
 
 train-detector: $(VENV)/all.installed ## Train the face detector on DATA into runs/detector; run again to resume
 	@$(PY) -m model.training.detector.train --data $(DATA) $(ARGS)
@@ -78,7 +78,7 @@ export-detector: $(VENV)/all.installed ## Export the detector in runs/detector a
 	@$(PY) -m model.training.detector.export --data $(DATA) $(ARGS)
 
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
-	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
+	@$(PY) -m model.training.evaluation.evaluate --data $(DATA) $(ARGS)
 
 bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (requires hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
@@ -92,7 +92,7 @@ soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad requests, fo
 	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
 chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' runs only these)
-	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
+	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json $(ARGS)
 
 # First look up a version with known vulnerabilities, to check that the database answers.
 audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: options of pip-audit)

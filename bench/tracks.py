@@ -12,6 +12,7 @@ from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
 from model.pipeline import MaskPipeline, Verdict
+from model.selection import ALL, Selection
 from model.video.tracking import Tracker, iou
 
 FPS = 10
@@ -38,10 +39,10 @@ class Counting(MaskPipeline):
         return super().judge(image, faces)
 
 
-def new_tracker() -> Tracker:
+def new_tracker(selection: Selection = ALL) -> Tracker:
     """Return a tracker whose clock follows the film's frames and not the machine's time."""
     ticks = count()
-    return Tracker(DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, lambda: next(ticks) / FPS)
+    return Tracker(DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, lambda: next(ticks) / FPS, selection)
 
 
 @dataclass

@@ -36,6 +36,9 @@ not appear in the list of processes.
 """
 
 
+MOST_ZONES = 20  # that the service takes
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage and without passwords.
 
@@ -119,6 +122,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="minimum confidence of a detection (the service's setting)",
     )
     add(
+        "--smallest-face",
+        type=pixels,
+        metavar="PIXELS",
+        help="leave out faces whose shorter side is smaller",
+    )
+    add(
+        "--ignore",
+        type=zone,
+        action="append",
+        metavar="X,Y,W,H",
+        help="leave out faces in this part of the frame, such as a poster or a mirror: left, top, "
+        "width and height in fractions from 0 to 1; may be given up to 20 times",
+    )
+    add(
         "--timeout",
         type=seconds,
         default=10.0,
@@ -149,6 +166,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(parser.given)
     options.source = options.source or ["0"]
+    if len(options.ignore or []) > MOST_ZONES:
+        parser.error(f"--ignore is given {len(options.ignore)} times; allowed: {MOST_ZONES}")
     options.webhook_secret = os.environ.get("FACEMASK_WEBHOOK_SECRET", "")
     if options.webhook and not options.webhook_secret:
         parser.error(
@@ -243,6 +262,25 @@ def number(text: str, low: float, high: float) -> float:
 def share(text: str) -> float:
     """Read a number from 0 to 1."""
     return number(text, 0, 1)
+
+
+def pixels(text: str) -> int:
+    """Read a number of pixels."""
+    return int(number(text, 1, 65_500))
+
+
+def zone(text: str) -> str:
+    """Check the four numbers of a zone and write them as the service reads them."""
+    try:
+        numbers = [number(part, 0, 1) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        numbers = []
+    if len(numbers) != 4:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not four numbers from 0 to 1 for left, top, width and height, "
+            "such as 0,0.5,0.25,0.5"
+        )
+    return ",".join(f"{value:.6f}" for value in numbers)
 
 
 def seconds(text: str) -> float:

@@ -157,7 +157,12 @@ class Job:
 
 def service_of(options: argparse.Namespace) -> Service:
     """Make the Service from the arguments."""
-    query = {"detector": options.detector, "min_confidence": options.min_confidence}
+    query = {
+        "detector": options.detector,
+        "min_confidence": options.min_confidence,
+        "smallest_face": options.smallest_face,
+        "ignore": ";".join(options.ignore) if options.ignore else None,
+    }
     given = {name: str(value) for name, value in query.items() if value is not None}
     headers = {"X-API-Key": options.api_key} if options.api_key else {}
     return Service(options.url, options.timeout, given, headers)

@@ -17,10 +17,11 @@ from model.classifier import WEIGHTS, MaskClassifier, ModelCard
 from model.detectors import kinds
 from model.detectors.classic import Haar, Ssd
 from model.detectors.facemask import FaceMask
-from model.detectors.faces import DetectorUnavailable, Face, FaceDetector, largest
-from model.detectors.yunet import MOST_FACES, YuNet
+from model.detectors.faces import DetectorUnavailable, Face, FaceDetector
+from model.detectors.yunet import YuNet
 from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
+from model.selection import ALL, Selection
 
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 WHOLE_PIXELS = 12_500_000  # a phone's photo; searching, drawing and encoding 50 million takes > 1 s
@@ -83,7 +84,7 @@ class Analysis:
 
     image: the upright RGB picture, possibly at a reduced size. size: width and height of the full
     picture; face boxes are in its pixels. stages: decode, detect and classify in order, including
-    a second decode. left_out: number of faces found but not judged.
+    a second decode. left_out: number of faces found but not judged, because of the selection.
     """
 
     image: Image
@@ -179,15 +180,15 @@ class MaskPipeline:
         picture: Picture,
         detector: str = DEFAULT_DETECTOR,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
-        max_faces: int = MOST_FACES,
+        selection: Selection = ALL,
         *,
         whole: bool = False,
     ) -> Analysis:
         """Find and judge the faces of a picture.
 
         A large picture is searched at a reduced size, and decoded in full only if a face is small.
-        whole: keep the full-size image in the analysis, or half of each side above WHOLE_PIXELS.
-        If there are more than max_faces, only the largest are judged.
+        selection: which of the faces found are judged. whole: keep the full-size image in the
+        analysis, or half of each side above WHOLE_PIXELS.
         Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
         not loaded.
         """
@@ -198,7 +199,7 @@ class MaskPipeline:
             frame = picture.decode(half if whole else ENOUGH_TO_SEARCH)
         with timed(stages, "detect"):
             found = self.find(frame.image, detector, min_confidence)
-            faces = largest(found, max_faces)
+            faces = selection.of(found, frame.image, frame.scale)
         scale = frame.scale
         if scale > 1 and any(self._needs_detail(face) for face in faces):
             with timed(stages, "decode"):

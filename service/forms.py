@@ -31,7 +31,7 @@ PIECE_BYTES = 65_536  # of a form, parsed at a time
 HEAD_BYTES = 500_000  # of a part's head
 VALUE_BYTES = 1000  # of a parameter
 # The parser of JSON keeps every value before any is checked.
-JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 50
+JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 150
 
 BOM = b"\xef\xbb\xbf"
 # A field's name and "=", with which no other text starts.
@@ -82,8 +82,14 @@ def read(body: bytes, kind: str, boundary: bytes) -> Sent:
 
 
 def query(args: MultiDict[str, str], model: type[BaseModel]) -> dict[str, str]:
-    """Return a query's parameters; raises BadRequest for one that is unknown or comes twice."""
-    return once(args.items(multi=True), model.model_fields, "the query")
+    """Return a query's parameters; raises BadRequest for one that is unknown or comes twice.
+
+    Only `ignore` may come several times; its zones are put together.
+    """
+    pairs = [(name, value) for name, value in args.items(multi=True) if name != "ignore"]
+    if "ignore" in args:
+        pairs.append(("ignore", ";".join(args.getlist("ignore"))))
+    return once(pairs, model.model_fields, "the query")
 
 
 def once(pairs: Iterable[tuple[str, V]], allowed: Collection[str], where: str) -> dict[str, V]:

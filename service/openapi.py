@@ -129,7 +129,7 @@ def parameters(query: type[BaseModel], detectors: Sequence[str]) -> list[Json]:
         text = field["description"]
         if name == "detector":
             only["enum"] = list(detectors)
-        keep = {"type", "enum", "minimum", "maximum", "default"}
+        keep = {"type", "enum", "minimum", "maximum", "pattern", "default"}
         schema = {key: value for key, value in only.items() if key in keep}
         described.append(
             {"name": name, "in": "query", "required": False, "description": text, "schema": schema}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from model import pipeline
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
+from model.selection import Selection, Zone
 from model.video import tracking
 
 # Fields with a default are present in every answer too.
@@ -20,26 +23,68 @@ MinConfidence = Annotated[
     Field(ge=LEAST_CONFIDENCE, le=1, description="The minimum confidence of a detected face."),
 ]
 
+MOST_ZONES = 20
+SHARE = r"(?:0(?:\.\d{1,12})?|1(?:\.0{1,12})?)"  # 0 to 1
+ZONE = rf"{SHARE}(?:,{SHARE}){{3}}"
+ZONES = rf"^{ZONE}(?:;{ZONE}){{0,{MOST_ZONES - 1}}}$"
 
-class PredictQuery(BaseModel):
-    """The parameters of /predict; omitted ones use the service's settings."""
+
+def zones_of(text: object) -> tuple[Zone, ...]:
+    """Read the parameter `ignore`; raises PydanticCustomError, which quotes nothing."""
+    if not isinstance(text, str) or not re.fullmatch(ZONES, text):
+        raise PydanticCustomError(
+            "zones",
+            "A zone is x,y,width,height in fractions of the picture, each from 0 to 1, such as "
+            "0,0.5,0.25,0.5. Send at most {most}, separated by semicolons",
+            {"most": MOST_ZONES},
+        )
+    return tuple(Zone(*map(float, zone.split(","))) for zone in text.split(";"))
+
+
+Zones = Annotated[
+    tuple[Zone, ...],
+    BeforeValidator(zones_of),
+    WithJsonSchema({"type": "string", "pattern": ZONES}),
+]
+
+
+class FaceQuery(BaseModel):
+    """The parameters that say which faces are judged."""
 
     model_config = ConfigDict(extra="forbid")
 
     detector: Detector = None
     min_confidence: MinConfidence = None
+    smallest_face: Annotated[
+        int | None,
+        Field(
+            ge=1, le=65_500, description="Faces whose shorter side has fewer pixels are left out."
+        ),
+    ] = None
+    ignore: Annotated[
+        Zones | None,
+        Field(
+            description="Faces whose centre lies in one of these zones are left out: "
+            f"x,y,width,height in fractions of the picture; up to {MOST_ZONES}, separated by "
+            "semicolons or each in a parameter of its own."
+        ),
+    ] = None
+
+    def selection(self, most: int) -> Selection:
+        """Say which of the faces found are judged, at most so many."""
+        return Selection(most, self.smallest_face or 0, self.ignore or ())
+
+
+class PredictQuery(FaceQuery):
+    """The parameters of /predict; omitted ones use the service's settings."""
+
     annotate: bool = Field(
         default=False, description="Answer with the picture and boxes drawn on it."
     )
 
 
-class StreamQuery(BaseModel):
+class StreamQuery(FaceQuery):
     """The query of WS /stream; omitted parameters use the service's settings."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    detector: Detector = None
-    min_confidence: MinConfidence = None
 
 
 class BoxBody(BaseModel):
@@ -125,7 +170,11 @@ class Prediction(BaseModel):
     faces: list[Verdict]
     faces_left_out: Annotated[
         int,
-        Field(ge=0, description="Faces found beyond the limit of MAX_FACES; the smallest ones."),
+        Field(
+            ge=0,
+            description="Found but not judged: beyond the service's limit, smaller than "
+            "smallest_face, or in an ignored zone.",
+        ),
     ]
     summary: Summary
     timings_ms: Timings

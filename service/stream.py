@@ -46,7 +46,7 @@ def create_stream(services: Services) -> Blueprint:
         tracker = Tracker(
             detector,
             config.MIN_CONFIDENCE if confidence is None else confidence,
-            max_faces=config.MAX_FACES,
+            selection=query.selection(config.MAX_FACES),
         )
 
         def answer(message: Message) -> BaseModel:

@@ -92,7 +92,7 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
             picture,
             detector=detector,
             min_confidence=config.MIN_CONFIDENCE if confidence is None else confidence,
-            max_faces=config.MAX_FACES,
+            selection=query.selection(config.MAX_FACES),
             whole=annotate,
         )
         return analysis, annotated_jpeg(analysis) if annotate else b""
@@ -130,7 +130,7 @@ def merged(query: PredictQuery, body: PredictQuery) -> PredictQuery:
             raise UnprocessableEntity(
                 f"'{name}' differs between the query and the body. Send it once."
             )
-    return query.model_copy(update=body.model_dump(exclude_unset=True))
+    return query.model_copy(update={name: getattr(body, name) for name in body.model_fields_set})
 
 
 def check_encoding(encoding: str) -> None:

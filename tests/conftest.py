@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 from skimage.data import astronaut
 from websockets.sync.client import ClientConnection, connect
 
@@ -76,23 +76,29 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser_with() -> Iterator[Callable[..., Browser]]:
+def playwright() -> Iterator[Playwright]:
+    """Start Playwright; a process may run only one."""
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser_with(playwright: Playwright) -> Iterator[Callable[..., Browser]]:
     """Yield a function that starts Chromium with flags; tests with the same flags share one."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     browsers: dict[tuple[str, ...], Browser] = {}
-    with sync_playwright() as playwright:
 
-        def browser_with(*flags: str) -> Browser:
-            if flags not in browsers:
-                browsers[flags] = playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=[*FLAGS, *flags]
-                )
-            return browsers[flags]
+    def browser_with(*flags: str) -> Browser:
+        if flags not in browsers:
+            browsers[flags] = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*FLAGS, *flags]
+            )
+        return browsers[flags]
 
-        yield browser_with
-        for browser in browsers.values():
-            browser.close()
+    yield browser_with
+    for browser in browsers.values():
+        browser.close()
 
 
 @contextmanager

@@ -207,6 +207,18 @@ def write(card: ModelCard, folder: Path) -> None:
     (folder / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 
+def may_write(output: Path) -> bool:
+    """Ask whether a model in the folder may be replaced; exits where no one can be asked."""
+    if not (output / FILE).exists():
+        return True
+    if not sys.stdin.isatty():
+        sys.exit(
+            f"{output} already holds a model. To replace it, add --yes (make export ARGS=--yes). "
+            "To keep it, choose another folder with --output."
+        )
+    return input(f"Replace the model in {output}? [y/N] ").strip().lower() in {"y", "yes"}
+
+
 def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(
@@ -216,7 +228,10 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of a run")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="default: the served model")
+    parser.add_argument("--yes", action="store_true", help="replace a model without asking")
     args = parser.parse_args()
+    if not (args.yes or may_write(args.output)):
+        sys.exit(f"{args.output} is unchanged.")
     try:
         card = export(args.run, args.output)
     except (ExportError, dataset.DatasetError) as error:

@@ -15,22 +15,40 @@ SETTLING = 0.99  # momentum of the BatchNorm statistics of a narrowed network
 MARGIN = 0.15  # how far a face's box is widened on each side, relative to its longer side
 
 
+class BackboneUnavailable(RuntimeError):
+    """The ImageNet weights could not be downloaded."""
+
+
 def build(backbone: Path | None) -> keras.Model:
     """Build the network with a frozen base and a new head.
 
     Input: uint8 RGB (n, height, width, 3), served at INPUT_SIZE and trained at that size or less;
     the graph contains the scaling to [-1, 1]. Output: float32 (n, 2), the softmax over LABELS.
-    backbone: a file of ImageNet weights without the top; if None, Keras downloads them.
+    backbone: a file of ImageNet weights without the top; if None, Keras downloads them, and
+    BackboneUnavailable is raised if that fails.
     """
-    base = keras.applications.MobileNetV2(
-        input_shape=(None, None, 3),
-        include_top=False,
-        weights=None if backbone else "imagenet",
-    )
+    shape = (None, None, 3)
     if backbone:
+        base = keras.applications.MobileNetV2(input_shape=shape, include_top=False, weights=None)
         base.load_weights(str(backbone))
+    else:
+        base = fetched(shape)
     base.trainable = False
     return headed(base, statistics=False)
+
+
+def fetched(shape: tuple[int | None, ...]) -> keras.Model:
+    """Build a base with ImageNet weights from Keras's server or cache."""
+    try:
+        return keras.applications.MobileNetV2(input_shape=shape, include_top=False)
+    except Exception as error:
+        # Keras raises a bare Exception for a failed download.
+        if not str(error).startswith("URL fetch failure"):
+            raise
+        raise BackboneUnavailable(
+            f"The ImageNet weights cannot be downloaded ({error}). Download that file on another "
+            "machine and name it: make train BACKBONE=FILE, or --backbone FILE."
+        ) from error
 
 
 def headed(base: keras.Model, *, statistics: bool) -> keras.Model:

@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,8 +22,12 @@ from model.training.data.dataset import Sample
 from model.training.data.windows import Window, cut_windows
 from model.training.evaluation import figures
 from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
-from model.training.network import build, narrowed, unfreeze
-from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
+from model.training.network import BackboneUnavailable, build, narrowed, unfreeze
+from model.training.recipes import ALL, DEFAULT, RECIPES, UPPER, Phase, Recipe
+
+MEASURED = 20  # batches, after which the time of the training is estimated
+# CPU time of a batch per pixel, relative to training the head alone; measured on two cores.
+EFFORT = {None: 1.0, UPPER: 1.9, ALL: 3.6}
 
 
 @dataclass
@@ -149,6 +154,40 @@ def finish_epoch(
     return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
 
 
+def remaining(state: State, batch_s: float, steps: int) -> float:
+    """Estimate the seconds of all epochs to come, from those of a batch of the current phase."""
+    phases = RECIPES[state.recipe].phases[state.phase :]
+    efforts = [phase.size**2 * EFFORT[phase.first] for phase in phases]
+    epochs = [phases[0].epochs - state.epoch, *(phase.epochs for phase in phases[1:])]
+    relative = sum(count * effort for count, effort in zip(epochs, efforts, strict=True))
+    return batch_s * steps * relative / efforts[0]
+
+
+def forecast(state: State, steps: int) -> keras.callbacks.Callback:
+    """Make a callback that measures the first batches and prints how long the training takes."""
+    last = min(MEASURED, steps) - 1
+    began = 0.0
+
+    def measure(batch: int, **_: object) -> None:
+        nonlocal began
+        if batch == 0:  # takes longer: TensorFlow compiles the network
+            began = time.perf_counter()
+        elif batch == last:
+            seconds = remaining(state, (time.perf_counter() - began) / last, steps)
+            print(
+                f"\nThis training takes at most about {duration(seconds)} on this machine, less if "
+                "it stops improving. Ctrl-C interrupts it; the same command continues."
+            )
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=measure)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, such as "2 h 5 min"."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 def train(  # noqa: PLR0913
     samples: Sequence[Sample],
     run: Path,
@@ -180,6 +219,7 @@ def train(  # noqa: PLR0913
     model, state = resume(run, lambda: began or build(backbone), recipe_name, steps)
     windows = windows or cut_windows(train_part)
     validations: dict[int, Validation] = {}
+    callbacks = [forecast(state, steps)]
     while True:
         phase = recipe.phases[state.phase]
         if state.epoch == phase.epochs or state.worse >= phase.patience:
@@ -192,7 +232,8 @@ def train(  # noqa: PLR0913
         total = len(state.history) + 1
         print(f"Epoch {total}: {phase.name} {state.epoch + 1} of at most {phase.epochs}")
         epoch = Draws(train_part, windows, recipe, phase.size, draws, (seed, total), tutor)
-        logs = model.fit(epoch, verbose="auto").history
+        logs = model.fit(epoch, verbose="auto", callbacks=callbacks).history
+        callbacks = []
         row = {name: float(logs[name][-1]) for name in ("loss", "accuracy")}
         row |= finish_epoch(model, state, run, validations[phase.size])
         print("  ".join(f"{name} {value:.4f}" for name, value in row.items()))
@@ -223,6 +264,8 @@ def main() -> None:
         "--leave-out", nargs="+", default=[], metavar="SET", help="sets not to train on"
     )
     args = parser.parse_args()
+    if args.backbone and not args.backbone.is_file():
+        parser.error(f"--backbone {args.backbone}: no such file")
     leave_out = frozenset(args.leave_out)
     interrupted = threading.Event()
 
@@ -242,7 +285,7 @@ def main() -> None:
             seed=args.seed,
             teacher=args.teacher,
         )
-    except dataset.DatasetError as error:
+    except (dataset.DatasetError, BackboneUnavailable) as error:
         sys.exit(str(error))
     except BaseException:
         # TensorFlow turns a Ctrl-C that arrives in a callback into other errors.

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from model.detectors.faces import Face, largest
-from model.detectors.yunet import MOST_FACES
+from model.detectors.faces import Face
 from model.images import Box, Image, Picture
 from model.pipeline import Analysis, MaskPipeline, Stage, Verdict, timed
+from model.selection import ALL, Selection
 from model.video.evidence import Evidence
 from model.video.flow import Flow
 from model.video.motion import Motion
@@ -68,13 +68,13 @@ class Tracker:
         detector: str,
         min_confidence: float,
         clock: Callable[[], float] = time.monotonic,
-        max_faces: int = MOST_FACES,
+        selection: Selection = ALL,
     ) -> None:
-        """Track at most max_faces at a time; the largest new faces are taken first."""
+        """Track the selected faces; of too many, the largest new ones are taken first."""
         self._clock = clock
         self._detector = detector
         self._min_confidence = min_confidence
-        self._max_faces = max_faces
+        self._selection = selection
         self._left_out = 0  # faces left out when the detector last ran
         self._flow = Flow()
         self._motion = Motion()
@@ -109,7 +109,7 @@ class Tracker:
                 now - track.began,
             )
             for track in self._tracks
-            if track.visible
+            if track.visible and self._selection.takes(track.face.box, image)
         ]
         return Analysis(image, frame.size, self._detector, verdicts, stages, self._left_out)
 
@@ -143,7 +143,7 @@ class Tracker:
     def _detect(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
         self._detected = (self._frame, now)
         found = pipeline.find(image, self._detector, min(FAINT, self._min_confidence))
-        faces = largest(found, self._max_faces)
+        faces = self._selection.of(found, image)
         self._left_out = self._confident(found) - self._confident(faces)
         pairs, rest = matched(self._tracks, faces)
         for track, face in pairs:
@@ -157,7 +157,7 @@ class Tracker:
         self._tracks = [
             track for track in self._tracks if track.visible or not all(self._gone(track, now))
         ]
-        places = self._max_faces - sum(track.visible for track in self._tracks)
+        places = self._selection.most - sum(track.visible for track in self._tracks)
         for face in rest:
             if face.confidence >= self._min_confidence:
                 places -= 1
@@ -170,7 +170,7 @@ class Tracker:
                 self._next_id += 1
         # Keep all visible tracks, and those that went out of sight last.
         self._tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
-        del self._tracks[self._max_faces :]
+        del self._tracks[self._selection.most :]
         self._tracks.sort(key=lambda track: track.id)
 
     def _confident(self, faces: Iterable[Face]) -> int:

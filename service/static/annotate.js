@@ -1,6 +1,11 @@
 /** Draws boxes and labels over a frame, and blurs the faces in it. */
 
 const NARROW = 480;
+const TINY = 20; // pixels of the page: a label would be larger than such a face
+const GAP = 4; // between a box and its label
+// From so many people on, a label is only a sign and a number.
+const CROWD = 5;
+const CROWD_IF_NARROW = 3;
 const BLUR_GROWS = 0.2; // share of the box on each side: hair, ears and chin identify people too
 const BLUR_CELLS = 7; // cells across a blurred face
 
@@ -11,18 +16,22 @@ const STYLES = {
   uncertain: { sign: "?", words: "Uncertain", colour: "#f0b429", ink: "#1c1400", dash: [3, 5] },
 };
 
-/** "Mask 97 %"; at most 99, as an estimate is never certain. */
+/**
+ * "Mask 97 %"; never 100, which no estimate deserves. The number is the probability of the label
+ * itself. There is none while a person's latest looks contradict the label.
+ */
 export function caption(face) {
   const { words } = STYLES[face.label];
-  if (face.label === "uncertain") return words;
-  return `${words} ${Math.min(99, Math.round(100 * face.probabilities[face.label]))} %`;
+  const probability = face.probabilities[face.label] ?? 0;
+  if (probability < 0.5) return words;
+  return `${words} ${Math.min(99, Math.round(100 * probability))} %`;
 }
 
 /** In a stream the number stays with the person; otherwise it counts from the left. */
 export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
 
 /** Where a whole picture lies on a surface, centred. */
-function fit(image, width, height) {
+export function fit(image, width, height) {
   const scale = Math.min(width / image.width, height / image.height);
   const left = (width - image.width * scale) / 2;
   const top = (height - image.height * scale) / 2;
@@ -59,53 +68,113 @@ export function place({ image, faces }, mirrored, surfaceWidth, surfaceHeight) {
  * Draw the boxes and their labels.
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {ReturnType<typeof place>} placed
- * @param {number} surfaceWidth
+ * @param {{width: number, height: number}} surface
+ * @param {number} hovered index of the face that the pointer is on, or -1
+ * @returns {object[]} the labels: text and rectangle
  */
-export function annotate(context, placed, surfaceWidth) {
-  const large = Math.max(1, surfaceWidth / 1000); // a saved picture can be larger than any screen
-  const fontSize = (surfaceWidth < NARROW ? 13 : 15) * large;
+export function annotate(context, placed, surface, hovered = -1) {
+  const large = Math.max(1, surface.width / 1000); // a saved picture can be larger than any screen
+  const fontSize = (surface.width < NARROW ? 13 : 15) * large;
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   for (const box of placed) drawBox(context, box, large);
-  // After all boxes, so that no line crosses a label; the most confident face's is on top.
-  for (const label of labels(context, placed, surfaceWidth, fontSize)) drawLabel(context, label);
+  // After all boxes, so that no line crosses a label.
+  const written = labels(context, placed, surface, fontSize, hovered);
+  for (const label of written) drawLabel(context, label);
+  return written;
 }
 
-/** The labels' texts and places; only numbers if full labels would overlap. */
-function labels(context, placed, surfaceWidth, fontSize) {
-  const surestLast = (a, b) => a.face.detection_confidence - b.face.detection_confidence;
-  const lay = (words) =>
-    placed.toSorted(surestLast).map((box) => {
-      const { sign, colour, ink } = STYLES[box.face.label];
-      const text = `${sign} ${words(box)}`;
-      const width = context.measureText(text).width + fontSize;
-      const height = Math.round(fontSize * 1.6);
-      const left = Math.max(0, Math.min(box.left - 2, surfaceWidth - width));
-      const top = Math.max(0, box.top - height - 4);
-      return { text, left, top, width, height, colour, ink, fontSize };
-    });
-  if (placed.length < 2) return lay(({ face }) => caption(face));
-  const long = lay((box) => `${numberOf(box)} ${caption(box.face)}`);
-  const hidden = long.some((a, i) => long.slice(i + 1).some((b) => overlap(a, b)));
-  return hidden ? lay(numberOf) : long;
+/**
+ * Choose the text and place of each label, so that labels cover neither faces nor each other.
+ * A face without a free place gets none until the pointer is on it. People without a mask choose
+ * first; the others follow from left to right.
+ */
+function labels(context, placed, surface, fontSize, hovered) {
+  const height = Math.round(fontSize * 1.6);
+  const tiny = TINY * Math.max(1, surface.width / 1000);
+  const written = [];
+
+  /** The label of a face at its first free place. */
+  function choose(box, candidates) {
+    const others = [...placed.filter((each) => each !== box), ...written];
+    for (const inside of [false, true]) {
+      for (const text of candidates) {
+        const width = context.measureText(text).width + fontSize;
+        for (const spot of spots(box, width, height, surface, inside)) {
+          const label = { ...STYLES[box.face.label], ...spot, text, width, height, fontSize };
+          if (!others.some((other) => overlap(label, other))) return [label];
+        }
+      }
+    }
+    return [];
+  }
+
+  const urgency = ({ face }) => (face.label === "no_mask" ? 0 : 1);
+  for (const box of placed.toSorted((a, b) => urgency(a) - urgency(b))) {
+    if (box.index === hovered || Math.min(box.width, box.height) < tiny) continue;
+    written.push(...choose(box, texts(box, placed.length, surface.width)));
+  }
+  const pointed = placed.find(({ index }) => index === hovered);
+  if (pointed) {
+    // In full and above all others, whatever it covers.
+    const style = STYLES[pointed.face.label];
+    const text = `${style.sign} ${numberOf(pointed)} ${caption(pointed.face)}`;
+    const width = context.measureText(text).width + fontSize;
+    const [spot] = spots(pointed, width, height, surface, false);
+    const within = spot ?? { left: pointed.left, top: pointed.top };
+    written.push({ ...style, ...within, text, width, height, fontSize });
+  }
+  return written;
 }
 
-/** Whether two rectangles overlap. */
+/** What a label may say, the best first. */
+function texts(box, people, surfaceWidth) {
+  const { sign } = STYLES[box.face.label];
+  const long = caption(box.face);
+  const short = `${sign} ${numberOf(box)}`;
+  if (people < 2) return [`${sign} ${long}`];
+  const crowd = surfaceWidth < NARROW ? CROWD_IF_NARROW : CROWD;
+  return people < crowd ? [`${short} ${long}`, short] : [short];
+}
+
+/** The places for a label at a box, the best first: around it or, of a large face, at its edge. */
+function spots(box, width, height, surface, inside) {
+  const right = box.left + box.width;
+  const bottom = box.top + box.height;
+  const across = [box.left - 2, right + 2 - width].map((left) =>
+    Math.max(0, Math.min(left, surface.width - width)),
+  );
+  const rows = inside
+    ? [box.top + GAP, bottom - height - GAP]
+    : [box.top - height - GAP, bottom + GAP];
+  const above = rows.flatMap((top) => across.map((left) => ({ left, top })));
+  const beside = [right + GAP, box.left - width - GAP].map((left) => ({ left, top: box.top }));
+  const all = inside ? (box.height > 4 * height ? above : []) : [...above, ...beside];
+  return all.filter(
+    ({ left, top }) =>
+      left >= 0 && top >= 0 && left + width <= surface.width && top + height <= surface.height,
+  );
+}
+
+/** Whether two rectangles overlap or touch. */
 function overlap(a, b) {
-  const apart = a.left + a.width < b.left || b.left + b.width < a.left;
-  return !apart && a.top + a.height >= b.top && b.top + b.height >= a.top;
+  const across = Math.max(a.left - b.left - b.width, b.left - a.left - a.width);
+  const down = Math.max(a.top - b.top - b.height, b.top - a.top - a.height);
+  return Math.max(across, down) < GAP / 2;
 }
 
 function drawBox(context, { face, left, top, width, height }, large) {
   const { colour, ink, dash } = STYLES[face.label];
+  // Thinner around a small face, which the line would hide.
+  const thickness = Math.max(1, Math.min(3 * large, width / 12));
   context.beginPath();
   context.roundRect(left, top, width, height, Math.min(8 * large, width / 6));
   context.setLineDash([]);
-  context.lineWidth = 5 * large;
+  context.lineWidth = thickness * 1.6;
   context.strokeStyle = ink; // a rim, so that the line is visible on any picture
   context.stroke();
-  context.setLineDash(dash.map((length) => length * large));
-  context.lineWidth = 3 * large;
+  context.setLineDash(dash.map((length) => (length * thickness) / 3));
+  context.lineWidth = thickness;
   context.strokeStyle = colour;
   context.stroke();
 }

@@ -1,8 +1,10 @@
 /** A video file: plays in the browser and is not uploaded; only the frames that play are sent. */
 
 import * as compliance from "./compliance.js";
+import { refusal } from "./files.js";
 import { watch } from "./live.js";
 import { begin, end, video } from "./stage.js";
+import * as zones from "./zones.js";
 
 const byId = (id) => document.getElementById(id);
 const play = byId("play");
@@ -11,14 +13,14 @@ const seek = byId("seek");
 /** @param {File} file */
 export async function playFilm(file) {
   const signal = begin("film");
+  zones.begin(file.name);
   compliance.begin(file.name);
   const url = URL.createObjectURL(file);
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));
-  video.addEventListener(
-    "error",
-    () => end(`“${file.name}” is not a video that this browser can play.`),
-    { signal },
-  );
+  const refuse = () => end(refusal(file));
+  video.addEventListener("error", refuse, { signal });
+  // Some browsers play the sound of a video that they cannot show.
+  video.addEventListener("loadedmetadata", () => video.videoWidth || refuse(), { signal });
   for (const event of ["play", "pause", "timeupdate", "durationchange", "seeking"]) {
     video.addEventListener(event, showPosition, { signal });
   }

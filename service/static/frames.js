@@ -69,3 +69,11 @@ export async function bytesOf(file, picture) {
 export function asShown(picture) {
   return jpeg(picture, picture.naturalWidth, picture.naturalHeight, PICTURE_LONG_SIDE, 0.9);
 }
+
+/**
+ * The first frame of a picture, in its own size.
+ * @param {HTMLImageElement} picture
+ */
+export function still(picture) {
+  return jpeg(picture, picture.naturalWidth, picture.naturalHeight, Infinity, 0.95);
+}

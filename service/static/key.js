@@ -1,5 +1,7 @@
 /** The API key, if the service requires one; kept until the tab is closed. */
 
+import { say } from "./stage.js";
+
 const form = document.getElementById("key-form");
 const field = document.getElementById("key");
 const NAME = "api-key";
@@ -8,13 +10,16 @@ let key = recall();
 /** The key that the user entered, or "". */
 export const apiKey = () => key;
 
+export const isAskingForKey = () => !form.hidden;
+
 /**
  * Ask the user for a key after the service refused a request without a valid one.
  * @param {AbortSignal} signal ends the wait early
  */
 export function askForKey(signal) {
+  say(""); // only one text asks for something
   document.getElementById("key-label").textContent = key
-    ? "The service does not know this API key:"
+    ? "This API key is not valid. Enter another one:"
     : "This service requires an API key:";
   field.value = key;
   form.hidden = false;

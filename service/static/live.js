@@ -3,12 +3,13 @@
 import * as alert from "./alert.js";
 import * as compliance from "./compliance.js";
 import { newestFrame } from "./frames.js";
+import { isAskingForKey } from "./key.js";
 import * as results from "./results.js";
-import { pause, pauseMs, predict } from "./service.js";
+import { NO_CONNECTION, pause, pauseMs, predict } from "./service.js";
 import { forget, present, say, video } from "./stage.js";
 import { createStream } from "./stream.js";
 
-const STALE_AFTER_MS = 3000;
+const STALE_AFTER_MS = 1500;
 
 /**
  * Watch until the signal is aborted: over a stream or, without one, by single requests, one at a
@@ -19,6 +20,7 @@ export async function watch(signal) {
   let staleTimer = 0;
   let patience = STALE_AFTER_MS;
   let failures = 0;
+  let requesting = false;
   let last = 0;
 
   function show(answer, { image }, roundTrip, link) {
@@ -31,13 +33,23 @@ export async function watch(signal) {
     results.countFrame(roundTrip, link);
     compliance.record(answer.summary);
     alert.update(answer);
-    patience = Math.max(STALE_AFTER_MS, 2 * roundTrip);
+    patience = Math.max(STALE_AFTER_MS, 3 * roundTrip);
     expectAnother();
   }
 
   function expectAnother() {
     clearTimeout(staleTimer);
-    staleTimer = setTimeout(fade, patience);
+    staleTimer = setTimeout(() => (isUnanswered() ? lose() : fade()), patience);
+  }
+
+  const isUnanswered = () => stream.waits() || (requesting && !isAskingForKey());
+
+  /** Without a connection nothing is known: take the boxes, the alarm and the speed away. */
+  function lose() {
+    if (video.paused) return;
+    fade();
+    results.clearSpeed();
+    say(`${NO_CONNECTION} Trying again…`, true);
   }
 
   /** Remove old boxes from a running video; a paused one keeps them. */
@@ -49,17 +61,21 @@ export async function watch(signal) {
 
   /** Send one frame without a stream. */
   async function request(frame) {
+    requesting = true;
     try {
-      const begun = performance.now();
-      const answer = await predict(frame.body, signal);
-      show(answer, frame, performance.now() - begun, "requests");
+      const { answer, roundTrip } = await predict(frame.body, signal);
+      show(answer, frame, roundTrip, "requests");
       failures = 0;
     } catch (error) {
       frame.image.close();
       if (signal.aborted) return;
       failures += 1;
+      fade();
+      results.clearSpeed();
       say(`${error.message} Trying again…`, true);
       await pause(pauseMs(failures, error.retryAfterMs), signal);
+    } finally {
+      requesting = false;
     }
   }
 
@@ -74,6 +90,7 @@ export async function watch(signal) {
     signal,
     (answer, frame, roundTrip) => show(answer, frame, roundTrip, "stream"),
     (detail) => say(detail, true),
+    lose,
   );
   while (!signal.aborted) {
     await stream.room();

@@ -3,18 +3,33 @@
 import * as alert from "./alert.js";
 import * as camera from "./camera.js";
 import * as compliance from "./compliance.js";
+import { isVideo } from "./files.js";
 import { playFilm } from "./film.js";
+import * as kiosk from "./kiosk.js";
 import { watch } from "./live.js";
 import { checkPicture } from "./picture.js";
 import { bind } from "./settings.js";
-import { begin, blur, end, say, showing, snapshot, video } from "./stage.js";
+import { area, begin, blur, end, redraw, say, showing, snapshot, video } from "./stage.js";
+import * as zones from "./zones.js";
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
 const deviceChoice = byId("device");
 
-/** @param {Parameters<typeof camera.open>[0]} wish */
-async function startCamera(wish) {
+const TITLE = document.title;
+/** The camera that was asked for last. */
+let wish = {};
+/** The file that was opened last. */
+let opened = null;
+let resumes = false; // the camera, when the tab is seen again
+
+/** @param {Parameters<typeof camera.open>[0]} which */
+async function startCamera(which) {
+  wish = which;
+  if (document.hidden) {
+    resumes = true;
+    return;
+  }
   const obstacle = camera.obstacle();
   if (obstacle) {
     say(obstacle, true);
@@ -33,10 +48,11 @@ async function startCamera(wish) {
     }
     const [track] = stream.getVideoTracks();
     track.addEventListener("ended", () => {
-      if (!signal.aborted) end("The camera was disconnected.");
+      if (!signal.aborted) fail("The camera was disconnected.");
     });
     video.classList.toggle("mirrored", camera.facingOf(track) === "user");
     video.srcObject = stream;
+    zones.begin(`camera ${track.getSettings().deviceId}`);
     await video.play();
     await offerCameras(track);
     if (signal.aborted) return;
@@ -47,7 +63,15 @@ async function startCamera(wish) {
     compliance.begin("camera");
     await watch(signal);
   } catch (error) {
-    if (!signal.aborted) end(camera.reason(error));
+    if (!signal.aborted) fail(camera.reason(error));
+  }
+}
+
+/** Say why there is no camera. A kiosk tries again for ever. */
+function fail(words) {
+  end(words);
+  if (kiosk.starts) {
+    setTimeout(() => showing() === "nothing" && startCamera(wish), kiosk.RETRY_MS);
   }
 }
 
@@ -80,7 +104,8 @@ async function offerCameras(track) {
 /** @param {FileList} files */
 function openFirst([file]) {
   if (!file) return;
-  if (file.type.startsWith("video/")) playFilm(file);
+  opened = file;
+  if (isVideo(file)) playFilm(file);
   else checkPicture(file);
 }
 
@@ -118,6 +143,9 @@ bind("sound", (on, byHand) => {
   if (on && byHand) alert.sound(); // as a preview
 });
 
+// A video's next frame is judged anew; a picture has only one.
+zones.enable(area, redraw, () => showing() === "picture" && checkPicture(opened));
+
 byId("choose").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", (event) => {
   openFirst(event.target.files);
@@ -139,13 +167,21 @@ document.addEventListener("drop", (event) => {
 
 // A hidden page does not film.
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) return;
-  if (showing() === "camera") {
+  document.title = document.hidden && showing() !== "nothing" ? `Paused – ${TITLE}` : TITLE;
+  if (!document.hidden) {
+    if (resumes) startCamera(wish);
+    resumes = false;
+  } else if (showing() === "camera") {
     end();
-    say("The camera was stopped while the page was hidden.");
+    resumes = true;
+    say("The camera is paused while the tab is hidden.");
+  } else if (showing() === "film" && !video.paused) {
+    video.pause();
+    say("The video was paused while the tab was hidden.");
   }
-  if (showing() === "film") video.pause();
 });
 window.addEventListener("pagehide", () => {
   if (showing() === "camera") end();
 });
+
+if (kiosk.starts) startCamera({});

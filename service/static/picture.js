@@ -1,21 +1,27 @@
 /** Checks one picture: from its file to the answer on the stage. */
 
-import { asShown, bytesOf } from "./frames.js";
+import { refusal } from "./files.js";
+import { asShown, bytesOf, still } from "./frames.js";
 import * as results from "./results.js";
 import { pause, pauseMs, predict } from "./service.js";
 import { begin, end, picture, present, say, shape } from "./stage.js";
+import * as zones from "./zones.js";
+
+const MAY_MOVE = ["image/avif", "image/gif", "image/webp"];
 
 /** @param {File} file */
 export async function checkPicture(file) {
   const signal = begin("picture");
+  zones.begin(file.name);
   const url = URL.createObjectURL(file);
   picture.src = url;
   try {
     await picture.decode();
     if (!picture.naturalWidth) throw new Error("It has no pixels.");
+    if (MAY_MOVE.includes(file.type)) await freeze();
   } catch {
     if (!signal.aborted) {
-      end(`“${file.name}” is not a picture or a video that this browser can read.`);
+      end(refusal(file));
     }
     return;
   } finally {
@@ -39,6 +45,17 @@ export async function checkPicture(file) {
   }
 }
 
+/** Show only the first frame, which is the one that is sent. */
+async function freeze() {
+  const url = URL.createObjectURL(await still(picture));
+  try {
+    picture.src = url;
+    await picture.decode();
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
 /**
  * Ask until an answer or a permanent error arrives, with longer and longer pauses.
  * @param {() => Promise<Blob>} encode
@@ -47,12 +64,11 @@ export async function checkPicture(file) {
 async function ask(encode, signal) {
   const body = await encode();
   for (let failures = 1; ; failures += 1) {
-    const begun = performance.now();
     try {
-      const answer = await predict(body, signal);
+      const answered = await predict(body, signal);
       signal.throwIfAborted();
       say("");
-      return { answer, roundTrip: performance.now() - begun };
+      return answered;
     } catch (error) {
       if (signal.aborted || !error.passing) throw error;
       say(`${error.message} Trying again…`, true);

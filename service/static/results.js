@@ -34,8 +34,23 @@ export function show(answer, placed) {
   }
   byId("none").hidden = placed.length > 0;
   byId("left-out").hidden = !(answer.faces_left_out > 0);
-  byId("left-out").textContent = `Smaller faces not checked: ${answer.faces_left_out}.`;
+  byId("left-out").textContent = `Faces left out: ${answer.faces_left_out}.`;
+  judge(verdictOf(answer.summary));
   announce(inWords(answer.summary));
+}
+
+/** The verdict that a kiosk shows in large letters. */
+function verdictOf({ mask, no_mask: without, uncertain }) {
+  if (without) return { label: "no_mask", words: "Please put on a mask" };
+  if (uncertain) return { label: "uncertain", words: "Please look at the camera" };
+  if (mask) return { label: "mask", words: "Mask on. Thank you" };
+  return { label: "none", words: "Please step in front of the camera" };
+}
+
+function judge({ label, words }) {
+  const verdict = byId("verdict");
+  verdict.dataset.label = label;
+  if (verdict.textContent !== words) verdict.textContent = words;
 }
 
 /** Clear the answer; it does not belong to what the stage shows now. */
@@ -45,6 +60,7 @@ export function clear() {
   byId("faces").replaceChildren();
   byId("none").hidden = true;
   byId("left-out").hidden = true;
+  judge({ label: "none", words: "" });
   announce("");
 }
 

@@ -1,7 +1,9 @@
 /** Requests to the service: one picture out, one answer or error back. */
 
 import { apiKey, askForKey } from "./key.js";
+import { query } from "./zones.js";
 
+export const NO_CONNECTION = "No connection to the service.";
 const TIMEOUT_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
@@ -21,32 +23,41 @@ export class ServiceError extends Error {
 }
 
 /**
- * Send one encoded picture and return the answer.
+ * Send one encoded picture and return the answer; ask for an API key until there is a valid one.
  * @param {Blob} body
  * @param {AbortSignal} signal
+ * @returns {Promise<{answer: object, roundTrip: number}>} milliseconds from request to answer
  */
 export async function predict(body, signal) {
+  for (;;) {
+    const begun = performance.now();
+    const answer = await post(body, signal);
+    if (answer) return { answer, roundTrip: performance.now() - begun };
+    await askForKey(signal);
+    signal.throwIfAborted();
+  }
+}
+
+/** The answer, or null where the API key is missing or wrong. */
+async function post(body, signal) {
   // AbortSignal.any() would do this, but browsers from 2023 lack it.
   const limit = new AbortController();
   const abort = () => limit.abort();
   const timer = setTimeout(abort, TIMEOUT_MS);
   signal.addEventListener("abort", abort);
   try {
-    const response = await fetch("predict", {
+    const response = await fetch(`predict${query()}`, {
       method: "POST",
       body,
       headers: { Accept: "application/json", ...(apiKey() && { "X-API-Key": apiKey() }) },
       signal: limit.signal,
     });
-    if (response.status === 401) {
-      await askForKey(signal);
-      throw new ServiceError("Using the new API key.", true);
-    }
+    if (response.status === 401) return null;
     if (!response.ok) throw await refusal(response);
     return await response.json();
   } catch (error) {
     if (signal.aborted || error instanceof ServiceError) throw error;
-    throw new ServiceError("The service cannot be reached.", true);
+    throw new ServiceError(NO_CONNECTION, true);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", abort);

@@ -16,7 +16,7 @@ export function bind(id, apply) {
 }
 
 // Throws if the browser blocks storage, as some do in private windows; the page works without it.
-function recall(key) {
+export function recall(key) {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -24,7 +24,7 @@ function recall(key) {
   }
 }
 
-function keep(key, value) {
+export function keep(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {

@@ -1,10 +1,12 @@
 /** The stage: shows a picture, the camera or a video, and the answer over it. */
 
-import { annotate, paint, place } from "./annotate.js";
+import { annotate, fit, paint, place } from "./annotate.js";
 import * as results from "./results.js";
+import * as zones from "./zones.js";
 
 // A face that is lost for this long stays blurred where it was.
 const BLUR_LASTS_MS = 700;
+const REACH = 6; // pixels around a box that count as on it: a finger is not precise
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
@@ -22,6 +24,8 @@ let session = new AbortController();
  */
 let shown = null;
 let blurred = false;
+/** @type {{x: number, y: number} | null} */
+let pointer = null; // on the stage
 
 /** @returns {"nothing" | "picture" | "camera" | "film"} */
 export const showing = () => stage.dataset.showing;
@@ -41,6 +45,7 @@ export function say(words, isProblem = false) {
 export function begin(what) {
   session.abort();
   session = new AbortController();
+  zones.begin("");
   forget();
   results.clearSpeed();
   say("");
@@ -133,9 +138,29 @@ export function redraw() {
   const context = overlay.getContext("2d");
   context.scale(density, density);
   if (shown && blurred) paint(context, shown, boxesOf(shown), mirrored, width, height);
-  annotate(context, placed, width);
+  if (showing() !== "nothing") zones.draw(context, areaOn(width, height));
+  const labels = annotate(context, placed, { width, height }, pointedAt(placed));
   overlay.dataset.boxes = placed.map(inPixels).join("; ");
+  overlay.dataset.labels = labels.map((label) => `${inPixels(label)} ${label.text}`).join("; ");
   return placed;
+}
+
+/** Where a surface shows the picture or the video. */
+function areaOn(surfaceWidth, surfaceHeight) {
+  const image = {
+    width: (picture.hidden ? video.videoWidth : picture.naturalWidth) || 1,
+    height: (picture.hidden ? video.videoHeight : picture.naturalHeight) || 1,
+  };
+  const { scale, left, top } = fit(image, surfaceWidth, surfaceHeight);
+  const mirrored = video.classList.contains("mirrored");
+  return { left, top, width: image.width * scale, height: image.height * scale, mirrored };
+}
+
+/** Where the window shows the picture or the video. */
+export function area() {
+  const { left, top, width, height } = overlay.getBoundingClientRect();
+  const on = areaOn(width, height);
+  return { ...on, left: left + on.left, top: top + on.top };
 }
 
 const boxesOf = ({ covered }) => covered.map(({ box }) => box);
@@ -153,9 +178,31 @@ export function snapshot() {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { alpha: false });
   paint(context, shown, blurred ? boxesOf(shown) : [], false, width, height);
-  annotate(context, place(answer, false, width, height), width);
+  annotate(context, place(answer, false, width, height), { width, height });
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 
+/** The index of the face that the pointer is on, the smallest where boxes overlap; or -1. */
+function pointedAt(placed) {
+  if (!pointer) return -1;
+  const onIt = ({ left, top, width, height }) =>
+    Math.abs(pointer.x - left - width / 2) <= width / 2 + REACH &&
+    Math.abs(pointer.y - top - height / 2) <= height / 2 + REACH;
+  return placed.filter(onIt).sort((a, b) => a.width - b.width)[0]?.index ?? -1;
+}
+
+function point({ clientX, clientY }) {
+  const { left, top } = overlay.getBoundingClientRect();
+  pointer = { x: clientX - left, y: clientY - top };
+  if (shown) redraw();
+}
+
+stage.addEventListener("pointermove", point);
+stage.addEventListener("pointerdown", point);
+stage.addEventListener("pointerleave", ({ pointerType }) => {
+  if (pointerType === "touch") return; // lifting the finger keeps the label
+  pointer = null;
+  redraw();
+});
 video.addEventListener("resize", () => shape(video.videoWidth, video.videoHeight));
 new ResizeObserver(redraw).observe(overlay);

@@ -2,10 +2,12 @@
 
 import { apiKey } from "./key.js";
 import { pauseMs } from "./service.js";
+import { query } from "./zones.js";
 
 const IN_FLIGHT = 2;
 const OPENS_WITHIN_MS = 10_000;
 const ANSWERS_WITHIN_MS = 5_000;
+const POLICY_VIOLATION = 1008;
 
 /**
  * A connection that lasts until the signal is aborted. It is opened only when a frame is to be
@@ -13,10 +15,13 @@ const ANSWERS_WITHIN_MS = 5_000;
  * @param {AbortSignal} signal
  * @param {(answer: object, frame: object, roundTrip: number) => void} onAnswer
  * @param {(detail: string) => void} onProblem called when a frame is refused; the stream stays open
+ * @param {() => void} onLoss an open connection broke or went silent
  */
-export function createStream(signal, onAnswer, onProblem) {
+export function createStream(signal, onAnswer, onProblem, onLoss) {
   /** @type {WebSocket | null} */
   let socket = null;
+  let opened = false;
+  let asked = ""; // the parameters of the connection
   let sent = 0;
   /** @type {{id: number, frame: {image: ImageBitmap, body: Blob}, at: number}[]} */
   let inFlight = [];
@@ -26,7 +31,8 @@ export function createStream(signal, onAnswer, onProblem) {
   let wake = () => {};
 
   function open() {
-    const address = new URL("stream", document.baseURI);
+    asked = query();
+    const address = new URL(`stream${asked}`, document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     try {
       // A page cannot set headers on a WebSocket, so the key is sent as a subprotocol.
@@ -38,19 +44,25 @@ export function createStream(signal, onAnswer, onProblem) {
     sent = 0;
     expectWithin(OPENS_WITHIN_MS);
     const mine = socket;
-    socket.onopen = () => clearTimeout(limit);
+    opened = false;
+    socket.onopen = () => {
+      opened = true;
+      clearTimeout(limit);
+    };
     socket.onmessage = ({ data }) => mine === socket && receive(JSON.parse(data));
-    socket.onclose = () => mine === socket && lose();
+    socket.onclose = ({ code }) => mine === socket && lose(code);
   }
 
   function expectWithin(ms) {
     clearTimeout(limit);
-    limit = setTimeout(lose, ms);
+    limit = setTimeout(() => lose(), ms);
   }
 
   /** Close a lost connection: the service is gone, has no room, or does not answer. */
-  function lose() {
+  function lose(code) {
     clearTimeout(limit);
+    // A place that is refused is no loss, and an idle stream's end (1008) neither.
+    if (opened && code !== POLICY_VIOLATION) onLoss();
     socket.close();
     socket = null;
     settle(Infinity);
@@ -80,15 +92,21 @@ export function createStream(signal, onAnswer, onProblem) {
     }
   }
 
-  signal.addEventListener("abort", () => {
+  /** Close the connection; its remaining messages are ignored. */
+  function close() {
     clearTimeout(limit);
     const open = socket;
-    socket = null; // its remaining messages are ignored
+    socket = null;
     open?.close();
     settle(Infinity);
-  });
+  }
+
+  signal.addEventListener("abort", close);
 
   return {
+    /** Whether a frame was sent and not answered yet. */
+    waits: () => inFlight.length > 0,
+
     /** Wait until another frame may be sent, over the stream or by a single request. */
     async room() {
       while (inFlight.length >= IN_FLIGHT) await new Promise((resolve) => (wake = resolve));
@@ -99,6 +117,7 @@ export function createStream(signal, onAnswer, onProblem) {
      * @returns {boolean} false without a connection: the caller keeps the frame
      */
     send(frame) {
+      if (socket && asked !== query()) close();
       if (!socket && performance.now() >= openAgainAt) open();
       if (socket?.readyState !== WebSocket.OPEN) return false;
       socket.send(frame.body);

@@ -178,7 +178,15 @@ def test_the_options_reach_the_service(tmp_path: Path):
         common = ("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window")
         run(*common)
         run(*common, "--detector", "haar", "--min-confidence", "0.3", "--jpeg-quality", "10")
-    assert service.queries == [{}, {"detector": ["haar"], "min_confidence": ["0.3"]}]
+        run(*common, "--smallest-face", "40", "--ignore", "0,0,.5,1", "--ignore", "0.9,0,0.1,0.1")
+    assert service.queries == [
+        {},
+        {"detector": ["haar"], "min_confidence": ["0.3"]},
+        {
+            "smallest_face": ["40"],
+            "ignore": ["0.000000,0.000000,0.500000,1.000000;0.900000,0.000000,0.100000,0.100000"],
+        },
+    ]
     assert len(service.bodies[1]) < len(service.bodies[0]) / 2
 
 
@@ -211,6 +219,10 @@ def test_on_a_terminal_the_progress_is_a_bar_that_is_redrawn(tmp_path: Path):
         (["--output", "out.avi"], "does not end in .mp4"),
         (["--jsonl", "/"], "is a folder"),
         (["--min-confidence", "1.5"], "not a number from 0 to 1"),
+        (["--smallest-face", "0"], "not a number from 1 to 65500"),
+        (["--ignore", "0,0,1"], "0,0,1 is not four numbers from 0 to 1"),
+        (["--ignore", "0,0,1,x"], "is not four numbers from 0 to 1"),
+        (["--ignore", "0,0,1,1"] * 21, "--ignore is given 21 times; allowed: 20"),
         (["--timeout", "0"], "not a number from 0.1"),
         (["--jpeg-quality", "high"], "not a number from 1 to 100"),
         (["--detector", "none"], "invalid choice"),

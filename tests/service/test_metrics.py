@@ -169,6 +169,8 @@ def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
             source = volume.split(":")[0]
             assert not source.startswith(".") or (ROOT / source).is_file()
     scraped = yaml.safe_load((ROOT / "docker/observability/prometheus.yml").read_text())
+    key = scraped["scrape_configs"][0]["authorization"]["credentials_file"]
+    assert f"${{METRICS_KEY_FILE:-/dev/null}}:{key}:ro" in services["prometheus"]["volumes"]
     (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
     host, port = target.split(":")
     assert port == environment["METRICS_PORT"]
@@ -180,5 +182,5 @@ def test_compose_publishes_to_this_machine_alone_unless_told_otherwise(file: str
     published = re.findall(r'^ +- "(.+:\d+)"$', (ROOT / file).read_text(), re.MULTILINE)
     assert published
     for port in published:
-        assert port.startswith(("127.0.0.1:", "${HOST:-127.0.0.1}:"))
+        assert port.startswith(("127.0.0.1:", "${HOST:-127.0.0.1}:", "${LAN_ADDRESS:-127.0.0.1}:"))
         assert not port.endswith(":9100")  # /metrics is published nowhere

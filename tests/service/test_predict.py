@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from model.images import Box, Image
 from service.annotate import COLOURS
 from service.schemas import Prediction, Problem
-from tests.conftest import TIMEOUT_S, encoded, serving
+from tests.conftest import ROOT, TIMEOUT_S, encoded, serving
 from tests.model.detectors.test_faces import overlap
 from tests.model.test_images import bare_png, png_of_16_bits
 
@@ -142,6 +142,51 @@ def test_of_too_many_faces_the_largest_are_judged(portrait: Image) -> None:
     assert answer.summary.no_mask == 1
 
 
+LEFT_HALF, RIGHT_HALF = "0,0,0.5,1", "0.5,0,0.5,1"
+
+
+@pytest.mark.parametrize(
+    ("query", "labels"),
+    [
+        (f"?ignore={LEFT_HALF}", ["mask"]),
+        (f"?ignore={RIGHT_HALF}", ["no_mask"]),
+        (f"?ignore={LEFT_HALF};{RIGHT_HALF}", []),
+        (f"?ignore={LEFT_HALF}&ignore={RIGHT_HALF}", []),
+        ("?ignore=0,0,0.1,0.1", ["no_mask", "mask"]),
+        # Their shorter sides have 89 and 94 pixels.
+        ("?smallest_face=92", ["mask"]),
+        ("?smallest_face=200", []),
+    ],
+)
+def test_faces_that_are_ignored_or_too_small_are_left_out(
+    server_url: str, query: str, labels: list[str]
+) -> None:
+    answer = prediction(post(server_url, (ROOT / "docs" / "faces.jpg").read_bytes(), query=query))
+    found = sorted(answer.faces, key=lambda face: face.box.x)
+    assert [face.label for face in found] == labels
+    assert answer.faces_left_out == 2 - len(labels)
+
+
+@pytest.mark.parametrize("sent", ["form", "json"])
+def test_zones_beside_the_picture(server_url: str, sent: str) -> None:
+    picture = (ROOT / "docs" / "faces.jpg").read_bytes()
+    zones = ";".join(["0,0,0.5,1"] * 20)
+    body: dict[str, object] = {"data": {"ignore": zones}, "files": {"image": picture}}
+    if sent == "json":
+        body = {"json": {"ignore": zones, "image": base64.b64encode(picture).decode()}}
+    answer = requests.post(f"{server_url}/predict", timeout=TIMEOUT_S, **body)  # type: ignore[arg-type]
+    assert [face.label for face in prediction(answer).faces] == ["mask"]
+
+
+def test_pixels_of_the_smallest_face_are_those_of_the_whole_picture(server_url: str) -> None:
+    picture = PillowImage.open(ROOT / "docs" / "faces.jpg")
+    buffer = io.BytesIO()
+    picture.resize((picture.width * 6, picture.height * 6)).save(buffer, "JPEG")
+    for pixels, faces in ((400, 2), (800, 0)):  # it is searched shrunk to a quarter
+        query = f"?smallest_face={pixels}"
+        assert len(prediction(post(server_url, buffer.getvalue(), query=query)).faces) == faces
+
+
 def test_the_answer_says_below_which_size_no_faces_are_looked_for(
     server_url: str, portrait: Image, portrait_jpeg: bytes
 ) -> None:
@@ -244,6 +289,11 @@ def test_no_length_and_no_chunks(server_url: str) -> None:
         ("?min_confidence=nan", "min_confidence"),
         ("?annotate=perhaps", "annotate"),
         ("?confidence=0.5", "confidence"),
+        ("?smallest_face=0", "smallest_face"),
+        ("?ignore=0,0,1", "ignore: A zone is x,y,width,height in fractions"),
+        ("?ignore=0,0,2,1", "ignore"),
+        ("?ignore=", "ignore"),
+        ("?" + "&".join(["ignore=0,0,1,1"] * 21), "Send at most 20"),
     ],
 )
 def test_a_bad_parameter_is_named(

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from service.schemas import StreamAnswer
-from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
+from tests.conftest import ROOT, TIMEOUT_S, encoded, open_stream, serving
 
 
 def answer(connection: ClientConnection) -> dict[str, Any]:
@@ -127,12 +127,24 @@ def test_a_flood_of_small_frames_is_closed(portrait_jpeg: bytes, flood: bytes) -
         assert resident() - before < 5_000_000
 
 
+def test_an_ignored_zone_leaves_a_person_out(server_url: str) -> None:
+    faces = (ROOT / "docs" / "faces.jpg").read_bytes()
+    with open_stream(server_url, "?ignore=0,0,0.5,1&smallest_face=40") as connection:
+        for _ in range(6):
+            connection.send(faces)
+            body = answer(connection)
+            assert [face["box"]["x"] > 340 for face in body["faces"]] == [True]
+            assert body["faces_left_out"] == 1
+    assert body["summary"] == {"mask": 1, "no_mask": 0, "uncertain": 0}
+
+
 @pytest.mark.parametrize(
     ("query", "headers", "status"),
     [
         ("?detector=none", {}, 400),
         ("?min_confidence=2", {}, 400),
         ("?annotate=true", {}, 400),
+        ("?ignore=everything", {}, 400),
         ("", {"Origin": "https://elsewhere.example"}, 403),
     ],
 )

@@ -1,5 +1,8 @@
 """The blur threshold lies where labels stop being right."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,8 @@ from model.images import Box, Image
 from model.pipeline import MaskPipeline
 from model.quality import sharpness
 from model.training.data.dataset import Sample
-from model.training.export import BLURS, Trial, blur_trials, blurred, least_sharpness
+from model.training.export import BLURS, FILE, Trial, blur_trials, blurred, least_sharpness
+from tests.conftest import ROOT
 
 
 def trials(shares: dict[float, float]) -> list[Trial]:
@@ -82,3 +86,35 @@ def test_each_face_is_tried_at_each_blur(tmp_path: Path, portrait: Image) -> Non
     assert 2 <= len(judged) < 2 * len(BLURS)  # the shipped threshold refuses the most blurred
     assert {trial.right for trial in judged} == {True, False}
     assert max(trial.sharpness for trial in judged) == max(clear)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "already holds a model. To replace it, add --yes (make export ARGS=--yes)."),
+        ("n", "is unchanged."),
+        ("y", "has no best.keras. Train first"),  # it went on
+    ],
+)
+def test_a_model_is_not_replaced_unasked(tmp_path: Path, answer: str | None, words: str) -> None:
+    weights = tmp_path / FILE
+    weights.write_bytes(b"shipped")
+    command = [sys.executable, "-m", "model.training.export"]
+    command += ["--run", str(tmp_path / "run"), "--output", str(tmp_path)]
+    terminal, stdin = os.openpty()
+    if answer:
+        os.write(terminal, f"{answer}\n".encode())
+    process = subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=stdin if answer else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(stdin)
+    assert process.returncode == 1
+    assert words in process.stderr
+    assert "Traceback" not in process.stderr
+    assert weights.read_bytes() == b"shipped"

@@ -1,6 +1,8 @@
 """A training run as a user would do it: interrupted, resumed, exported, evaluated."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from model.training.data import dataset
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from model.training.export import abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN, narrowed
-from model.training.train import samples_of, train
+from model.training.train import State, duration, remaining, samples_of, train
 from tests.conftest import ROOT, SHARED
 
 
@@ -90,11 +92,42 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, backbone: Path
     first = train_until("head", run, pictures, backbone)
     assert "Interrupted. The same command resumes" in first, first
     assert "Traceback" not in first
+    assert len(re.findall(r"takes at most about \d+ min on this machine", first)) == 1, first
     before = history_of(run)
     second = train_until("full crops", run, pictures, backbone)
     assert "Resuming" in second
     assert history_of(run)[: len(before)] == before
     return run
+
+
+def test_remaining_time_counts_all_phases_by_their_cost() -> None:
+    # 300 batches an epoch: one of the head, six of the upper blocks at 1.9 times the cost, and
+    # three of these at (224/128)**2 times the pixels.
+    head = 1 + 6 * 1.9 + 3 * 1.9 * (224 / 128) ** 2
+    assert remaining(State("full"), 0.1, 300) == pytest.approx(30 * head)
+    last = State("full", phase=2, epoch=1)
+    assert remaining(last, 1.0, 300) == pytest.approx(600)
+    assert [duration(s) for s in (20, 3599, 7500)] == ["1 min", "1 h 0 min", "2 h 5 min"]
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_asked_for_in_a_sentence(
+    pictures: Path, tmp_path: Path
+) -> None:
+    nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "model.training.train"]
+    command += ["--data", str(pictures), "--run", str(tmp_path / "run")]
+    process = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | nowhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("The ImageNet weights cannot be downloaded")
+    assert "make train BACKBONE=FILE" in process.stderr
 
 
 def test_an_interrupted_training_goes_on_where_it_was(run: Path) -> None:

@@ -10,6 +10,7 @@ from bench.tracks import Counting, new_tracker
 from model.detectors.faces import Face
 from model.images import Box, UndecodableImage, open_picture
 from model.pipeline import Analysis, MaskPipeline
+from model.selection import Selection, Zone
 from model.video.tracking import KEEP_FRAMES, MOST_MISSES, TrackedVerdict, distance_iou, iou
 
 NOISE = Noise()
@@ -47,6 +48,20 @@ def test_two_people_keep_their_ids_labels_and_boxes(pipeline: Counting) -> None:
     assert pipeline.finds <= 36 * 0.4
     assert pipeline.looks <= 36 * 2 * 0.4
     assert [face.age for face in answers[-1]] == pytest.approx([3.5, 3.5])
+
+
+def test_a_person_in_an_ignored_zone_is_not_shown(pipeline: Counting) -> None:
+    tracker = new_tracker(Selection(ignored=(Zone(0.5, 0, 0.5, 1),)))
+    # From the middle to the right for half of the 37 frames, then to the left, and back.
+    shots = film([Person((320, 240), 90, sway=200)], 37, NOISE)
+    answers = [tracker.analyse(pipeline, open_picture(shot.jpeg)) for shot in shots]
+    shown = [bool(answer.verdicts) for answer in answers]
+    for answer in answers:
+        for verdict in answer.verdicts:
+            assert verdict.face.box.x + verdict.face.box.width / 2 < 320
+    assert not any(shown[3:16])
+    assert all(shown[24:35])
+    assert answers[8].left_out == 1
 
 
 def test_a_mask_taken_off_is_noticed_within_a_second(pipeline: Counting) -> None:

@@ -1,17 +1,20 @@
-"""A real Chromium with imitated cameras that visits the real service's page."""
+"""Real browsers with imitated cameras that visit the real service's page."""
 
 import io
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from bench import walk
 from bench.films import HEIGHT, WIDTH
 from bench.page import IMITATED_CAMERA
+from tests.service.page.firefox import FIREFOX
 from tests.service.page.seen import DESKTOP, WAIT_MS
 
 Visit = Callable[..., Page]
@@ -19,7 +22,7 @@ expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
-def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) -> Iterator[Visit]:
+def visit(request: pytest.FixtureRequest) -> Iterator[Visit]:
     """Open the page; at the end, check for foreign requests, errors and warnings."""
     pages: list[Page] = []
     foreign: list[str] = []
@@ -29,6 +32,8 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         *flags: str,
         url: str = "",
         host: str = "",
+        query: str = "",
+        engine: str = "chromium",
         prepare: Callable[[Page], object] = lambda _: None,
         failures_expected: bool = False,
         **options: object,
@@ -36,7 +41,11 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         url = url or request.getfixturevalue("server_url")
         if host:
             url = f"http://{host}:{urlsplit(url).port}"
-        page = browser_with(*flags).new_context(**(options or DESKTOP)).new_page()
+        if engine == "firefox":
+            browser = request.getfixturevalue("firefox")
+        else:
+            browser = request.getfixturevalue("browser_with")(*flags)
+        page = browser.new_context(**(options or DESKTOP)).new_page()
         page.set_default_timeout(WAIT_MS)
         pages.append(page)
 
@@ -56,7 +65,7 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         page.on("console", lambda message: note_complaint(message.type, message.text))
         page.on("pageerror", lambda error: note_complaint("error", str(error)))
         prepare(page)
-        page.goto(f"{url}/")
+        page.goto(f"{url}/{query}")
         return page
 
     yield visit
@@ -64,6 +73,27 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
         page.context.close()
     assert foreign == []
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start Firefox with an imitated camera, which it may use."""
+    if FIREFOX is None:
+        pytest.skip("needs Firefox: apt-get install firefox-esr")
+    start = tmp_path_factory.mktemp("firefox") / "start"
+    script = Path(__file__).with_name("firefox.py")
+    start.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+    start.chmod(0o755)
+    browser = playwright.firefox.launch(
+        channel="moz-firefox",
+        executable_path=start,
+        firefox_user_prefs={
+            "media.navigator.streams.fake": True,
+            "media.navigator.permission.disabled": True,
+        },
+    )
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,33 @@ COUNTED_FRAMES = """
   };
 """
 
+# All that the page says, and what it shows right after its stream was closed.
+WATCHED_LOSSES = """
+  window.said = [];
+  window.afterLoss = [];
+  addEventListener("DOMContentLoaded", () => {
+    const message = document.querySelector("#message");
+    new MutationObserver(() => window.said.push(message.textContent))
+      .observe(message, { childList: true });
+  });
+  const byId = (id) => document.getElementById(id);
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (!this.isWatched) {
+      this.isWatched = true;
+      this.addEventListener("close", () => window.afterLoss.push({
+        boxes: byId("overlay").dataset.boxes,
+        people: byId("faces").children.length,
+        speed: byId("speed").textContent,
+        alarmed: !byId("alert").hidden,
+        message: byId("message").textContent,
+      }));
+    }
+    return send.call(this, data);
+  };
+"""
+NO_CONNECTION = "No connection to the service. Trying again\N{HORIZONTAL ELLIPSIS}"
+
 
 def encoded(picture: Image.Image, image_format: str, orientation: int = 1) -> bytes:
     exif = Image.Exif()

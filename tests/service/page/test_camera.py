@@ -50,6 +50,10 @@ IMITATED_SCREEN = """
     return { release: () => (window.screenStaysOn = false) };
   };
 """
+VISIBILITY = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 TRACK = "document.querySelector('#video').srcObject?.getTracks()[0]"
 
 
@@ -81,7 +85,7 @@ def test_large_frames_are_sent_small(visit: Visit) -> None:
     sizes = []
 
     def note_size(message: str | bytes) -> None:
-        sizes.append(re.search(r'"image":\{"width":(\d+),"height":(\d+)\}', str(message)).groups())
+        sizes.append(re.search(r'"image":\{"width":(\d+),"height":(\d+)', str(message)).groups())
 
     page.on("websocket", lambda socket: socket.on("framereceived", note_size))
     page.click("#camera")
@@ -124,16 +128,24 @@ def test_screen_stays_on_as_long_as_the_camera_is(visit: Visit, filmed: tuple[st
     assert page.evaluate("window.screenStaysOn") is False
 
 
-def test_a_hidden_page_does_not_film(visit: Visit, filmed: tuple[str, ...]) -> None:
+def test_a_hidden_page_does_not_film_until_it_is_seen_again(
+    visit: Visit, filmed: tuple[str, ...]
+) -> None:
     page = visit(*filmed)
     page.click("#camera")
     page.wait_for_selector(ANSWERED)
     page.evaluate(f"window.track = {TRACK}")
     # A headless page is never hidden, so the browser's event is imitated.
-    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate(VISIBILITY, True)  # noqa: FBT003 (an argument of the script)
     assert page.evaluate("window.track.readyState") == "ended"
-    expect(page.locator("#message")).to_contain_text("stopped while the page was hidden")
+    words = "The camera is paused while the tab is hidden."
+    expect(page.locator("#message")).to_have_text(words)
+    assert page.title().startswith("Paused")
+    page.evaluate(VISIBILITY, False)  # noqa: FBT003
+    page.wait_for_selector(ANSWERED)
+    assert page.evaluate(f"{TRACK}.readyState") == "live"
+    expect(page.locator("#message")).to_be_empty()
+    assert page.title() == "Mask check"
 
 
 @pytest.mark.parametrize(

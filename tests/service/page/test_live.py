@@ -16,6 +16,8 @@ from tests.service.page.seen import (
     BY_REQUESTS,
     BY_STREAM,
     COUNTED_FRAMES,
+    NO_CONNECTION,
+    WATCHED_LOSSES,
     until,
 )
 
@@ -68,11 +70,16 @@ def test_a_silent_stream_gets_two_frames_and_is_given_up(
     def swallow(socket: WebSocketRoute) -> None:
         socket.on_message(take)
 
-    page = visit(*filmed, prepare=lambda page: page.route_web_socket(STREAM, swallow))
+    def prepare(page: Page) -> None:
+        page.route_web_socket(STREAM, swallow)
+        page.add_init_script(WATCHED_LOSSES)
+
+    page = visit(*filmed, prepare=prepare)
     page.click("#camera")
     page.wait_for_selector(BY_REQUESTS)  # until the stream was open
     expect(page.locator("#faces li")).to_have_count(0)  # old boxes do not stay
     assert page.get_attribute("#overlay", "data-boxes") == ""
+    until(page, lambda: NO_CONNECTION in page.evaluate("window.said"))
     assert len(taken) == 2
     expect(page.locator("#faces li")).to_have_count(1)
 
@@ -98,7 +105,12 @@ def test_page_outlives_a_service_that_is_replaced(
 ) -> None:
     pid = tmp_path / "pid"
     with serving(GUNICORN_CMD_ARGS=f"--pid {pid}") as url:
-        page = visit(*filmed, url=url, failures_expected=True)
+        page = visit(
+            *filmed,
+            url=url,
+            prepare=lambda page: page.add_init_script(WATCHED_LOSSES),
+            failures_expected=True,
+        )
         sockets: list[WebSocket] = []
 
         def note_socket(socket: WebSocket) -> None:
@@ -107,9 +119,18 @@ def test_page_outlives_a_service_that_is_replaced(
         page.on("websocket", note_socket)
         page.click("#camera")
         page.wait_for_selector(BY_STREAM)
+        expect(page.locator("#alert")).to_be_visible()
+        expect(page.locator("#speed")).not_to_be_empty()
         # Gunicorn starts a new worker and ends the old one, which closes its streams.
         os.kill(int(pid.read_text()), signal.SIGHUP)
         until(page, lambda: len(sockets) > 1 and sockets[0].is_closed())
+        assert page.evaluate("window.afterLoss[0]") == {
+            "boxes": "",
+            "people": 0,
+            "speed": "",
+            "alarmed": False,
+            "message": NO_CONNECTION,
+        }
         expect(page.locator(BY_STREAM)).to_be_attached()
         expect(page.locator("#message")).to_be_empty()
         expect(page.locator("#faces li")).to_have_count(1)
@@ -144,7 +165,7 @@ def test_page_waits_for_a_service_that_is_gone(visit: Visit, filmed: tuple[str, 
     gone = True
     streams[0].close(code=1001)
     message = page.locator("#message")
-    expect(message).to_have_text("The service cannot be reached. Trying again…")
+    expect(message).to_have_text(NO_CONNECTION)
     expect(page.locator("#faces li")).to_have_count(0)
     assert page.get_attribute("#overlay", "data-boxes") == ""
     gone = False

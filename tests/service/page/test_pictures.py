@@ -3,6 +3,7 @@
 import io
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Route, expect
@@ -20,6 +21,7 @@ from tests.service.page.seen import (
 )
 
 A_PERSON = re.compile(r"^Person 1: (Mask \d\d %|No mask \d\d %|Uncertain)$")
+TEAL = (0, 128, 128)
 HAND_OVER = """([type, name, mime, bytes]) => {
   const data = new DataTransfer();
   data.items.add(new File([new Uint8Array(bytes)], name, { type: mime }));
@@ -81,13 +83,28 @@ def test_other_pictures_are_sent_as_they_are_seen(visit: Visit, portrait_jpeg: b
     portrait = Image.open(io.BytesIO(portrait_jpeg))
     page = visit()
     # Chromium ignores a WebP's EXIF orientation, so the page sends the bytes unturned too.
-    for image_format, orientation in (("BMP", 1), ("WEBP", 3), ("WEBP", 1)):
+    for image_format, orientation in (("BMP", 1), ("WEBP", 3), ("WEBP", 1), ("AVIF", 1)):
         with page.expect_request("**/predict") as request:
             data = encoded(portrait, image_format, orientation)
             choose(page, data, mime=f"image/{image_format.lower()}")
         assert request.value.headers["content-type"] == "image/jpeg"
         page.wait_for_selector(ANSWERED)
         assert_box_on_face(page, "#picture", FACE)
+
+
+def test_first_frame_of_an_animation_is_sent_and_shown(visit: Visit, portrait_jpeg: bytes) -> None:
+    portrait = Image.open(io.BytesIO(portrait_jpeg))
+    buffer = io.BytesIO()
+    blank = Image.new("RGB", portrait.size, TEAL)
+    portrait.save(buffer, "GIF", save_all=True, append_images=[blank], duration=40, loop=0)
+    page = visit()
+    choose(page, buffer.getvalue(), "moving.gif", "image/gif")
+    page.wait_for_selector(ANSWERED)
+    assert_box_on_face(page, "#picture", FACE)
+    for _ in range(10):
+        page.wait_for_timeout(30)
+        stage = Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")
+        assert np.abs(np.array(stage, int) - TEAL).mean() > 30
 
 
 def test_box_is_right_where_browser_and_service_disagree(
@@ -121,6 +138,21 @@ def test_text_is_refused_with_a_message(visit: Visit) -> None:
     page.evaluate(HAND_OVER, ["drop", "notes.txt", "text/plain", list(b"Dear diary")])
     expect(page.locator("#message.problem")).to_have_text(words)
     expect(page.locator("#invitation")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "other"),
+    [("a.heic", "HEIC", ", or open this page in Safari"), ("scan.tif", "TIF", "")],
+)
+def test_picture_that_the_browser_cannot_show_is_refused_by_name(
+    visit: Visit, name: str, kind: str, other: str
+) -> None:
+    page = visit()
+    choose(page, b"\0\0\0\x18ftypheic", name, "")
+    expect(page.locator("#message.problem")).to_have_text(
+        f"“{name}” is a {kind} picture, which this browser cannot show. "
+        f"Save it as JPEG or PNG{other}."
+    )
 
 
 def test_the_message_of_a_picture_that_the_service_refuses_is_shown(

@@ -47,3 +47,12 @@ def test_small_phone_in_light_and_dark(
     with Image.open(tmp_path / "phone.png") as screenshot:
         brightness = screenshot.convert("L").getpixel((5, 5))
     assert brightness > 200 if scheme == "light" else brightness < 50
+
+
+def test_options_are_in_sight_on_a_laptop(visit: Visit, filmed: tuple[str, ...]) -> None:
+    # A screen of 1280 x 800, less the browser's bars.
+    page = visit(*filmed, viewport={"width": 1280, "height": 680})
+    page.click("#camera")
+    page.wait_for_selector(ANSWERED)
+    for switch in page.get_by_role("switch").all():
+        expect(switch).to_be_in_viewport(ratio=1)
