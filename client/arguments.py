@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import requests
 
-from client import shown
+from client import mqtt, shown
 
 DESCRIPTION = (
     "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
@@ -103,6 +103,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="post each confirmed no-mask there, signed with the environment's "
         "FACEMASK_WEBHOOK_SECRET",
     )
+    add(
+        "--mqtt",
+        metavar="ADDRESS",
+        help="publish the state of each source to mqtt[s]://[user@]broker[:port][/topic-prefix], "
+        "where Home Assistant finds it; the environment's FACEMASK_MQTT_PASSWORD is the password",
+    )
+    add(
+        "--mqtt-ca",
+        metavar="FILE",
+        help="certificates to trust for mqtts:// (the system's)",
+    )
     add("--blur", action="store_true", help="blur faces in the window and in the video")
     add("--no-window", action="store_true", help="print how it goes instead of showing it")
     add(
@@ -152,6 +163,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(
             "--webhook needs a secret to sign with: set FACEMASK_WEBHOOK_SECRET in the environment"
         )
+    if options.mqtt_ca and not options.mqtt:
+        parser.error("--mqtt-ca needs --mqtt")
+    if options.mqtt:
+        password = os.environ.get("FACEMASK_MQTT_PASSWORD")
+        try:
+            options.mqtt = mqtt.broker(options.mqtt, password, options.mqtt_ca)
+        except ValueError as error:
+            parser.error(f"--mqtt: {error}")
     written = outputs(options.output, len(options.source))
     written += [options.jsonl, options.csv, options.answers]
     paths = [path for path in written if path is not None]

@@ -14,8 +14,9 @@ from client import overlay
 from client.answers import Verdicts
 from client.api import Service, as_jpeg
 from client.events import Events
-from client.frames import Frame, Image, SourceError
+from client.frames import Frame, Image, Source, SourceError
 from client.live import Live
+from client.mqtt import Mqtt
 from client.outputs import Film, Lines, OutputError, json_line
 from client.progress import Progress
 from client.session import GivenUp, Session
@@ -67,6 +68,10 @@ class Job:
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options
+        mqtt = None
+        if options.mqtt:
+            mqtt = Mqtt(options.mqtt, self.name, progress.note)
+            stack.callback(mqtt.close)
         source = open_source(self._source, self.name, stop, progress.note)
         if isinstance(source, Live):
             stack.callback(source.close)
@@ -75,12 +80,6 @@ class Job:
         if self._output:
             film = Film(self._output, source.fps, progress.note, live=source.live)
             stack.callback(film.close)
-        service = service_of(options)
-        ask: Callable[[bytes], Verdicts] = service.predict
-        if not source.stills:  # pictures have no time, and a stream sees a film in them
-            stream = Stream(service, progress.note)
-            stack.callback(stream.close)
-            ask = stream.ask
         tracks = Tracks(live=source.live, stills=source.stills)
         stack.callback(lambda: self._events.write(tracks.end()))
 
@@ -97,7 +96,7 @@ class Job:
         session = self.session = Session(
             source,
             partial(as_jpeg, quality=options.jpeg_quality),
-            ask,
+            self._asking(source, progress.note, stack),
             record,
             progress.note,
             paced=not (options.no_window or source.live),
@@ -106,7 +105,20 @@ class Job:
         bar = progress.add(self.name, source.total)
         while not stop.is_set() and session.step():
             progress.update(bar, session.done, session.status, self.faces)
+            if mqtt:
+                mqtt.put(tracks.counts() if session.up else None)
         progress.update(bar, session.done, session.status, self.faces)
+
+    def _asking(
+        self, source: Source, note: Callable[[str], None], stack: ExitStack
+    ) -> Callable[[bytes], Verdicts]:
+        """Return what asks the service about a frame of a source."""
+        service = service_of(self._options)
+        if source.stills:  # pictures have no time, and a stream sees a film in them
+            return service.predict
+        stream = Stream(service, note)
+        stack.callback(stream.close)
+        return stream.ask
 
     @property
     def faces(self) -> str:

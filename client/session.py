@@ -88,6 +88,11 @@ class Session:
         return self.source.dropped + self._missed
 
     @property
+    def up(self) -> bool:
+        """Whether there are answers, and neither the service nor the source is away."""
+        return self.answered > 0 and self._away is None and self._lost is None
+
+    @property
     def frame(self) -> Frame | None:
         """The frame to show: of a live source the newest, else the one that the faces are of."""
         if self.source.live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +55,7 @@ class Person:
     face: Face
     frame: Frame
     told: str
+    looks: int = 0
     unmasked: int = 0
     confirmed: bool = False
 
@@ -81,6 +83,7 @@ class Tracks:
                 person = self.people[number] = Person(face, frame, face.label)
                 yield self._event("first_seen", number)
             person.face, person.frame = face, frame
+            person.looks += 1
             if face.label != person.told:
                 previous, person.told = person.told, face.label
                 yield self._event("label_changed", number, previous)
@@ -98,6 +101,23 @@ class Tracks:
         """Yield that everybody has left."""
         for number in list(self.people):
             yield self._leave(number)
+
+    def counts(self) -> dict[str, object]:
+        """Count the people in sight by label, and tell whether a no-mask is confirmed.
+
+        Someone counts after CONFIRMED answers, in a still picture at once. compliance: percent of
+        those with a known label who wear a mask, None if there are none.
+        """
+        least = 1 if self.stills else CONFIRMED
+        found = Counter(person.told for person in self.people.values() if person.looks >= least)
+        mask, no_mask = found["mask"], found["no_mask"]
+        return {
+            "mask": mask,
+            "no_mask": no_mask,
+            "uncertain": found["uncertain"],
+            "compliance": round(100 * mask / (mask + no_mask), 1) if mask + no_mask else None,
+            "no_mask_confirmed": any(person.confirmed for person in self.people.values()),
+        }
 
     def _gone(self, person: Person, frame: Frame) -> bool:
         if self.stills:
