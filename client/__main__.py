@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from client import arguments, shown, sources, window
+from client import arguments, label, shown, sources, window
+from client.collect import Collector
 from client.events import Events
 from client.frames import SourceError
 from client.job import Job, Task
@@ -33,6 +34,8 @@ def main() -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # libraries log addresses
     sys.excepthook = tell
     threading.excepthook = lambda fault: tell(fault.exc_type, fault.exc_value, fault.exc_traceback)
+    if sys.argv[1:2] == ["label"]:
+        return label.main(sys.argv[2:])
     options = arguments.parse()
     stop = threading.Event()
     signals: list[str] = []
@@ -107,11 +110,14 @@ def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress)
     if options.webhook:
         webhook = Webhook(options.webhook, options.webhook_secret, progress.note)
         stack.callback(webhook.close)
+    collector = None
+    if options.collect:
+        collector = Collector(options.collect, options.collect_most, progress.note)
     events = Events(opened(options.jsonl), opened(options.csv), webhook)
     answers = opened(options.answers)
     outputs = arguments.outputs(options.output, len(options.source))
     return [
-        Job(Task(*task), options, answers, events)
+        Job(Task(*task), options, answers, events, collector)
         for task in zip(options.source, names(options.source), outputs, strict=True)
     ]
 

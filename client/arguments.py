@@ -13,6 +13,7 @@ from typing import NoReturn
 import requests
 
 from client import mqtt, shown
+from client.collect import MOST_PICTURES
 
 DESCRIPTION = (
     "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
@@ -113,6 +114,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--mqtt-ca",
         metavar="FILE",
         help="certificates to trust for mqtts:// (the system's)",
+    )
+    add(
+        "--collect",
+        type=folder_to_write,
+        metavar="FOLDER",
+        help="keep pictures of people with uncertain or changing labels there, faces included; "
+        "python -m client label FOLDER labels them for training",
+    )
+    add(
+        "--collect-most",
+        type=count,
+        default=MOST_PICTURES,
+        metavar="N",
+        help="stop collecting when FOLDER holds so many pictures, or 1 GB (%(default)s)",
     )
     add("--blur", action="store_true", help="blur faces in the window and in the video")
     add("--no-window", action="store_true", help="print how it goes instead of showing it")
@@ -238,6 +253,18 @@ def writable_path(text: str) -> Path:
     return path
 
 
+def folder_to_write(text: str) -> Path:
+    """Check that a folder can be written to, or made."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a file, a folder is wanted")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to make {path} in")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} may not be written to")
+    return path
+
+
 def video_path(text: str) -> Path:
     """Check that a video can be written."""
     if not text.lower().endswith(".mp4"):
@@ -264,6 +291,11 @@ def share(text: str) -> float:
 def seconds(text: str) -> float:
     """Read a timeout."""
     return number(text, 0.1, 3600)
+
+
+def count(text: str) -> int:
+    """Read a number of pictures."""
+    return int(number(text, 1, 1_000_000))
 
 
 def quality(text: str) -> int:

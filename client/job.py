@@ -13,6 +13,7 @@ from typing import NamedTuple
 from client import overlay
 from client.answers import Verdicts
 from client.api import Service, as_jpeg
+from client.collect import Collector
 from client.events import Events
 from client.frames import Frame, Image, Source, SourceError
 from client.live import Live
@@ -47,13 +48,14 @@ class Job:
         options: argparse.Namespace,
         answers: Lines | None,
         events: Events,
+        collector: Collector | None = None,
     ) -> None:
         self.name = task.name
         self.session: Session | None = None
         self.stills = False
         self.error: Exception | None = None
         self._source, self._output, self._options = task.source, task.output, options
-        self._answers, self._events = answers, events
+        self._answers, self._events, self._collector = answers, events, collector
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
         """Walk through the source until it ends or is told to stop."""
@@ -76,10 +78,7 @@ class Job:
         if isinstance(source, Live):
             stack.callback(source.close)
         self.stills = source.stills
-        film = None
-        if self._output:
-            film = Film(self._output, source.fps, progress.note, live=source.live)
-            stack.callback(film.close)
+        film = self._film(source, progress.note, stack)
         tracks = Tracks(live=source.live, stills=source.stills)
         stack.callback(lambda: self._events.write(tracks.end()))
 
@@ -88,6 +87,8 @@ class Job:
                 self._events.write(tracks.add(frame, verdicts))
                 if self._answers:
                     self._answers.write(json_line(frame, verdicts) + "\n")
+                if self._collector:
+                    self._collector.keep(frame, tracks.doubtful(frame))
             if film:
                 faces = verdicts.faces if verdicts else None
                 pixels = overlay.blurred(frame.pixels, faces) if options.blur else frame.pixels
@@ -108,6 +109,14 @@ class Job:
             if mqtt:
                 mqtt.put(tracks.counts() if session.up else None)
         progress.update(bar, session.done, session.status, self.faces)
+
+    def _film(self, source: Source, note: Callable[[str], None], stack: ExitStack) -> Film | None:
+        """Open the video of a source, if one is wanted."""
+        if self._output is None:
+            return None
+        film = Film(self._output, source.fps, note, live=source.live)
+        stack.callback(film.close)
+        return film
 
     def _asking(
         self, source: Source, note: Callable[[str], None], stack: ExitStack

@@ -50,12 +50,18 @@ COLUMNS = (
 
 @dataclass
 class Person:
-    """A face that is being followed; frame and time are those that it was last seen in."""
+    """A face that is being followed; frame and time are those that it was last seen in.
+
+    looks: answers with it. changed: the index of the frame in which its label last changed.
+    kept_at_s: when a picture of it was last collected, on the source's clock.
+    """
 
     face: Face
     frame: Frame
     told: str
     looks: int = 0
+    changed: int = -1
+    kept_at_s: float | None = None
     unmasked: int = 0
     confirmed: bool = False
 
@@ -86,6 +92,7 @@ class Tracks:
             person.looks += 1
             if face.label != person.told:
                 previous, person.told = person.told, face.label
+                person.changed = frame.index
                 yield self._event("label_changed", number, previous)
             person.unmasked = person.unmasked + 1 if face.label == "no_mask" else 0
             if face.label != "no_mask":
@@ -108,8 +115,7 @@ class Tracks:
         Someone counts after CONFIRMED answers, in a still picture at once. compliance: percent of
         those with a known label who wear a mask, None if there are none.
         """
-        least = 1 if self.stills else CONFIRMED
-        found = Counter(person.told for person in self.people.values() if person.looks >= least)
+        found = Counter(person.told for person in self.people.values() if self._known(person))
         mask, no_mask = found["mask"], found["no_mask"]
         return {
             "mask": mask,
@@ -118,6 +124,22 @@ class Tracks:
             "compliance": round(100 * mask / (mask + no_mask), 1) if mask + no_mask else None,
             "no_mask_confirmed": any(person.confirmed for person in self.people.values()),
         }
+
+    def doubtful(self, frame: Frame) -> list[tuple[int, Person]]:
+        """Return the people of the newest frame who are uncertain or whose label just changed.
+
+        The first answers on a person, of which a stream makes its first label, do not count.
+        """
+        return [
+            (number, person)
+            for number, person in self.people.items()
+            if person.frame is frame
+            and self._known(person)
+            and (person.told == "uncertain" or person.changed == frame.index)
+        ]
+
+    def _known(self, person: Person) -> bool:
+        return self.stills or person.looks >= CONFIRMED
 
     def _gone(self, person: Person, frame: Frame) -> bool:
         if self.stills:
