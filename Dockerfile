@@ -3,7 +3,7 @@ ARG BASE_IMAGE=python:3.12-slim-bookworm
 FROM ${BASE_IMAGE} AS build
 RUN python3 -m venv /venv
 COPY docker/requirements.txt /tmp/requirements.txt
-# Remove what is never run, a fifth of it. libonnxruntime.so is for programs in C.
+# Remove files that are never used, a fifth of the size. libonnxruntime.so is only for C programs.
 RUN /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt \
  && /venv/bin/python -m pip uninstall --yes pip setuptools \
  && cd /venv/lib/python3*/site-packages \
@@ -14,8 +14,8 @@ RUN /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.t
  && find cv2/data -name '*.xml' ! -name haarcascade_frontalface_default.xml -delete
 
 FROM ${BASE_IMAGE}
-# Remove setuid bits and what helps only an intruder: package managers, Perl, a second shell. sh stays
-# for `docker exec` and ECS Exec, and the lists of packages stay for scanners.
+# Remove setuid bits and tools that only an intruder needs: package managers, Perl, a second shell. sh
+# stays for `docker exec` and ECS Exec, and the package lists stay for scanners.
 RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
  && rm -rf /usr/bin/apt* /usr/bin/dpkg* /usr/bin/perl* /bin/bash /bin/rbash \
     /usr/bin/pip* /usr/lib/python3*/dist-packages/pip \

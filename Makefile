@@ -29,17 +29,17 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/service.installed: docker/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the service needs into $(VENV) ..."
+	@echo "Installing the service's packages into $(VENV) ..."
 	@$(PIP) -r docker/requirements.txt
 	@touch $@
 
 $(VENV)/client.installed: client/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the client needs into $(VENV) ..."
+	@echo "Installing the client's packages into $(VENV) ..."
 	@$(PIP) -r client/requirements.txt
 	@touch $@
 
 $(VENV)/deploy.installed: deploy/requirements.txt | $(VENV)/bin/pip
-	@echo "Installing what the deployment needs into $(VENV) ..."
+	@echo "Installing the deployment's packages into $(VENV) ..."
 	@$(PIP) -r deploy/requirements.txt
 	@touch $@
 
@@ -74,24 +74,24 @@ export: $(VENV)/all.installed ## Export the training in RUN as the served model
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
 	@$(PY) -m model.training.evaluation.evaluate --data $(DATA)
 
-bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (needs hey)
+bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (requires hey)
 	@$(PY) -m bench --output $(OUT) $(ARGS)
 
-fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for those that cost the most
+fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for the most expensive ones
 	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)
 	@$(PY) -m bench.hardening.decode --output runs/hardening/decode.json
 	@$(PY) -m bench.hardening.cost --minutes $(or $(MINUTES),60) --output runs/hardening/cost.json
 
-soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad ones, at most for an hour, and watch memory, descriptors, threads
+soak: $(VENV)/all.installed ## Send REQUESTS (200,000) good and bad requests, for an hour at most, and watch memory, descriptors, threads
 	@$(PY) -m bench.hardening.soak --requests $(or $(REQUESTS),200000) --output runs/hardening/soak.json $(ARGS)
 
-chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' for some)
+chaos: $(VENV)/all.installed ## Overload, attack, kill, stop, replace and starve the service; about 35 minutes (TRIALS='kill term' runs only these)
 	@$(PY) -m bench.hardening.chaos $(TRIALS) --output runs/hardening/chaos.json
 
-# First look up a version with known vulnerabilities: if none is found, the audit would find nothing.
-audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: those of pip-audit)
+# First look up a version with known vulnerabilities, to check that the database answers.
+audit: $(VENV)/all.installed ## Check all pinned packages for known vulnerabilities (ARGS: options of pip-audit)
 	@echo 'jinja2==2.4.1' | $(AUDIT) --no-deps -r /dev/stdin $(ARGS) 2>/dev/null | grep -q '^jinja2 ' || { \
-		echo "NOT AUDITED: the database of vulnerabilities does not answer." >&2; \
+		echo "NOT AUDITED: the vulnerability database does not answer." >&2; \
 		echo "Run it where PyPI can be reached, or use another database: make audit ARGS='--vulnerability-service osv'" >&2; exit 2; }
 	@$(AUDIT) --require-hashes $(addprefix -r ,$(PINNED)) $(ARGS)
 

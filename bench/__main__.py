@@ -1,4 +1,4 @@
-"""Measure the service against the tutorials' way and against what the work itself costs."""
+"""Compare the service with a tutorial-style service and with the cost of the inference alone."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ SCENES = {
 }
 CLIENTS = (1, 4, 16)
 DEFAULT_SERVERS = ("ours", "ours fast", "peer", "empty")
-FEWEST = 16  # requests a run
+FEWEST = 16  # requests per run
 
 Row = dict[str, Any]
 
 
 def rounds(servers: Sequence[Server], count: int, seconds: float) -> list[Row]:
-    """Measure every scene, number of clients and server, in turn, so many times over."""
+    """Measure every scene, number of clients and server in turn; count: number of rounds."""
     frames = {name: frame(*size) for name, size in SCENES.items()}
     cells = [(s, c, server) for s in SCENES for c in CLIENTS for server in servers]
     rows: list[Row] = []
-    # So many requests that a run takes about the time that is asked for.
+    # Measured rates give the number of requests for runs of about the requested time.
     rates = {(s, v.name): post(v, frames[s], FEWEST, 1).requests_s for s in SCENES for v in servers}
     with Progress() as progress:
         task = progress.add_task("Rounds", total=count * len(cells))
@@ -59,7 +59,7 @@ def rounds(servers: Sequence[Server], count: int, seconds: float) -> list[Row]:
 
 
 def medians(rows: Sequence[Row]) -> list[Row]:
-    """Return the median of the rounds of each cell, with the lowest and the highest CPU time."""
+    """Return each cell's median over the rounds, with the lowest and highest CPU time."""
     cells: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
         cells.setdefault((row["scene"], row["clients"], row["server"]), []).append(row)
@@ -77,7 +77,7 @@ def medians(rows: Sequence[Row]) -> list[Row]:
 
 
 def measure(names: Sequence[str], count: int, seconds: float) -> Row:
-    """Run all servers side by side, idle but for the one that is asked, and measure them."""
+    """Start all servers and measure them one at a time while the others are idle."""
     with ExitStack() as stack:
         servers = [stack.enter_context(running(name)) for name in names]
         rows = rounds(servers, count, seconds)
@@ -107,7 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("runs/bench/bench.json"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one run, about")
+    parser.add_argument("--seconds", type=float, default=2.0, help="approximate time of one run")
     parser.add_argument("--servers", nargs="+", choices=COMMANDS, default=DEFAULT_SERVERS)
     args = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""The same pipeline under BentoML, for comparison: `pip install bentoml` first."""
+"""The same pipeline under BentoML, for comparison; requires `pip install bentoml`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ app = FastAPI()
 @bentoml.service(workers=len(os.sched_getaffinity(0)))
 @bentoml.asgi_app(app, path="/")
 class Masks:
-    """Reads the body, analyses it, answers as /predict does."""
+    """Analyses the body and answers like /predict."""
 
     def __init__(self) -> None:
         cv2.setNumThreads(1)
@@ -37,7 +37,7 @@ class Masks:
 
 
 if __name__ == "__main__":
-    os.execv(  # noqa: S606 (BentoML's own command)
+    os.execv(  # noqa: S606 (BentoML's command)
         str(Path(sys.executable).parent / "bentoml"),
         ["bentoml", "serve", "bench.bentoml_app:Masks", "--port", os.environ["PORT"]],
     )

@@ -1,7 +1,7 @@
-"""How many tasks so many cameras need, what they cost, and what the autoscaler does on a step.
+"""Calculate the tasks and cost for a number of cameras, and simulate the autoscaler.
 
-It calculates from the service's measured CPU time for a frame and the settings of the deployment;
-the autoscaler is simulated with the very policies that `up` makes.
+Inputs are the service's measured CPU time per frame and the settings of the deployment. The
+simulation uses the same scaling policies that `up` creates, on a step of load.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from deploy.watching import IN_COOLDOWN_S, OUT_COOLDOWN_S
 
 CAMERAS = (10, 100, 1000)
 ZONES = 3
-BALANCER_GB_H = 1.0  # of one LCU, for targets that are IP addresses
+BALANCER_GB_H = 1.0  # GB per hour of one LCU, for targets that are IP addresses
 MINUTE_S = 60
-CPU_PERIOD_S = 20  # of the high-resolution metric that the template asks for
-HIGH_PERIODS = 3  # above the target before target tracking adds tasks
-LOW_S = 15 * MINUTE_S  # below it before target tracking removes some
-LOW_SHARE = 0.9  # of the target that counts as below; CloudWatch has a figure a period later
+CPU_PERIOD_S = 20  # period of the high-resolution metric in the template
+HIGH_PERIODS = 3  # periods above the target before target tracking adds tasks
+LOW_S = 15 * MINUTE_S  # time below the target before target tracking removes tasks
+LOW_SHARE = 0.9  # of the target: less counts as below
 EXAMPLE = """example:
   python -m bench.capacity --cpu-ms-per-frame 28 --plot docs/autoscaler.png
 """
 
 
 def per_vcpu(cpu_ms: float) -> float:
-    """Return the frames a second that one vCPU judges at its limit."""
+    """Return the frames per second that one vCPU can process."""
     return 1000 / cpu_ms
 
 
 def tasks_needed(config: Config, frames_s: float, cpu_ms: float, *, requests: bool) -> int:
-    """Return the tasks that run when the autoscaler has come to rest.
+    """Return the number of tasks at which the autoscaler settles.
 
-    requests: each frame is a request, which both policies count; a stream is seen by CPU alone.
+    requests: whether each frame is a request, which both policies see. Frames of a stream affect
+    only the CPU policy.
     """
     capacity = config.cpu / 1024 * per_vcpu(cpu_ms) * config.target_cpu_percent / 100
     tasks = math.ceil(frames_s / capacity)
@@ -53,9 +54,9 @@ def tasks_needed(config: Config, frames_s: float, cpu_ms: float, *, requests: bo
 
 
 def balancer_month(region: str, frames_s: float, kb: float) -> float:
-    """Return what the load balancer's capacity units cost beyond the first, in US dollars.
+    """Return the monthly cost, in US dollars, of the load balancer's units beyond the first.
 
-    They are counted by the bytes, which outweigh the connections of cameras.
+    Units are counted by bytes, which cost more than the few connections of cameras.
     """
     units = frames_s * kb * 1e3 * 3600 / 1e9 / BALANCER_GB_H
     return HOURS * rates_of(region).lcu * max(0.0, units - 1)
@@ -63,7 +64,7 @@ def balancer_month(region: str, frames_s: float, kb: float) -> float:
 
 @dataclass(frozen=True)
 class Load:
-    """A step of load: requests a second before and after, and the CPU that one takes."""
+    """A step of load: requests per second before and after it, and CPU time per request."""
 
     before: float
     after: float
@@ -74,13 +75,13 @@ class Load:
     start_s: int
 
     def at(self, second: int) -> float:
-        """Return the requests offered in a second."""
+        """Return the requests offered in the given second."""
         return self.after if self.step_s <= second < self.end_s else self.before
 
 
 @dataclass(frozen=True)
 class Second:
-    """A second of the simulation: requests offered and answered, tasks that answer."""
+    """One second of the simulation: requests offered and answered, tasks running and desired."""
 
     offered: float
     answered: float
@@ -90,7 +91,7 @@ class Second:
 
 @dataclass
 class Metric:
-    """What one policy of the autoscaler looks at: its target and the averages of its periods."""
+    """The metric of one scaling policy: its target and the averages of its periods."""
 
     target: float
     period_s: int
@@ -98,14 +99,14 @@ class Metric:
     values: list[float] = field(default_factory=list)
 
     def add(self, second: int, value: float) -> None:
-        """Take in a second's value."""
+        """Add the value of one second."""
         self.sum += value / self.period_s
         if (second + 1) % self.period_s == 0:
             self.values.append(self.sum)
             self.sum = 0.0
 
     def wants(self, second: int, running: int, desired: int) -> int:
-        """Return the tasks that the policy wants, by the periods that CloudWatch knows by now."""
+        """Return the policy's desired tasks; CloudWatch knows each period one period late."""
         known = self.values[: (second + 1 - self.period_s) // self.period_s]
         high, low = known[-HIGH_PERIODS:], known[-(LOW_S // self.period_s) :]
         if len(high) == HIGH_PERIODS and min(high) > self.target:
@@ -116,18 +117,18 @@ class Metric:
 
 
 def simulate(config: Config, step: Load, cpu_period_s: int = CPU_PERIOD_S) -> Iterator[Second]:
-    """Let the autoscaler's two policies act on a step of load, second by second.
+    """Simulate the autoscaler's two policies on a step of load, second by second.
 
-    Each looks at whole periods, one period late: CPU every 20 s, requests every minute. Three above
-    the target add tasks in proportion, the larger answer of the two winning; a quarter of an hour
-    below 90 % of it removes some, if both agree. What the tasks cannot answer is refused with a
-    503, and still counts as a request.
+    Each policy uses whole periods, one period late: CPU every 20 s, requests every minute. Three
+    periods above the target add tasks in proportion; the policy with the higher result wins. A
+    quarter of an hour below 90 % of the target removes tasks, if both policies agree. Requests that
+    the tasks cannot answer are refused with 503 and still counted.
     """
     cpu = Metric(config.target_cpu_percent, cpu_period_s)
     requests = Metric(config.target_requests_per_minute, MINUTE_S)
     capacity = config.cpu / 1024 * per_vcpu(step.cpu_ms)
     desired = running = config.min_tasks
-    starting: list[tuple[int, int]] = []  # when they are ready, and how many
+    starting: list[tuple[int, int]] = []  # (ready at, number of tasks)
     moved_s = -IN_COOLDOWN_S
     for second in range(step.length_s):
         for ready in [item for item in starting if item[0] <= second]:
@@ -149,7 +150,7 @@ def simulate(config: Config, step: Load, cpu_period_s: int = CPU_PERIOD_S) -> It
 
 
 def plot(seconds: list[Second], path: Path) -> None:
-    """Draw load, answers and tasks over minutes."""
+    """Plot load, answers and tasks over time in minutes."""
     mpl.use("agg")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     rates, tasks = figure.subplots(2, sharex=True)
@@ -170,26 +171,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.capacity",
-        description="Say how many Fargate tasks cameras need and what they cost.",
+        description="Calculate how many Fargate tasks cameras need and what they cost.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--cpu-ms-per-frame", type=positive, required=True, help="CPU of a POST /predict, measured")
-    add("--cpu-ms-per-stream-frame", type=positive, help="the same in a stream (as a request)")
-    add("--fps", type=positive, default=5, help="frames a second of a camera (%(default)g)")
+    add("--cpu-ms-per-frame", type=positive, required=True, help="measured CPU of a POST /predict")
+    add("--cpu-ms-per-stream-frame", type=positive, help="the same in a stream (default: equal)")
+    add("--fps", type=positive, default=5, help="frames per second per camera (%(default)g)")
     add("--kb-per-frame", type=positive, default=43, help="size of a frame (%(default)g)")
-    add(
-        "--start-seconds", type=positive, default=75, help="until a new task is ready (%(default)g)"
-    )
-    add("--region", default="us-east-1", choices=sorted(RATES), help="prices of (%(default)s)")
-    add("--file", type=Path, default=Path("deploy.toml"), help="the settings (%(default)s)")
-    add("--plot", type=Path, help="draw what the autoscaler does on a step of load")
+    add("--start-seconds", type=positive, default=75, help="start time of a new task (%(default)g)")
+    add("--region", default="us-east-1", choices=sorted(RATES), help="AWS region (%(default)s)")
+    add("--file", type=Path, default=Path("deploy.toml"), help="settings file (%(default)s)")
+    add("--plot", type=Path, help="write a plot of the autoscaler on a step of load")
     return parser.parse_args(arguments)
 
 
 def positive(text: str) -> float:
-    """Read a number above zero."""
+    """Parse a finite number above zero."""
     value = float(text)
     if not 0 < value < math.inf:
         raise ValueError
@@ -197,7 +196,7 @@ def positive(text: str) -> float:
 
 
 def table(config: Config, options: argparse.Namespace) -> Iterator[str]:
-    """Write the table of the cameras as Markdown."""
+    """Yield the lines of the Markdown table of cameras."""
     modes = {
         "frames": options.cpu_ms_per_frame,
         "stream": options.cpu_ms_per_stream_frame or options.cpu_ms_per_frame,
@@ -218,7 +217,7 @@ def table(config: Config, options: argparse.Namespace) -> Iterator[str]:
 
 
 def step_of(config: Config, options: argparse.Namespace) -> Load:
-    """Make the step: from half of what one task shall do to eight times that, and back."""
+    """Return the step: from half of one task's target load to eight times that, and back."""
     one = config.target_requests_per_minute / MINUTE_S
     return Load(
         before=one / 2,
@@ -232,7 +231,7 @@ def step_of(config: Config, options: argparse.Namespace) -> Load:
 
 
 def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
-    """Say everything in lines of Markdown."""
+    """Yield the report's lines of Markdown."""
     rate = per_vcpu(options.cpu_ms_per_frame)
     yield (
         f"{rate:.1f} frames/s per vCPU at its limit ({options.cpu_ms_per_frame:g} ms of CPU each); "
@@ -250,10 +249,10 @@ def report(config: Config, options: argparse.Namespace) -> Iterator[str]:
     after = f"for {(behind[-1] + 1 - step.step_s) / MINUTE_S:.1f} minutes" if behind else "never"
     yield ""
     yield (
-        f"A step from {step.before:g} to {step.after:g} requests/s: more than the tasks can answer "
+        f"On a step from {step.before:g} to {step.after:g} requests/s the tasks are overloaded "
         f"{after}, {lost:,.0f} requests refused with 503 "
         f"({100 * lost / sum(s.offered for s in seconds):.1f} % of all); "
-        f"{max(s.running for s in seconds)} tasks at most; with CPU by the minute "
+        f"{max(s.running for s in seconds)} tasks at most; with the CPU metric per minute "
         f"{sum(s.offered - s.answered for s in slow):,.0f} refused"
     )
     if options.plot:

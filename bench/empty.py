@@ -1,4 +1,4 @@
-"""The floor of HTTP: a Flask application that reads the body and answers a constant."""
+"""A Flask application that reads the body and returns a constant, to measure the cost of HTTP."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ app = Flask(__name__)
 
 @app.get("/readyz")
 def readyz() -> Response:
-    """Answer that the server is up."""
+    """Report that the server is up."""
     return Response("{}", mimetype="application/json")
 
 
 @app.post("/predict")
 def predict() -> Response:
-    """Read the body and answer nothing."""
+    """Read the body and return an empty object."""
     request.get_data()
     return Response("{}", mimetype="application/json")

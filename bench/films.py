@@ -1,4 +1,4 @@
-"""Films of faces that move, made from one free portrait: what a camera might send, with truth."""
+"""Make films of moving faces from a public-domain portrait, with the true boxes of the faces."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from model.images import Box, Image
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 WIDTH, HEIGHT = 640, 480
-FACE = Box(178, 70, 92, 108)  # of the portrait, from brow to chin
-SIDE = 512  # of the portrait
-GROUND = 96  # grey level of what no portrait covers
+FACE = Box(178, 70, 92, 108)  # in the portrait, from brow to chin
+SIDE = 512  # pixels of the portrait
+GROUND = 96  # grey level of the background
 
 
 def portraits() -> dict[bool, Image]:
@@ -28,11 +28,11 @@ def portraits() -> dict[bool, Image]:
 
 @dataclass(frozen=True)
 class Person:
-    """Someone in a film.
+    """A person in a film.
 
-    centre: where the face is on average, pixels. face: its height in pixels. sway: how far it
-    moves to each side, pixels, once in period frames. masked: whether, by the frame's number.
-    present: whether the person is in the frame.
+    centre: mean position of the face, pixels. face: its height in pixels. sway: movement to each
+    side, pixels, once in `period` frames. masked, present: whether the person wears a mask, and is
+    in the picture, in the frame with a given number.
     """
 
     centre: tuple[float, float]
@@ -45,10 +45,10 @@ class Person:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a camera adds.
+    """The noise that a camera adds.
 
-    grain: of the pixels, grey levels. light: of the frame's brightness, a share. blur: the longest
-    motion blur, pixels. quality: of the JPEG.
+    grain: deviation of the pixels, grey levels. light: relative deviation of the frame's
+    brightness. blur: longest motion blur, pixels. quality: of the JPEG.
     """
 
     grain: float = 4.0
@@ -59,7 +59,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame: its JPEG, and of each person the box of the face, None of one who is away."""
+    """One frame: its JPEG, and for each person the box of the face, None if absent."""
 
     jpeg: bytes
     boxes: list[Box | None]
@@ -85,7 +85,7 @@ def film(people: list[Person], frames: int, noise: Noise, seed: int = 0) -> Iter
 
 
 def paste(canvas: Image, portrait: Image, x: float, y: float, scale: float) -> Box:
-    """Draw the head and shoulders with the face's centre at (x, y); returns the face's box."""
+    """Draw head and shoulders with the face's centre at (x, y); returns the face's box."""
     face_x, face_y = FACE.x + FACE.width / 2, FACE.y + FACE.height / 2
     matrix = np.array([[scale, 0, x - face_x * scale], [0, scale, y - face_y * scale]])
     shown = np.zeros((SIDE, SIDE), np.uint8)
@@ -100,7 +100,7 @@ def paste(canvas: Image, portrait: Image, x: float, y: float, scale: float) -> B
 
 
 def spoilt(picture: Image, noise: Noise, random: np.random.Generator) -> bytes:
-    """Return a picture as a camera would send it, a JPEG."""
+    """Return a picture with a camera's noise, as JPEG."""
     length = int(random.integers(1, noise.blur + 1))
     if length > 1:
         kernel = np.zeros((length, length), np.float32)

@@ -1,4 +1,4 @@
-"""The floor: what decoding, detecting and classifying cost in a process of their own, no HTTP."""
+"""Measure the floor: the cost of decoding, detecting and classifying in process, without HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPEATS = 20
 
 @cache
 def pipeline(model: str) -> MaskPipeline:
-    """Return a warmed pipeline of one of MODELS."""
+    """Return a warmed-up pipeline with one of MODELS."""
     cv2.setNumThreads(1)
     loaded = MaskPipeline.load({str(name): folder for name, folder in MODELS.items()}[model])
     loaded.warm()
@@ -24,7 +24,7 @@ def pipeline(model: str) -> MaskPipeline:
 
 
 def cpu_ms(frame: bytes, model: str) -> float:
-    """Return the median CPU milliseconds of analysing a frame."""
+    """Return the median CPU milliseconds for analysing a frame."""
     loaded = pipeline(model)
     times = []
     for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""The frames that are posted: so many faces on a plain wall, as JPEG."""
+"""Make the frames for the benchmarks: JPEGs with a given number of faces on a plain wall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skimage.data import astronaut
 from model.images import Image, decode
 
 PICTURE = Path(__file__).parent.parent / "docs" / "faces.jpg"
-# The two faces of the picture, bare and masked, with what is around them: left, top, side.
+# The squares around the picture's two faces, unmasked and masked: left, top, side.
 FACES = ((60, 20, 250), (400, 20, 250))
 WALL = (96, 110, 120)
 JPEG_QUALITY = 85
@@ -24,7 +24,7 @@ def portrait() -> Image:
 
 
 def frame(width: int, height: int, faces: int) -> bytes:
-    """Return a JPEG of so many pixels with so many faces in a grid, bare and masked in turn."""
+    """Return a JPEG with a number of faces in a grid, alternately unmasked and masked."""
     picture = decode(PICTURE.read_bytes())
     columns = max(1, math.ceil(math.sqrt(faces * width / height)))
     rows = max(1, math.ceil(faces / columns))

@@ -1,4 +1,4 @@
-"""Measure how cost grows with faces, pixels, clients and time, and what happens under overload."""
+"""Measure how cost grows with faces, pixels, clients and time, and the effect of overload."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FACES = (1, 2, 5, 10, 20, 35, 50)
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (6000, 4000))
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 SLOTS, QUEUE = 2, 16
-WARM_UP = 1500  # requests of each picture
-STEP = 1000  # requests between two looks at the memory
+WARM_UP = 1500  # requests with each picture
+STEP = 1000  # requests between two measurements of memory
 
 Points = list[dict[str, Any]]
 
 
 def by_faces() -> Points:
-    """Return the CPU time of a 1280 x 720 frame against its faces, of each model."""
+    """Return the CPU time of a 1280 x 720 frame by number of faces, for each model."""
     return [
         {"faces": count}
         | {model: round(floor.cpu_ms(frame(1280, 720, count), model), 2) for model in MODELS}
@@ -41,7 +41,7 @@ def by_faces() -> Points:
 
 
 def by_megapixels() -> Points:
-    """Return the CPU time of a frame with one face against its size, of each model."""
+    """Return the CPU time of a frame with one face by megapixels, for each model."""
     return [
         {"megapixels": round(width * height / 1e6, 2)}
         | {model: round(floor.cpu_ms(frame(width, height, 1), model), 2) for model in MODELS}
@@ -50,7 +50,7 @@ def by_megapixels() -> Points:
 
 
 def by_clients(server: Server, rounds: int) -> Points:
-    """Return throughput, p99 and CPU time against the clients that ask at once."""
+    """Return throughput, p99 and CPU time by number of concurrent clients."""
     points: Points = []
     picture = frame(640, 480, 1)
     for clients in track(CLIENTS, "Clients"):
@@ -68,7 +68,7 @@ def by_clients(server: Server, rounds: int) -> Points:
 
 
 def over_time(server: Server, requests: int) -> Points:
-    """Return the resident memory of the largest process over so many requests, in MiB."""
+    """Return the resident memory of the largest process, in MiB, over a number of requests."""
     pictures = [frame(640, 480, faces) for faces in (1, 4, 0)]
     for picture in pictures:
         post(server, picture, WARM_UP, 4)
@@ -80,7 +80,7 @@ def over_time(server: Server, requests: int) -> Points:
 
 
 def overload(server: Server, rounds: int) -> dict[str, float]:
-    """Return p99 of what is accepted with the queue just full, and at four times that rate."""
+    """Return the p99 of accepted requests with the queue just full, and at four times that rate."""
     picture, full = frame(640, 480, 1), SLOTS + QUEUE
     p99: dict[str, list[float]] = {"full": [], "overloaded": []}
     refused = 0
@@ -98,7 +98,7 @@ def overload(server: Server, rounds: int) -> dict[str, float]:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw the four growths."""
+    """Plot cost by faces, megapixels and clients, and memory over time."""
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.6))
     for model in MODELS:
         for axis, points, key in (
@@ -106,7 +106,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             (axes[1], result["by_megapixels"], "megapixels"),
         ):
             axis.plot([p[key] for p in points], [p[model] for p in points], "o-", label=model)
-            axis.set(xlabel=key, ylabel="CPU ms a frame")
+            axis.set(xlabel=key, ylabel="CPU ms per frame")
     axes[0].legend()
     clients = [p["clients"] for p in result["by_clients"]]
     axes[2].plot(clients, [p["requests_s"] for p in result["by_clients"]], "o-")
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/bench/growth.json"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=20_000, help="for the memory")
+    parser.add_argument("--requests", type=int, default=20_000, help="for the memory measurement")
     args = parser.parse_args()
     try:
         result: dict[str, Any] = {"by_faces": by_faces(), "by_megapixels": by_megapixels()}

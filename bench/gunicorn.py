@@ -1,4 +1,4 @@
-"""Gunicorn's settings for what we compare with: as many workers as cores, some threads each."""
+"""Gunicorn settings for the servers we compare with: one worker per core, four threads each."""
 
 import os
 

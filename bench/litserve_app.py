@@ -1,4 +1,4 @@
-"""The same pipeline under LitServe, for comparison: `pip install litserve` first."""
+"""The same pipeline under LitServe, for comparison; requires `pip install litserve`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from service.schemas import Prediction
 
 
 class Masks(litserve.LitAPI):  # type: ignore[misc]
-    """Reads the body, analyses it, answers as /predict does."""
+    """Analyses the body and answers like /predict."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 (its interface)
+    def setup(self, device: str) -> None:  # noqa: ARG002 (LitServe's interface)
         """Load the pipeline."""
         cv2.setNumThreads(1)
         self.pipeline = MaskPipeline.load()
@@ -33,7 +33,7 @@ class Masks(litserve.LitAPI):  # type: ignore[misc]
         return self.pipeline.analyse(open_picture(x))
 
     def encode_response(self, output: Analysis) -> Any:
-        """Write the answer."""
+        """Return the answer."""
         card = self.pipeline.card
         body = Prediction.of("0", card.name, card.version, output).model_dump_json()
         return Response(body, media_type="application/json")

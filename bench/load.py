@@ -1,7 +1,7 @@
-"""Post a frame many times by `hey`, which sends an exact number of requests over HTTP/1.1.
+"""Post a frame many times with `hey`, which sends an exact number of requests over HTTP/1.1.
 
-That number is why hey and not a generator that runs for a time: CPU time per request needs it, with
-no requests cut off at the end. It is written in Go and takes little of the cores that it shares.
+CPU time per request needs the exact number, with no requests cut off at the end. A load generator
+that runs for a fixed time does not give it. hey is written in Go and uses little CPU itself.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 
 from bench.servers import BenchError, Server, tool
 
-JSON_ONLY = {"litserve"}  # it hands its workers parsed JSON, no bodies
+JSON_ONLY = {"litserve"}  # its workers get parsed JSON instead of bodies
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of requests took. Latencies in ms, of the answers with status 200."""
+    """The result of a run. Latencies are in ms, of answers with status 200."""
 
     requests_s: float
     p50_ms: float
@@ -35,9 +35,9 @@ class Load:
 def post(
     server: Server, frame: bytes, requests: int, clients: int, rate: float | None = None
 ) -> Load:
-    """Post a frame so many times from so many clients, each on one connection, and measure.
+    """Post a frame `requests` times from `clients` clients, each on one connection, and measure.
 
-    rate: of all clients together, in requests a second; as fast as they are answered if None.
+    rate: requests per second of all clients together; without limit if None.
     """
     requests = -(-requests // clients) * clients  # hey sends whole rounds
     body, kind = frame, "image/jpeg"
@@ -54,7 +54,7 @@ def post(
         used = server.cpu_s() - before
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     if len(rows) != requests:
-        raise BenchError(f"'{server.name}' answered {len(rows)} of {requests} requests.")
+        raise BenchError(f"'{server.name}' answered only {len(rows)} of {requests} requests.")
     statuses: dict[str, int] = {}
     for row in rows:
         statuses[row["status-code"]] = statuses.get(row["status-code"], 0) + 1

@@ -1,9 +1,9 @@
-"""The page in Chromium before an imitated camera: how fast it is, and is the box on the face.
+"""Measure the web page in Chromium with a fake camera: its speed, and whether boxes match faces.
 
     .venv/bin/python -m bench.page --seconds 20 --screenshots docs
 
-Somebody walks before the camera, comes nearer and puts a mask on and off, at 30 frames/s. Each
-frame carries its number, so that at any moment it is known where the face is that the page shows.
+In the camera's film a person moves around, comes nearer and puts a mask on and off, at 30 frames/s.
+Each frame contains its number, which gives the true place of the face that the page shows.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ SCREENS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 800}, "device_scale_factor": 1},
 }
 SETTLE_MS = 3000
-# Its own bounding boxes, not those that the page says it has, tell where a medium is seen.
+# The position of the video comes from the browser's bounding boxes, not from the page's own data.
 MEDIUM = """medium => {
   const stage = document.querySelector("#overlay").getBoundingClientRect();
   const { left, top, width, height } = medium.getBoundingClientRect();
   return [left - stage.left, top - stage.top, width, height,
           medium.videoWidth || medium.naturalWidth, medium.videoHeight || medium.naturalHeight];
 }"""
-# Every shown frame of the page: the number of the camera's frame, the boxes, the answers so far.
+# For each frame the page renders: number of the camera's frame, the boxes, the answers so far.
 WATCH = f"""async seconds => {{
   const number = {walk.NUMBER};
   const moments = [];
@@ -60,9 +60,9 @@ WATCH = f"""async seconds => {{
 
 
 def main() -> None:
-    """Serve, watch and report; with --screenshots save what is seen."""
+    """Start the service, measure the page and report; --screenshots also saves pictures of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20, help="to watch each screen")
+    parser.add_argument("--seconds", type=float, default=20, help="duration for each screen size")
     parser.add_argument("--screenshots", type=Path, help="folder for page_*.png")
     arguments = parser.parse_args()
     with (
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def watched(browser: Browser, url: str, screen: dict[str, Any]) -> Page:
-    """Open the page and its camera, and wait until the stream runs."""
+    """Open the page, start its camera, and wait until the stream runs."""
     page = browser.new_context(**screen).new_page()
     page.goto(url)
     page.click("#camera")
@@ -94,7 +94,7 @@ def watched(browser: Browser, url: str, screen: dict[str, Any]) -> Page:
 
 
 def report(name: str, page: Page, seconds: float) -> None:
-    """Print the speed and how far box and face agree."""
+    """Print the speed and how well box and face agree."""
     medium = page.locator("#video").evaluate(MEDIUM)
     moments = page.evaluate(WATCH, seconds)
     agreement = []
@@ -112,7 +112,7 @@ def report(name: str, page: Page, seconds: float) -> None:
 
 
 def overlap(a: Rectangle, b: Rectangle) -> float:
-    """Intersection over union of two boxes."""
+    """Return the intersection over union of two boxes."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     common = max(width, 0) * max(height, 0)
@@ -120,7 +120,7 @@ def overlap(a: Rectangle, b: Rectangle) -> float:
 
 
 def on_stage(medium: list[float], face: Rectangle, *, mirrored: bool) -> Rectangle:
-    """Return where the stage shows a face of a medium, which is as MEDIUM tells."""
+    """Convert a face's box from the medium's pixels to the stage's; medium: result of MEDIUM."""
     left, top, width, height, pixel_width, pixel_height = medium
     x, y, face_width, face_height = face
     if mirrored:

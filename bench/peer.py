@@ -1,9 +1,9 @@
 """The service as the tutorials build it: Flask, the res10 SSD (or Haar), Keras `model.predict`.
 
-Given every fair setting: the network is made once per worker and not per request, all faces of a
-frame go through it in one batch, decoding and detection happen once, and OpenCV and TensorFlow have
-one thread each, since the workers are as many as the cores. The weights are random: the time that a
-network takes does not depend on them.
+It is configured fairly. The network is built once per worker and not per request, all faces of a
+frame are one batch, and decoding and detection happen once. OpenCV and TensorFlow use one thread
+each, because there is one worker per core. The weights are random, since they do not affect the
+time that the network takes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ app = Flask(__name__)
 
 
 def detector() -> FaceDetector:
-    """Return the res10 SSD, or Haar where its weights are not installed (`make detectors`)."""
+    """Return the res10 SSD, or Haar if its weights are not installed (`make detectors`)."""
     try:
         return Ssd()
     except DetectorUnavailable:
@@ -55,13 +55,13 @@ mask_net.predict(np.zeros((1, SIZE, SIZE, 3), np.float32), verbose=0)
 
 @app.get("/readyz")
 def readyz() -> Response:
-    """Answer that the network is there."""
+    """Report that the network is loaded."""
     return jsonify(detector=type(faces_of).__name__)
 
 
 @app.post("/predict")
 def predict() -> Response:
-    """Find the faces of a JPEG and judge them."""
+    """Find and classify the faces in a JPEG."""
     frame = cv2.imdecode(np.frombuffer(request.get_data(), np.uint8), cv2.IMREAD_COLOR)
     rgb = cv2.cvtColor(np.asarray(frame), cv2.COLOR_BGR2RGB)
     found = faces_of.detect(np.asarray(rgb, np.uint8), MIN_CONFIDENCE)

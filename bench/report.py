@@ -1,4 +1,4 @@
-"""Show what was measured: a table and a plot."""
+"""Report the benchmark's results as a table and a plot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def ratios(medians: Sequence[Row]) -> list[str]:
-    """Return the ratios that the goals are about, a Markdown line each."""
+    """Return the ratios for the goals, one Markdown line each."""
     cpu = {(r["scene"], r["clients"], r["server"]): r["cpu_ms"] for r in medians}
     p99 = {(r["scene"], r["clients"], r["server"]): r.get("p99_ms", 0.0) for r in medians}
     lines = []
@@ -33,7 +33,7 @@ def ratios(medians: Sequence[Row]) -> list[str]:
 
 
 def table(result: Row) -> str:
-    """Return everything as Markdown."""
+    """Return all results as Markdown tables."""
     lines = [
         "| scene | clients | server | requests/s | p50 ms | p99 ms | CPU ms | lowest, highest |",
         "|---|---|---|---|---|---|---|---|",
@@ -52,7 +52,7 @@ def table(result: Row) -> str:
         lines.append(f"| {name} | {row['start_s']} | {row['worker_mib']} | {row['total_mib']} |")
     lines += [
         "",
-        "| scene, 4 clients | server | CPU to the floor | CPU to the peer | p99 to the peer |",
+        "| scene, 4 clients | server | CPU / floor | CPU / peer | p99 / peer |",
         "|---|---|---|---|---|",
         *ratios(result["medians"]),
     ]
@@ -60,7 +60,7 @@ def table(result: Row) -> str:
 
 
 def plot(medians: Sequence[Row], path: Path) -> None:
-    """Plot throughput and p99 against clients, a column a scene."""
+    """Plot throughput and p99 against clients, one column per scene."""
     scenes = list(dict.fromkeys(row["scene"] for row in medians))
     figure, axes = plt.subplots(
         2, len(scenes), figsize=(3.4 * len(scenes), 6), sharex=True, squeeze=False

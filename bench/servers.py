@@ -1,4 +1,4 @@
-"""Start servers, and measure what their processes use."""
+"""Start servers, and measure the CPU time and memory of their processes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MIB = 2**20
 
 
 class BenchError(RuntimeError):
-    """Something that the benchmark needs is not there; the message says what to do."""
+    """Something that the benchmark needs is missing; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, its processes and the seconds it took to be ready."""
+    """A running server: its URL, its first process and the seconds until it was ready."""
 
     name: str
     url: str
@@ -36,11 +36,11 @@ class Server:
     start_s: float
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server's processes, the first one and all below it."""
+        """Return the server's first process and all its descendants."""
         return [self.process, *self.process.children(recursive=True)]
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that all of its processes have used."""
+        """Return the CPU seconds used by all its processes."""
         times = [process.cpu_times() for process in self.processes()]
         return float(sum(t.user + t.system for t in times))
 
@@ -53,7 +53,7 @@ class Server:
         return float(sum(process.memory_full_info().pss for process in self.processes()) / MIB)
 
 
-# The command of each server; all listen on 127.0.0.1 at the port in PORT.
+# Each server's command and environment; all listen on 127.0.0.1 at $PORT.
 GUNICORN = [sys.executable, "-m", "gunicorn"]
 COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "ours": ([*GUNICORN, "-c", "docker/gunicorn.conf.py"], {}),
@@ -66,7 +66,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -102,7 +102,7 @@ def running(name: str, **environ: str) -> Iterator[Server]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server, and what some leave running of their processes."""
+    """Stop a server, and any of its processes that are left running."""
     everything = [psutil.Process(process.pid)] if process.poll() is None else []
     everything += [child for one in everything for child in one.children(recursive=True)]
     process.terminate()
@@ -113,16 +113,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def ready(url: str) -> bool:
-    """Tell whether a server answers."""
+    """Return whether a server is ready."""
     try:
         return requests.get(f"{url}/readyz", timeout=5).status_code == 200
-    except requests.RequestException:  # not yet listening, or its workers still load
+    except requests.RequestException:  # not listening yet, or its workers are still loading
         return False
 
 
 def tool(name: str) -> str:
-    """Return the path of a program; raises BenchError where it is not installed."""
+    """Return the path of a program; raises BenchError if it is not installed."""
     path = shutil.which(name)
     if path is None:
-        raise BenchError(f"'{name}' is needed to make load; on Debian: apt-get install {name}")
+        raise BenchError(f"'{name}' is not installed; on Debian run: apt-get install {name}")
     return path

@@ -1,6 +1,6 @@
-"""Measure WS /stream on this machine: python -m bench.stream (Linux; some 15 minutes, see --help).
+"""Measure WS /stream on this machine: python -m bench.stream (Linux; 15 minutes, see --help).
 
-Writes stream.md (the table), stream.json (all that was measured) and stream.png.
+Writes stream.md (the table), stream.json (all measurements) and stream.png.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ say = Console(stderr=True).print
 
 
 def steady(faces: int, frames: int = 60) -> list[bytes]:
-    """Return a film of so many people who hardly move."""
+    """Return a film of people who hardly move; faces: number of people."""
     people = [Person(centre, FACE, sway=4) for centre in CENTRES[:faces]]
     return [shot.jpeg for shot in film(people, frames, Noise())]
 
@@ -47,7 +47,7 @@ def opened(server: Server) -> ClientConnection:
 
 
 def cpu_per_frame(server: Server) -> list[dict[str, float]]:
-    """Return the worker's CPU per frame, for 1 to 4 faces, by /predict and by /stream."""
+    """Return the worker's CPU per frame, for 1 to 4 faces, with /predict and with /stream."""
     rows = []
     for faces in range(1, 5):
         jpegs = steady(faces)
@@ -73,7 +73,7 @@ def cpu_per_frame(server: Server) -> list[dict[str, float]]:
 
 
 def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes]) -> float:
-    """Return the worker's CPU milliseconds per frame, of frames that come ten a second."""
+    """Return the worker's CPU milliseconds per frame, at ten frames per second."""
     for jpeg in jpegs[:10]:
         ask(jpeg)
     before, due = server.cpu_s(), time.monotonic()
@@ -87,7 +87,7 @@ def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes]) -> 
 def held(
     server: Server, counts: tuple[int, ...] = (2, 4, 8, 10, 12), seconds: float = 10
 ) -> list[dict[str, float]]:
-    """Return the time from frame to answer for more and more streams of 10 frames/s at once."""
+    """Return the time from frame to answer for increasing numbers of streams of 10 frames/s."""
     films = [steady(1 + number % 2) for number in range(2)]
     rows = []
     for streams in counts:
@@ -109,14 +109,14 @@ def held(
             }
         )
         say(f"Streams held: {rows[-1]}")
-        time.sleep(3)  # until the service has closed them all
+        time.sleep(3)  # for the service to close them all
     return rows
 
 
 def camera(
     server: Server, jpegs: list[bytes], start: float, seconds: float, times: list[float]
 ) -> int:
-    """Send ten frames a second and note how long each answer took; returns how many were sent."""
+    """Send ten frames per second, record the time of each answer, and return the number sent."""
     waiting: dict[int, float] = {}
     due = start
     with opened(server) as stream:
@@ -134,7 +134,7 @@ def camera(
 
 
 def collect(stream: ClientConnection, waiting: dict[int, float], times: list[float]) -> None:
-    """Note how long each answer took, until the stream is closed."""
+    """Record the time of each answer until the stream is closed."""
     for message in stream:
         now = time.monotonic()
         times.append(now - waiting[json.loads(message)["frame_id"]])
@@ -144,7 +144,7 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
     """Send 60 frames/s for some minutes; returns memory over time and the longest backlog."""
     jpegs = steady(2)
     memory: list[tuple[float, float]] = []
-    answered = [-1, 0]  # the newest frame answered, and how many were dropped
+    answered = [-1, 0]  # the newest answered frame, and the number dropped
     backlog, count, answers = 0, 0, 0
     with opened(server) as stream:
 
@@ -169,7 +169,7 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
         time.sleep(2)
         last, dropped = answered
     reader.join()
-    settled = [mb for at, mb in memory if at > minutes * 6]  # after a tenth
+    settled = [mb for at, mb in memory if at > minutes * 6]  # skips the first tenth
     return {
         "sent": count,
         "answered": answers,
@@ -182,7 +182,7 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Parse the command line, measure, and write what was found."""
+    """Parse the command line, measure, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.stream", description=__doc__)
     parser.add_argument("--figures", nargs="+", choices=FIGURES, default=list(FIGURES))
     parser.add_argument("--minutes", type=float, default=10, help="of the flood (%(default)s)")

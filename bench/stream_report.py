@@ -1,4 +1,4 @@
-"""Show what was measured of WS /stream: a table and a plot."""
+"""Report the measurements of WS /stream as a table and a plot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FPS = 10
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return the goals and what was measured, as a Markdown table."""
+    """Return goals and measurements as a Markdown table."""
     rows = []
     if "cpu" in found:
         ratios = [row["ratio"] for row in found["cpu"]]
@@ -39,7 +39,7 @@ def table(found: dict[str, Any]) -> str:
     if "delay" in found:
         longest, middle = max(found["delay"]), median(found["delay"])
         text = f"{longest} s at most, {middle} s median"
-        rows.append((f"mask taken off to no_mask, {FPS} frames/s", "<= 1 s", text))
+        rows.append((f"from mask taken off to no_mask, {FPS} frames/s", "<= 1 s", text))
     for name in ("steadiness", "movement"):
         if name in found:
             single, tracked = (found[name][way] for way in ("frames", "tracks"))
@@ -58,7 +58,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def plot(found: dict[str, Any], file: Path) -> None:
-    """Draw the evidence over time, the time to answer, and the memory."""
+    """Plot the evidence over time, the time to answer, and the memory."""
     figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
     for name, curve in found.get("evidence", {}).items():
         axes[0].plot(np.arange(len(curve)) / FPS, curve, label=name, marker=".", linewidth=1)

@@ -1,4 +1,4 @@
-"""What tracks bring against judging each frame by itself: recall, steadiness, delay, work."""
+"""Compare tracking with separate classification of each frame: recall, stability, delay, work."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ HEAVY = Noise(grain=20, light=0.15, blur=9, quality=50)
 
 
 class Counting(MaskPipeline):
-    """Counts the detections and the classifications that are asked of it."""
+    """A pipeline that counts its detections and classifications."""
 
     finds = looks = 0
 
     def find(self, *args: Any) -> list[Face]:
-        """Find faces, as the pipeline does."""
+        """Find faces and count the call."""
         self.finds += 1
         return super().find(*args)
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
-        """Judge faces, as the pipeline does."""
+        """Classify faces and count them."""
         faces = list(faces)
         self.looks += len(faces)
         return super().judge(image, faces)
 
 
 def new_tracker() -> Tracker:
-    """Make a tracker whose time is the film's, however fast this machine is."""
+    """Return a tracker whose clock follows the film's frames and not the machine's time."""
     ticks = count()
     return Tracker(DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, lambda: next(ticks) / FPS)
 
 
 @dataclass
 class Tally:
-    """Counts over films. shown: faces that were there and found. extra: found, but not there."""
+    """Counts over films. there: faces present. shown: of these, found. extra: false detections."""
 
     frames: int = 0
     there: int = 0
@@ -58,7 +58,7 @@ class Tally:
     ids: int = 0
 
     def rates(self) -> dict[str, float]:
-        """Return what the counts say, by figure."""
+        """Return the figures computed from the counts."""
         return {
             "recall": round(self.shown / self.there, 4),
             "false_boxes_per_frame": round(self.extra / self.frames, 4),
@@ -71,14 +71,14 @@ class Tally:
 
 @dataclass
 class Comparison:
-    """The same films judged frame by frame and by tracks."""
+    """The counts for the same films, frame by frame and with tracking."""
 
     frames: Tally = field(default_factory=Tally)
     tracks: Tally = field(default_factory=Tally)
 
 
 def compare(people: list[Person], frames: int, noise: Noise, seed: int, into: Comparison) -> None:
-    """Judge a film both ways and add what came of it."""
+    """Classify a film both ways and add the counts."""
     shots = list(film(people, frames, noise, seed))
     single, tracked = Counting.load(), Counting.load()
     tracker = new_tracker()
@@ -89,7 +89,7 @@ def compare(people: list[Person], frames: int, noise: Noise, seed: int, into: Co
 
 
 def tally(into: Tally, shots: list[Shot], answers: list[list[Verdict]], pipeline: Any) -> None:
-    """Add the answers to a film; changes from a track's first `uncertain` are none."""
+    """Add the counts for a film; changes from the initial `uncertain` are not counted."""
     into.frames += len(shots)
     into.finds += pipeline.finds
     into.looks += pipeline.looks
@@ -112,25 +112,25 @@ def tally(into: Tally, shots: list[Shot], answers: list[list[Verdict]], pipeline
 
 
 def best(box: Box, faces: list[Verdict]) -> Verdict | None:
-    """Return the face that overlaps a box most, if it does enough."""
+    """Return the face that overlaps a box most, if its IoU is at least FOUND."""
     face = max(faces, key=lambda j: iou(j.face.box, box), default=None)
     return face if face and iou(face.face.box, box) >= FOUND else None
 
 
 def steadiness(frames: int = 150) -> Comparison:
-    """Compare on faces that stay as they are, of three sizes, with and without a mask."""
+    """Compare on faces that do not change, in three sizes, with and without a mask."""
     into = Comparison()
     for seed, face in enumerate((24, 32, 48)):
         for masked in (False, True):
             if face == 24 and masked:
-                continue  # below what the detector finds
+                continue  # too small for the detector
             person = Person((320, 240), face, masked=lambda _, m=masked: m)  # type: ignore[misc]
             compare([person], frames, HEAVY, seed, into)
     return into
 
 
 def movement(frames: int = 120) -> Comparison:
-    """Compare on people who move fast, come and go."""
+    """Compare on people who move fast, enter and leave."""
     into = Comparison()
     people = [
         Person((180, 220), 100, sway=70, period=24),
@@ -143,7 +143,7 @@ def movement(frames: int = 120) -> Comparison:
 
 
 def delays(noises: tuple[Noise, ...] = (LIGHT, HEAVY)) -> list[float]:
-    """Return the seconds from a mask's taking off to `no_mask`, for each offset and noise."""
+    """Return the seconds from taking a mask off to `no_mask`, for each offset and noise."""
     pipeline = MaskPipeline.load()
     found = []
     for noise in noises:

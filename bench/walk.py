@@ -1,4 +1,4 @@
-"""Films for the imitated camera of a browser: the face's place is known from the frame's number."""
+"""Make films for a browser's fake camera; the frame's number gives the true place of the face."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from bench.films import FACE, GROUND, HEIGHT, WIDTH, paste, portraits
 from model.images import Image
 
-FPS = 30  # at which Chromium plays a Motion JPEG
-SECONDS = 8  # of which the mask is on for the first half
-BITS, BIT_SIDE = 9, 16  # the frame's number, in squares along the lower edge, lowest bit first
+FPS = 30  # Chromium's rate for a Motion JPEG
+SECONDS = 8  # the mask is on in the first half
+BITS, BIT_SIDE = 9, 16  # the frame's number as squares along the lower edge, lowest bit first
 
 Rectangle = tuple[float, float, float, float]  # left, top, width, height
 
-# In the page: the number of the frame that the camera or the film shows now.
+# JavaScript that returns the number of the frame that the page's video shows now.
 NUMBER = f"""() => {{
   const video = document.querySelector("#video");
   const canvas = new OffscreenCanvas({WIDTH}, {BIT_SIDE});
@@ -34,7 +34,7 @@ NUMBER = f"""() => {{
 
 
 def placing(number: int) -> tuple[float, float, float]:
-    """Return the centre of the face, x and y, and its scale: it goes round, nearer and farther."""
+    """Return x and y of the face's centre, and its scale; the face circles and comes nearer."""
     turn = 2 * math.pi * number / (FPS * SECONDS)
     x, y = WIDTH / 2 + 90 * math.sin(2 * turn), 170 + 20 * math.cos(2 * turn)
     return x, y, 1 + 0.2 * math.sin(3 * turn)
@@ -48,7 +48,7 @@ def face_in(number: int) -> Rectangle:
 
 
 def walk() -> Iterator[Image]:
-    """Draw somebody who walks and puts a mask on and off; each frame carries its number."""
+    """Yield frames of a person who moves and puts a mask on and off, marked with their number."""
     looks = portraits()
     for number in range(FPS * SECONDS):
         frame = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
@@ -60,7 +60,7 @@ def walk() -> Iterator[Image]:
 
 
 def write_mjpeg(path: Path, pictures: Iterable[Image]) -> None:
-    """Write a film as Chromium's imitated camera plays it, over and over."""
+    """Write a film as Motion JPEG, which Chromium's fake camera plays in a loop."""
     with path.open("wb") as file:
         for picture in pictures:
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

@@ -43,7 +43,7 @@ def main() -> int:
     def end(number: int, _: object) -> None:
         signals.append(signal.Signals(number).name)
         stop.set()
-        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C need not wait for anything
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
         if number == getattr(signal, "SIGHUP", None):  # the terminal is gone
             for stream in (sys.stdout, sys.stderr):
                 if stream.isatty():
@@ -60,12 +60,12 @@ def main() -> int:
         say(f"python -m client: {error}", sys.stderr)
         return 1
     for name in signals:
-        say(f"Ended by {name}; what was written is whole.", sys.stderr)
+        say(f"Ended by {name}; the files written so far are complete.", sys.stderr)
     return code
 
 
 def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> int:
-    """Walk through the sources until they end or the user does; what is opened is on the stack."""
+    """Process the sources until they or the user end; the stack closes what was opened."""
     progress = Progress()
     stack.callback(progress.close)
     if not options.no_window:
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) ->
 
 
 def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress) -> list[Job]:
-    """Make a job of each source, all of which write into the same files but for the videos."""
+    """Make a job for each source; all share the output files except the videos."""
 
     def opened(path: Path | None) -> Lines | None:
         if path is None:
@@ -123,7 +123,7 @@ def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress)
 
 
 def names(given: list[str]) -> list[str]:
-    """Return what each source is called; those that would be called the same are numbered."""
+    """Return the name of each source; equal names are numbered."""
     seen: Counter[str] = Counter()
     told = []
     for name in map(sources.name_of, given):
@@ -133,7 +133,7 @@ def names(given: list[str]) -> list[str]:
 
 
 def viewer(jobs: list[Job], stop: threading.Event) -> Callable[[], None]:
-    """Make the function that brings the window up to date and heeds what the user does there."""
+    """Make the function that redraws the window and handles what the user does there."""
     seen: tuple[object, ...] = ()
 
     def refresh() -> None:
@@ -152,11 +152,11 @@ def viewer(jobs: list[Job], stop: threading.Event) -> Callable[[], None]:
 
 
 def nothing() -> None:
-    """Stand for the window where none is wanted."""
+    """Do nothing; replaces the window's refresh with --no-window."""
 
 
 def say(text: str, stream: TextIO) -> None:
-    """Print a line; a terminal or pipe that was closed is no reason to end differently."""
+    """Print a line; a closed terminal or pipe does not change the exit code."""
     try:
         print(shown.plain(text), file=stream, flush=True)
     except OSError:
@@ -164,19 +164,17 @@ def say(text: str, stream: TextIO) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Send what is still printed nowhere: else Python fails at the end, when it flushes."""
+    """Discard further output; otherwise Python's flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def tell(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> None:
-    """Say where a fault of ours is, without its text, which may hold an address and a password."""
+    """Print an internal error's traceback without its text, which may hold a password."""
     with suppress(OSError):
         sys.stderr.write("".join(traceback.format_tb(trace)))
-    say(
-        f"python -m client: a fault of this program: {kind.__name__}. Please report it.", sys.stderr
-    )
+    say(f"python -m client: internal error: {kind.__name__}. Please report this bug.", sys.stderr)
     if error is not None and (cause := error.__cause__ or error.__context__) is not None:
         tell(type(cause), cause, cause.__traceback__)
 

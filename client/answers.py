@@ -1,7 +1,7 @@
-"""What the service answers, checked before anything uses it.
+"""The service's answers, checked before use.
 
 The service may be broken, hostile or not a mask service at all, so every text, number and list
-has a bound. Whatever does not fit is a ValueError, never a half-read answer.
+has a limit. An answer that does not fit raises ValueError and is not used in part.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 MOST_BYTES: Final = 4_000_000
-MOST_FACES: Final = 1000  # the most that a service can be set to judge
+MOST_FACES: Final = 1000  # the highest MAX_FACES that the service accepts
 
 FINITE: Final = ConfigDict(allow_inf_nan=False)
-Side = Annotated[int, Field(ge=0, le=65_535)]  # no JPEG has a longer one
+Side = Annotated[int, Field(ge=0, le=65_535)]  # the longest side of a JPEG
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Number = Annotated[int, Field(ge=0, le=2**53)]
@@ -27,7 +27,7 @@ Number = Annotated[int, Field(ge=0, le=2**53)]
 
 @dataclass(frozen=True, config=FINITE)
 class Box:
-    """A rectangle in whole pixels of the frame; x and y are its left upper corner."""
+    """A rectangle in whole pixels of the frame; x and y are its upper left corner."""
 
     x: Side
     y: Side
@@ -39,7 +39,7 @@ class Box:
 class Face:
     """One face. label: mask, no_mask or uncertain. probabilities and confidence: 0..1.
 
-    track_id: the person's number within a stream; None where the service does not track.
+    track_id: the person's number within a stream; None if the service does not track.
     """
 
     box: Box
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, config=FINITE)
 class Problem:
-    """A problem by RFC 9457; the texts are cut when they are shown."""
+    """An error as RFC 9457 defines it; its texts are shortened when shown."""
 
     status: int | None = None
     title: str | None = None
@@ -73,9 +73,9 @@ class Problem:
 
 @dataclass(frozen=True, config=FINITE)
 class Verdicts:
-    """The answer for one frame; `answer` is all of it, as the service sent it.
+    """The answer for one frame; `answer` is the whole answer as the service sent it.
 
-    first_track_id: the lowest track_id that this connection can give.
+    first_track_id: the lowest track_id that this connection can assign.
     """
 
     faces: tuple[Face, ...]
@@ -101,19 +101,19 @@ def parsed(body: bytes | bytearray | str) -> dict[str, Any]:
     """Parse a JSON object; raises ValueError for anything else, for deep nesting, NaN and 1e999."""
     content = from_json(body, allow_inf_nan=False)
     if not isinstance(content, dict):
-        raise ValueError("a JSON object is expected")  # noqa: TRY004 (a fault of the sender's)
+        raise ValueError("a JSON object is expected")  # noqa: TRY004 (the sender's error)
     json.dumps(content, allow_nan=False)  # 1e999 was read as infinity
     return content
 
 
 def verdicts(content: dict[str, Any], round_trip_ms: float) -> Verdicts:
-    """Check an answer; raises ValueError if it is not the contract's."""
+    """Check an answer; raises ValueError if it does not match the API."""
     answer = ANSWER.validate_python(content)
     return Verdicts(answer.faces, round_trip_ms, answer.request_id, content)
 
 
 def problem(content: dict[str, Any], status: int, title: str) -> Problem:
-    """Read a problem; where `content` is not one, it has the given status and title."""
+    """Read a problem; if `content` is not one, return one with the given status and title."""
     try:
         found = PROBLEM.validate_python({"title": title, **content, "status": status})
     except ValueError:

@@ -1,8 +1,8 @@
-"""Ask the service about a frame.
+"""Send a frame to the service and read the answer.
 
 ApiError(Exception)
  +-- Unreachable   no connection, no answer in time, no usable answer, or 429, 502, 503, 504:
- |                 worth another try
+ |                 worth a retry
  +-- Refused       the service refuses this frame, and would refuse it again
 """
 
@@ -28,7 +28,7 @@ class ApiError(Exception):
 
 
 class Unreachable(ApiError):
-    """The service cannot answer now. retry_after_s: how long it asks to wait, if it does."""
+    """The service cannot answer now. retry_after_s: seconds from its Retry-After, None without."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Refused(ApiError):
 
 @dataclass(frozen=True)
 class Service:
-    """A mask service. url: its root. query and headers: the parameters of every request."""
+    """A mask service. url: its root. query and headers: sent with every request."""
 
     url: str = field(repr=False)
     timeout_s: float = 10.0
@@ -51,11 +51,11 @@ class Service:
 
     @property
     def place(self) -> str:
-        """The address as it may be shown."""
+        """The address without secrets, for messages."""
         return shown.address(self.url)
 
     def predict(self, jpeg: bytes) -> Verdicts:
-        """Send one frame, a JPEG, and return its verdicts. Raises Unreachable and Refused."""
+        """Send one JPEG frame and return its verdicts; raises Unreachable and Refused."""
         started = time.perf_counter()
         deadline = time.monotonic() + self.timeout_s
         try:
@@ -87,15 +87,15 @@ class Service:
             kind = response.headers.get("Content-Type", "no content type")
             raise Unreachable(
                 f"{self.place} answered 200 with {shown.plain(kind, 80)} that holds no verdicts; "
-                "is --url the address of a mask service?"
+                "check that --url is the address of a mask service"
             ) from error
 
     def _problem(self, response: requests.Response, body: bytes) -> Problem:
-        """Read what an error says of itself; where it says nothing, tell who sent it."""
+        """Read the problem in an error response; without one, say which server sent it."""
         status, title = response.status_code, response.reason or ""
         if response.is_redirect:
             where = shown.address(response.headers["Location"])
-            return Problem(status, title, f"the service is at {where}; give that as --url.")
+            return Problem(status, title, f"it redirects to {where}; use that address as --url.")
         try:
             content = answers.parsed(body)
         except ValueError:
@@ -107,7 +107,7 @@ class Service:
 
 
 def as_jpeg(pixels: Image, quality: int) -> bytes:
-    """Encode a frame; raises Refused for one that no JPEG can hold (over 65,500 pixels a side)."""
+    """Encode a frame as a JPEG; raises Refused if a side is over 65,500 pixels."""
     try:
         encoded, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error:

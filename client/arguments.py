@@ -25,26 +25,28 @@ EXAMPLES = """examples:
   python -m client --source 0 --source rtsp://user:password@camera/stream --csv events.csv
   FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
 
-Of a file or folder every frame is sent, and waits while the service is away. Of a camera or
-stream the newest frame is sent and the ones in between are dropped. ESC, q or Ctrl-C ends. Files
-are whole up to where it ended. Exit code: 0 done or ended by you, 1 no frames, no verdicts, given
-up or a full disk, 2 wrong arguments. In a password write / as %2F, ? as %3F, # as %23, @ as %40.
+Files and folders: every frame is sent, and the client waits while the service is away. Cameras and
+streams: the newest frame is sent and older ones are dropped. ESC, q or Ctrl-C ends the program;
+the files written so far are complete. Exit code: 0 done or ended by you, 1 no frames, no verdicts,
+given up or a full disk, 2 invalid arguments. In a password write / as %2F, ? as %3F, # as %23 and
+@ as %40.
 
 Events, in --jsonl and --csv, are first_seen, label_changed, no_mask_confirmed and last_seen of
-each person. FACEMASK_API_KEY in the environment stands for --api-key, and is seen by fewer.
+each person. FACEMASK_API_KEY in the environment replaces --api-key and, unlike an argument, does
+not appear in the list of processes.
 """
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage and without passwords.
 
-    given: the arguments, which argparse repeats when it does not know what they are.
+    given: the arguments, whose secrets are removed from argparse's messages.
     """
 
     given: list[str]
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and exit with code 2."""
+        """Print the error and exit with code 2."""
         for given in sorted(self.given, key=len, reverse=True):
             if given and (safe := shown.address(given)) != given:
                 message = message.replace(given, safe).replace(repr(given)[1:-1], safe)
@@ -76,33 +78,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output",
         type=video_path,
         metavar="FILE.mp4",
-        help="write the annotated video (H.264), over an existing file; of several sources "
-        "FILE-1.mp4 and so on",
+        help="write the annotated video (H.264), replacing an existing file; with several sources "
+        "FILE-1.mp4, FILE-2.mp4 and so on",
     )
     add(
         "--jsonl",
         type=writable_path,
         metavar="FILE",
-        help="write a line of JSON per event, over an existing file",
+        help="write a line of JSON per event, replacing an existing file",
     )
     add(
         "--csv",
         type=writable_path,
         metavar="FILE",
-        help="write the events as a table, over an existing file",
+        help="write the events as a table, replacing an existing file",
     )
     add(
         "--answers",
         type=writable_path,
         metavar="FILE",
-        help="write a line of JSON per answered frame, over an existing file",
+        help="write a line of JSON per answered frame, replacing an existing file",
     )
     add(
         "--webhook",
         type=web_address,
         metavar="URL",
-        help="post each confirmed no-mask there, signed with the environment's "
-        "FACEMASK_WEBHOOK_SECRET",
+        help="post each no_mask_confirmed event to URL, signed with FACEMASK_WEBHOOK_SECRET from "
+        "the environment",
     )
     add(
         "--mqtt",
@@ -130,17 +132,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="stop collecting when FOLDER holds so many pictures, or 1 GB (%(default)s)",
     )
     add("--blur", action="store_true", help="blur faces in the window and in the video")
-    add("--no-window", action="store_true", help="print how it goes instead of showing it")
+    add("--no-window", action="store_true", help="print the progress instead of showing a window")
     add(
         "--detector",
         choices=("yunet", "haar", "ssd"),
-        help="face detector (as the service is configured)",
+        help="face detector (the service's setting)",
     )
     add(
         "--min-confidence",
         type=share,
         metavar="0..1",
-        help="least confidence of a detection (as the service is configured)",
+        help="minimum confidence of a detection (the service's setting)",
     )
     add(
         "--timeout",
@@ -154,21 +156,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=seconds,
         default=math.inf,
         metavar="SECONDS",
-        help="end, with exit code 1, when the service or the camera is away for so long (never)",
+        help="end with exit code 1 after the service or the camera was away this long (never)",
     )
     add(
         "--jpeg-quality",
         type=quality,
         default=90,
         metavar="1..100",
-        help="of the frames as they are sent (%(default)s)",
+        help="JPEG quality of the frames sent (%(default)s)",
     )
     add(
         "--api-key",
         type=api_key,
         metavar="KEY",
         default=os.environ.get("FACEMASK_API_KEY"),
-        help="sent to the service as X-API-Key",
+        help="API key for the service, sent as X-API-Key",
     )
     parser.given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(parser.given)
@@ -176,7 +178,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.webhook_secret = os.environ.get("FACEMASK_WEBHOOK_SECRET", "")
     if options.webhook and not options.webhook_secret:
         parser.error(
-            "--webhook needs a secret to sign with: set FACEMASK_WEBHOOK_SECRET in the environment"
+            "--webhook requires a secret for its signature: set FACEMASK_WEBHOOK_SECRET in the "
+            "environment"
         )
     if options.mqtt_ca and not options.mqtt:
         parser.error("--mqtt-ca needs --mqtt")
@@ -190,22 +193,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     written += [options.jsonl, options.csv, options.answers]
     paths = [path for path in written if path is not None]
     if len({path.resolve() for path in paths}) < len(paths):
-        parser.error("two outputs are one file")
+        parser.error("two outputs name the same file; give each its own")
     for path, source in product(paths, options.source):
         if same_file(path, Path(source)):
-            parser.error(f"{path} is the source itself and would be overwritten")
+            parser.error(f"{path} is a source and would be overwritten; write to another file")
     return options
 
 
 def outputs(output: Path | None, sources: int) -> list[Path | None]:
-    """Return the video of each source: the one named, or with several sources numbered ones."""
+    """Return the output video of each source; several sources get numbered files."""
     if output is None or sources == 1:
         return [output] * sources
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, sources + 1)]
 
 
 def same_file(path: Path, other: Path) -> bool:
-    """Tell whether two paths are one existing file."""
+    """Return whether two paths name the same existing file."""
     return path.exists() and other.exists() and path.samefile(other)
 
 
@@ -219,14 +222,14 @@ def service_url(text: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """Check the address of a webhook, whose text is not repeated: it may hold a token."""
+    """Check the address of a webhook; errors do not repeat it, as it may hold a token."""
     if not is_web_address(text):
-        raise argparse.ArgumentTypeError("it is not an http:// or https:// address")
+        raise argparse.ArgumentTypeError("the address does not start with http:// or https://")
     return text
 
 
 def is_web_address(text: str) -> bool:
-    """Tell whether a request can be sent to an address."""
+    """Return whether a request can be sent to an address."""
     try:
         requests.Request("POST", text).prepare()
     except (requests.RequestException, ValueError):
@@ -235,9 +238,9 @@ def is_web_address(text: str) -> bool:
 
 
 def api_key(text: str) -> str:
-    """Check that a key can be sent in a header; it is not repeated."""
+    """Check that a key can be sent in a header; errors do not repeat it."""
     if not text.isascii() or not text.isprintable() or text != text.strip() or not text:
-        raise argparse.ArgumentTypeError("the key holds characters that no header can")
+        raise argparse.ArgumentTypeError("the key contains characters that a header cannot hold")
     return text
 
 
@@ -245,11 +248,11 @@ def writable_path(text: str) -> Path:
     """Check that a file can be written."""
     path = Path(text)
     if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path} is a folder, a file is wanted")
+        raise argparse.ArgumentTypeError(f"{path} is a folder; give a file")
     if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to write to")
+        raise argparse.ArgumentTypeError(f"the folder {path.parent} does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{path} may not be written")
+        raise argparse.ArgumentTypeError(f"you have no permission to write {path}")
     return path
 
 
@@ -268,12 +271,12 @@ def folder_to_write(text: str) -> Path:
 def video_path(text: str) -> Path:
     """Check that a video can be written."""
     if not text.lower().endswith(".mp4"):
-        raise argparse.ArgumentTypeError(f"{text} does not end in .mp4, the one format written")
+        raise argparse.ArgumentTypeError(f"{text} does not end in .mp4, the only video format")
     return writable_path(text)
 
 
 def number(text: str, low: float, high: float) -> float:
-    """Read a number between two others, both allowed."""
+    """Read a number from low to high, both included."""
     try:
         value = float(text)
     except ValueError:

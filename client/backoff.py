@@ -7,7 +7,7 @@ LONGEST_S = 10.0
 
 
 def delays() -> Iterator[float]:
-    """Yield the seconds to wait before each further try: 0.5, 1, 2, 4, 8, then 10 for ever."""
+    """Yield the seconds to wait before each retry: 0.5, 1, 2, 4, 8, then always 10."""
     delay = FIRST_S
     while True:
         yield delay

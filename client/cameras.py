@@ -1,4 +1,4 @@
-"""Where live pictures come from: a camera of this machine, RTSP, or HTTP (MJPEG)."""
+"""Read live pictures: from a camera of this machine, over RTSP, or over HTTP (MJPEG)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from client import shown, video, web
 from client.live import Pictures
 
 WARM_UP_S = 2.0  # some webcams fail to read while they start
-OPENING_S = 10.0  # a camera that sends a whole picture only every few seconds needs them
+OPENING_S = 10.0  # some cameras send a whole picture only every few seconds
 SILENCE_S = 5.0
-MOST_BYTES = 32_000_000  # from one picture to the next
+MOST_BYTES = 32_000_000  # between two pictures
 
 
 def device(which: int | str, stop: threading.Event) -> Pictures:
@@ -50,17 +50,18 @@ def rtsp(url: str) -> Pictures:
 def http(url: str) -> Pictures:
     """Yield the pictures of a stream over HTTP until it ends.
 
-    The client reads it, and FFmpeg takes it apart: so headers, bytes and waiting are bounded, and
-    FFmpeg never learns the address. Raises what web.Failure names, av.FFmpegError and ValueError.
+    The client downloads the stream and FFmpeg only parses it. So headers, bytes and waits are
+    limited, and FFmpeg never learns the address. Raises the errors in web.Failure,
+    av.FFmpegError and ValueError.
     """
     with web.Session() as session, answer(session, url) as response:
         if response.is_redirect:
-            raise ValueError(f"it is at {shown.address(response.headers['Location'])}")
+            raise ValueError(f"it redirects to {shown.address(response.headers['Location'])}")
         if not response.ok:
             raise ValueError(f"{response.status_code} {response.reason}")
         kind = response.headers.get("Content-Type", "")
         if "mpegurl" in kind.lower():
-            raise ValueError("it is an HLS playlist, which is not read: give an RTSP address")
+            raise ValueError("it is an HLS playlist, which is not supported: give an RTSP address")
         mjpeg = kind.lower().startswith("multipart/")
         body = Body(response)
         with video.opened(body, kind="mpjpeg" if mjpeg else None) as container:
@@ -70,7 +71,7 @@ def http(url: str) -> Pictures:
 
 
 def answer(session: requests.Session, url: str) -> requests.Response:
-    """Ask a camera for its stream; where it wants a password, by digest if it can."""
+    """Request a camera's stream; a password is sent by digest if the camera supports it."""
     parts = urlsplit(url)
     login = unquote(parts.username or ""), unquote(parts.password or "")
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -84,14 +85,14 @@ def answer(session: requests.Session, url: str) -> requests.Response:
 
 
 def unread(response: requests.Response, **_: object) -> None:
-    """Leave the body of a refusal unread, which requests would read whole."""
+    """Skip the body of a 401 answer; requests would read it to its end."""
     if response.status_code == 401:
         response.close()
         response.raw = BytesIO()
 
 
 class Body:
-    """The body of an answer for FFmpeg to read: bounded in bytes and time between two pictures."""
+    """A response body for FFmpeg to read, with limits on bytes and time between two pictures."""
 
     def __init__(self, response: requests.Response) -> None:
         self._raw = response.raw
@@ -99,7 +100,7 @@ class Body:
         self._deadline = time.monotonic() + OPENING_S
 
     def read(self, count: int) -> bytes:
-        """Return up to `count` bytes, none at the end; raises TooLarge and TimeoutError."""
+        """Return up to `count` bytes, b"" at the end; raises TooLarge and TimeoutError."""
         part = bytes(self._raw.read1(count, decode_content=True))
         self._bytes += len(part)
         if self._bytes > MOST_BYTES:
@@ -109,6 +110,6 @@ class Body:
         return part
 
     def restart(self) -> None:
-        """Count anew: a picture has come."""
+        """Reset the limits, after a picture has arrived."""
         self._bytes = 0
         self._deadline = time.monotonic() + SILENCE_S

@@ -1,4 +1,4 @@
-"""Write down the events of all sources, as lines of JSON and as a table."""
+"""Write the events of all sources as lines of JSON, as a table and to the webhook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from client.webhook import Webhook
 
 
 class Events:
-    """Where events go; several sources may write at once. Each is written out at once."""
+    """The outputs for events. Several sources may write at once; nothing is buffered."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Events:
         self._lock = threading.Lock()
 
     def write(self, events: Iterable[Event]) -> None:
-        """Write events in their order; a confirmed no-mask also goes to the webhook."""
+        """Write events in their order; no_mask_confirmed events also go to the webhook."""
         with self._lock:
             for event in events:
                 row = event.flat()

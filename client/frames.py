@@ -1,4 +1,4 @@
-"""What every source of frames gives, whatever it reads from."""
+"""The interface of all sources of frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class SourceError(Exception):
     """The source gives no frames; the message says what to do about it."""
 
 
-@dataclass(frozen=True, eq=False)  # two pictures have no one truth value
+@dataclass(frozen=True, eq=False)  # comparing two arrays gives no single truth value
 class Frame:
     """One picture of a source.
 
-    index: counts from 0, with the dropped and the unreadable. name: the file or address that it
-    is from, as it may be shown. pixels: uint8 BGR (height, width, 3). at_s: seconds on the
-    source's own clock; of a video file, from its start. time: when it was read, UTC.
+    index: counts from 0, dropped and unreadable ones included. name: its file or address, without
+    secrets. pixels: uint8 BGR (height, width, 3). at_s: seconds on the source's own clock; for a
+    video file, from its start. time: when it was read, UTC.
     """
 
     index: int
@@ -36,10 +36,10 @@ class Frame:
 class Source(Protocol):
     """A camera, a stream, a video file or a folder of pictures.
 
-    live: only the newest frame counts; else every frame does. stills: pictures, each shown for
-    longer than a frame of a film. fps: frames per second that it tells or usually has. total:
-    how many frames there will be, 0 if unknown. dropped: frames not taken before a newer one
-    came. lost: it went away and is being reopened. newest: the last frame read, taken or not.
+    live: only the newest frame is used; otherwise every frame is. stills: unrelated pictures, each
+    shown for longer than a video frame. fps: frames per second, reported or typical. total: number
+    of frames, 0 if unknown. dropped: frames replaced by a newer one before they were taken. lost:
+    the source is gone and is being reopened. newest: the last frame read, taken or not.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Source(Protocol):
     newest: Frame | None
 
     def frames(self) -> Iterator[Frame | None]:
-        """Yield the next frame, or None after a moment in which none came; ends with the source.
+        """Yield the next frame, or None if none came for a moment; ends with the source.
 
-        Raises SourceError when not one frame could be read.
+        Raises SourceError if no frame at all could be read.
         """

@@ -1,4 +1,4 @@
-"""One source on its way: opened, walked through the service, written down."""
+"""Process one source: open it, send its frames to the service, and write the results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LABELS = ("mask", "no_mask", "uncertain")
 
 
 class Task(NamedTuple):
-    """A source as it was given, what it is called where it is shown, and its video."""
+    """A source as given on the command line, its name for messages, and its output video."""
 
     source: str
     name: str
@@ -37,9 +37,9 @@ class Task(NamedTuple):
 
 
 class Job:
-    """A source and what is made of it; run() is called in a thread of its own.
+    """A source and its results; call run() in a thread of its own.
 
-    session: None until the source is open. error: why it ended early, if it did.
+    session: None until the source is open. error: why it ended early, None if it did not.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Job:
         self._answers, self._events, self._collector = answers, events, collector
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
-        """Walk through the source until it ends or is told to stop."""
+        """Process the source until it ends or stop is set."""
         try:
             with ExitStack() as stack:
                 self._run(stop, progress, stack)
@@ -66,7 +66,7 @@ class Job:
             self.error = error
         except Exception as error:
             self.error = error
-            raise  # a fault of ours: the thread shows where
+            raise  # an internal error: the thread's hook prints the traceback
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options
@@ -123,7 +123,7 @@ class Job:
     ) -> Callable[[bytes], Verdicts]:
         """Return what asks the service about a frame of a source."""
         service = service_of(self._options)
-        if source.stills:  # pictures have no time, and a stream sees a film in them
+        if source.stills:  # a stream would track people across unrelated pictures
             return service.predict
         stream = Stream(service, note)
         stack.callback(stream.close)
@@ -137,7 +137,7 @@ class Job:
 
     @property
     def summary(self) -> str:
-        """What came of it, in a line."""
+        """The result in one line."""
         session = self.session
         if session is None:
             return "0 frames answered"
@@ -148,14 +148,14 @@ class Job:
 
     @property
     def failed(self) -> bool:
-        """Whether nothing came of it."""
+        """Whether the source ended with an error, or the service refused every frame."""
         session = self.session
         refused = session is not None and session.refused > 0 and session.answered == 0
         return self.error is not None or refused
 
     @property
     def look(self) -> object:
-        """What changes when the picture does."""
+        """A value that changes whenever the picture changes."""
         session = self.session
         if session is None:
             return None
@@ -163,21 +163,21 @@ class Job:
         return frame.index if frame else None, session.faces
 
     def picture(self) -> Image | None:
-        """Return what a window shows now, BGR."""
+        """Return the current picture for the window, BGR; None before the first frame."""
         session = self.session
         if session is None:
             return None
         if not self._options.blur:
             frame = session.frame
             pixels = frame.pixels if frame else None
-        else:  # where the faces are is known of a judged frame only
+        else:  # only a frame with an answer has known faces
             frame, faces = session.judged
             pixels = overlay.blurred(frame.pixels, faces) if frame else None
         return None if pixels is None else overlay.draw(pixels, session.faces, session.status)
 
 
 def service_of(options: argparse.Namespace) -> Service:
-    """Make the service that the arguments name."""
+    """Make the Service from the arguments."""
     query = {"detector": options.detector, "min_confidence": options.min_confidence}
     given = {name: str(value) for name, value in query.items() if value is not None}
     headers = {"X-API-Key": options.api_key} if options.api_key else {}

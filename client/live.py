@@ -1,4 +1,4 @@
-"""Cameras and streams: read without pause in a thread, so that a frame is never an old one."""
+"""Cameras and streams: a thread reads all the time, so that the next frame is always new."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Pictures = Iterator[tuple[Image, float | None]]
 
 
 class Live:
-    """A source that does not wait: of the frames not taken, only the newest is kept.
+    """A source that does not wait: only the newest frame that was not taken is kept.
 
-    When it goes away it is reopened with back-off, for as long as it takes. `failed` is set when
-    it could not be opened, or gave no frame, the first time; `why` then says why, if known.
+    A lost source is reopened with back-off until it is back. failed: set if it gave no frame the
+    first time. why: the reason of the last failure, "" if unknown.
     """
 
     live = True
@@ -43,7 +43,7 @@ class Live:
         self._thread.start()
 
     def frames(self) -> Iterator[Frame | None]:
-        """Yield the newest frame that was not yet taken, or None if there is none for 1/60 s."""
+        """Yield the newest frame that was not yet taken, or None if none came for 1/60 s."""
         while True:
             with self._arrived:
                 if self._fresh is None:
@@ -52,7 +52,7 @@ class Live:
             yield frame
 
     def close(self) -> None:
-        """Stop reading; a camera that hangs is left behind after a second."""
+        """Stop reading; does not wait longer than a second for a camera that hangs."""
         self._stop.set()
         self._thread.join(GOODBYE_S)
 
@@ -68,7 +68,7 @@ class Live:
                     index += 1
                     if self._stop.is_set():
                         return
-            except Exception as error:  # noqa: BLE001 (what a bad stream makes decoders raise)
+            except Exception as error:  # noqa: BLE001 (a bad stream can make decoders raise any)
                 self.why = video.reason(error)
             if self.newest is None:
                 self.failed.set()

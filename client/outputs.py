@@ -1,4 +1,4 @@
-"""Write down what was answered: an annotated video, and files of whole lines."""
+"""Write the results: an annotated video, and text files of complete lines."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from av.video.stream import VideoStream
 from client.answers import Verdicts
 from client.frames import Frame, Image
 
-LONGEST_SIDE = 3840  # few players take a larger video
+LONGEST_SIDE = 3840  # few players support a larger video
 LONGEST_GAP_S = 2.0
 CLOCK: Final = 60_000  # ticks a second: whole ones at 24, 25, 29.97 and 30 fps
-H264 = "libx264"  # of every PyAV on PyPI
-# Playable while it is written; at the end it becomes an ordinary, seekable file.
+H264 = "libx264"  # in every PyAV on PyPI
+# Playable while it is written; closing turns it into an ordinary, seekable file.
 MP4 = {
     "movflags": "hybrid_fragmented+delay_moov",
-    "frag_duration": "500000",  # microseconds: what a kill may cost
+    "frag_duration": "500000",  # microseconds: the most that a kill can lose
     "flush_packets": "1",
 }
 X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}  # MPEG-4 ignores them
 
 
 class OutputError(Exception):
-    """A file cannot be written any further; the message says which, why and what it holds."""
+    """Writing to a file failed; the message names the file and the reason."""
 
 
 def failed(path: Path, error: BaseException) -> OutputError:
-    """Say that a file could not be written any further."""
+    """Make the error for a file that can no longer be written."""
     why = getattr(error, "strerror", None) or type(error).__name__
     return OutputError(
-        f"{path} cannot be written any further: {why}. What was written before is whole. "
-        "Make room or choose another place, and start again."
+        f"{path} can no longer be written: {why}. What was written before is complete. "
+        "Free disk space or choose another place, and start again."
     )
 
 
 class Lines:
-    """A text file of whole lines, also where the disk is full; several threads may write."""
+    """A text file of complete lines, even on a full disk; several threads may write."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -57,7 +57,7 @@ class Lines:
         self._lock = threading.Lock()
 
     def write(self, lines: str) -> None:
-        """Write lines at once, or none of them; raises OutputError."""
+        """Write all lines at once, or none of them; raises OutputError."""
         with self._lock:
             start = self._file.tell() if self._file.seekable() else None
             try:
@@ -76,7 +76,7 @@ class Lines:
 
 
 def json_line(frame: Frame, verdicts: Verdicts) -> str:
-    """Return the line of one answered frame."""
+    """Return the JSON line for one answered frame."""
     return json.dumps(
         {
             "frame": frame.index,
@@ -89,14 +89,14 @@ def json_line(frame: Frame, verdicts: Verdicts) -> str:
 
 
 class Disk:
-    """A file for FFmpeg to write: after a failure it takes nothing more and keeps what is whole."""
+    """A file for FFmpeg; after a failed write it refuses more data and keeps complete boxes."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=0)
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write all bytes, or raise OSError."""
+        """Write all bytes; raises OSError."""
         self._refuse()
         try:
             write_all(self._file, data)
@@ -106,16 +106,16 @@ class Disk:
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to a place."""
+        """Move to a position and return it."""
         self._refuse()
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         return self._file.tell()
 
     def finish(self) -> None:
-        """Close the file; after a failure, cut off what is not whole."""
+        """Close the file; after a failure, cut off the incomplete end."""
         with suppress(OSError), self._file:
             if self.error:
                 self._file.truncate(whole_bytes(self._file))
@@ -126,11 +126,10 @@ class Disk:
 
 
 class Film:
-    """An H.264 video whose size is that of its first picture, and whose times are its source's.
+    """An H.264 video with the size of its first picture and the times of its source.
 
-    The times of a live source may restart when it is reopened. A gap in it is cut to 2 s, so that
-    an outage is not filmed. However the program ends, what was written half a second before
-    can be played.
+    The times of a live source may restart when it is reopened, and gaps are cut to 2 s. However
+    the program ends, the video is playable except for the last half second at most.
     """
 
     def __init__(self, path: Path, fps: float, note: Callable[[str], None], *, live: bool) -> None:
@@ -139,11 +138,11 @@ class Film:
         self._size = (0, 0)
         self._held: Image | None = None
         self._held_at_s = 0.0
-        self._shortest = CLOCK  # for the last picture, of which no gap tells how long it lasts
+        self._shortest = CLOCK  # duration of the last picture, as no other picture follows
         self._tick = 0
 
     def add(self, picture: Image, at_s: float) -> None:
-        """Add a uint8 BGR picture at its time; raises OutputError if it cannot be written."""
+        """Add a uint8 BGR picture. at_s: its time in seconds. Raises OutputError."""
         if self._opened is None:
             self._size = video_size(picture)
             self._opened = self._open()
@@ -158,7 +157,7 @@ class Film:
         self._held, self._held_at_s = letterboxed(picture, self._size), at_s
 
     def close(self) -> None:
-        """Write what is left and finish the file; raises OutputError, once."""
+        """Write the last picture and finish the file; raises OutputError unless it was before."""
         if self._opened is None:
             return
         disk, container, _ = self._opened
@@ -182,7 +181,7 @@ class Film:
         if encoder != H264:
             self._note(
                 f"{self._path} is MPEG-4 Part 2, which browsers do not play: the installed PyAV "
-                "has no H.264 encoder. The one on PyPI does: pip install --force-reinstall av"
+                "has no H.264 encoder. Install PyAV from PyPI: pip install --force-reinstall av"
             )
         try:
             disk = Disk(self._path)
@@ -193,14 +192,14 @@ class Film:
         stream = cast(VideoStream, container.add_stream(encoder, rate=rate, options=X264))
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
-        # How swscale turns RGB into YUV; untagged, players guess by the size.
+        # The tags match swscale's conversion to YUV; without them players guess from the size.
         stream.codec_context.colorspace = Colorspace.ITU601
         stream.codec_context.color_range = ColorRange.MPEG
         stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
         return disk, container, stream
 
     def _write(self, picture: Image | None, ticks: int) -> None:
-        """Write a picture that is shown for so many ticks; None: what the encoder holds back."""
+        """Write a picture shown for `ticks` ticks; None flushes the encoder."""
         if self._opened is None:
             return
         disk, container, stream = self._opened
@@ -219,7 +218,7 @@ class Film:
 
 
 def whole_bytes(file: FileIO) -> int:
-    """Return how many bytes of an MP4 file are whole boxes, a fragment's head with its frames."""
+    """Return the number of bytes of an MP4 file up to its last complete box or fragment."""
     length = file.seek(0, SEEK_END)
     whole = place = 0
     while file.seek(place) + 8 <= length:
@@ -242,18 +241,18 @@ def write_all(file: FileIO, data: bytes) -> None:
 
 
 def video_size(picture: Image) -> tuple[int, int]:
-    """Return width and height for a video of a picture: even, as the codec wants, and bounded."""
+    """Return width and height for a video: even, as the codec requires, and within limits."""
     height, width = picture.shape[:2]
     shrink = min(1.0, LONGEST_SIDE / max(height, width))
     return max(int(width * shrink) // 2 * 2, 16), max(int(height * shrink) // 2 * 2, 16)
 
 
 def letterboxed(picture: Image, size: tuple[int, int]) -> Image:
-    """Fit a picture into width and height, its proportions kept and the rest black."""
+    """Fit a picture into width and height; keeps its proportions and fills the rest with black."""
     height, width = picture.shape[:2]
     scale = min(size[0] / width, size[1] / height)
     if abs(width - size[0]) <= 1 and abs(height - size[1]) <= 1:
-        inner = size  # an odd last row or column is not worth a black edge
+        inner = size  # no black edge for an odd last row or column
     else:
         inner = (max(round(width * scale), 1), max(round(height * scale), 1))
     if inner != (width, height):

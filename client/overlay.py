@@ -11,8 +11,7 @@ from client.frames import Image
 
 Colour = tuple[int, int, int]
 
-# BGR; the service's own pictures have the same. The text names the label for those who cannot
-# tell the colours apart.
+# BGR; the same colours as in the service's pictures. The caption always names the label too.
 COLOURS: dict[str, Colour] = {
     "mask": (115, 158, 0),
     "no_mask": (0, 60, 213),
@@ -22,7 +21,7 @@ OTHER: Colour = (128, 128, 128)
 TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
 BLACK: Colour = (0, 0, 0)
 WHITE: Colour = (255, 255, 255)
-AROUND = 0.2  # of a box's side: hair, chin, and what it moved since it was judged
+AROUND = 0.2  # share of a box's side: covers hair, chin and movement since the answer
 BLOCKS = 6
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -33,7 +32,7 @@ def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
     height, width = canvas.shape[:2]
     write(canvas, status, 0, height, BLACK)
     line = max(2, round(width / 400))
-    for face in sorted(faces, key=lambda face: face.detection_confidence):  # the surest on top
+    for face in sorted(faces, key=lambda face: face.detection_confidence):  # most confident on top
         box, colour = face.box, COLOURS.get(face.label, OTHER)
         corner = (box.x + box.width - 1, box.y + box.height - 1)
         cv2.rectangle(canvas, (box.x, box.y), corner, colour, line)
@@ -42,9 +41,9 @@ def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
 
 
 def blurred(pixels: Image, faces: Iterable[Face] | None) -> Image:
-    """Return a copy of a BGR frame with its faces blurred; where faces is None, all of it.
+    """Return a copy of a BGR frame with its faces blurred; if faces is None, all of it.
 
-    A face, with what is around it, is shown as BLOCKS large squares on its shorter side.
+    A face and its surroundings are reduced to BLOCKS squares along the shorter side.
     """
     canvas = pixels.copy()
     height, width = canvas.shape[:2]
@@ -71,12 +70,12 @@ def blurred(pixels: Image, faces: Iterable[Face] | None) -> Image:
 
 
 def percent(share: float) -> str:
-    """Return a share of 0..1 in whole percent, cut, since 99.6 % is not certainty."""
+    """Return a share of 0..1 in whole percent, rounded down: 99.6 % is not certainty."""
     return f"{int(share * 100)}%"
 
 
 def caption(face: Face) -> str:
-    """Return the label and a probability: of the label, or of a mask where it is uncertain."""
+    """Return the label with its probability; for uncertain, that of a mask."""
     text = TEXTS.get(face.label, face.label)
     if face.label in face.probabilities:
         return f"{text} {percent(face.probabilities[face.label])}"
@@ -86,7 +85,7 @@ def caption(face: Face) -> str:
 
 
 def write(canvas: Image, text: str, left: int, bottom: int, colour: Colour) -> None:
-    """Write a line of text on a filled ground that ends at `bottom`, moved to lie inside."""
+    """Write a line of text on a filled background that ends at `bottom`, kept inside the canvas."""
     if not text:
         return
     height, width = canvas.shape[:2]
@@ -94,7 +93,7 @@ def write(canvas: Image, text: str, left: int, bottom: int, colour: Colour) -> N
     thickness = max(1, round(scale * 1.6))
     pad = max(2, round(scale * 6))
     (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
-    if text_width + 2 * pad > width:  # too long for a narrow picture: smaller rather than cut
+    if text_width + 2 * pad > width:  # shrink text that is too long for a narrow picture
         scale *= max(width - 2 * pad, 1) / text_width
         (text_width, text_height), baseline = cv2.getTextSize(text, FONT, scale, thickness)
     ground_height = text_height + baseline + 2 * pad

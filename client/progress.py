@@ -1,4 +1,4 @@
-"""Tell on the standard error how it goes: a bar for each source, or a line now and then."""
+"""Show progress on standard error: a bar for each source, or a line from time to time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = 24  # characters of a source's name beside its bar
 
 
 class Progress:
-    """How far each source is, and notes; on a terminal as bars that are redrawn below the notes."""
+    """The progress of each source, and notes; on a terminal, bars below the notes."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -36,7 +36,7 @@ class Progress:
             )
 
     def add(self, name: str, total: int) -> int:
-        """Start to show a source; total: its frames, 0 if unknown. Returns its number."""
+        """Start to show a source and return its number. total: its frames, 0 if unknown."""
         with self._lock:
             self._names.append(name := shown.plain(name))
             self._due.append(time.monotonic() + SELDOM_S)
@@ -47,7 +47,7 @@ class Progress:
             return len(self._names) - 1
 
     def update(self, number: int, done: int, status: str, found: str) -> None:
-        """Show how many frames of a source are done, its status and, with room, what was found."""
+        """Show a source's finished frames and status, and without bars its counts of faces."""
         if self._bars:
             self._bars.update(TaskID(number), completed=done, status=status)
             return
@@ -59,16 +59,16 @@ class Progress:
         self.note(f"{name}{done} frames  {found}  {status}")
 
     def note(self, text: str) -> None:
-        """Print a line that stays, whatever a server put into it."""
+        """Print a line that stays; makes text from a server safe to print."""
         text = shown.plain(text)
-        with suppress(OSError), self._lock:  # a terminal that was closed
+        with suppress(OSError), self._lock:  # the terminal may be closed
             if self._bars:
                 self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
             else:
                 print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leave the cursor on a line of its own."""
+        """Stop the bars and leave the cursor on a new line."""
         with suppress(OSError):
             if self._bars:
                 self._bars.stop()

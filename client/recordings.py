@@ -1,4 +1,4 @@
-"""Video files and pictures: every frame, in order, read when it is asked for."""
+"""Video files and pictures: every frame in order, read when it is needed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ PICTURES = {
 }
 KINDS = ", ".join(sorted(PICTURES))
 PICTURES_PER_SECOND = 1.5
-NAMED = 10  # of the files that are left out
+NAMED = 10  # skipped files named in a note
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 @dataclass
 class Recording:
-    """A source that waits: nothing is dropped, nothing goes away.
+    """A source that waits, so no frame is dropped.
 
-    total: how many frames there are, as far as the file tells; 0 if it does not.
+    total: the number of frames that the file reports, 0 if unknown.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Recording:
     newest: Frame | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame; raises SourceError when not one could be read."""
+        """Yield every frame; raises SourceError if none could be read."""
         for frame in self.pictures:
             self.newest = frame
             yield frame
@@ -64,12 +64,12 @@ def file(path: Path, note: Callable[[str], None]) -> Recording:
     except (av.FFmpegError, OSError, ValueError):
         container = None
     kind = container.format.name if container else ""
-    if container and (kind.endswith("_pipe") or kind == "image2"):  # a picture of another name
+    if container and (kind.endswith("_pipe") or kind == "image2"):  # a picture by its content
         container.close()
         return pictures(str(path), [path], note)
-    if container is None or kind == "tty":  # FFmpeg renders plain text as a film of letters
+    if container is None or kind == "tty":  # FFmpeg renders plain text as a video
         raise SourceError(
-            f"{path} is neither a picture ({KINDS}) nor a video that can be read. "
+            f"{path} is neither a picture ({KINDS}) nor a readable video. "
             "If it is a video, convert it: ffmpeg -i FILE film.mp4"
         )
     fps, total = video.rate(container), video.count(container)
@@ -98,7 +98,8 @@ def folder(path: Path, note: Callable[[str], None]) -> Recording:
     if others:
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         note(
-            f"Not pictures by their names, so skipped in {path}: {', '.join(others[:NAMED])}{more}"
+            f"Skipped in {path}, as the names are not of pictures: "
+            f"{', '.join(others[:NAMED])}{more}"
         )
     if not files:
         raise SourceError(f"{path} holds no picture ({KINDS}).")
@@ -106,7 +107,7 @@ def folder(path: Path, note: Callable[[str], None]) -> Recording:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a path names a picture; hidden files, which macOS leaves about, do not count."""
+    """Return whether a path names a picture; hidden files, such as macOS creates, do not count."""
     return path.suffix.lower() in PICTURES and path.name[0] != "." and path.is_file()
 
 
@@ -120,7 +121,7 @@ def pictures(name: str, files: list[Path], note: Callable[[str], None]) -> Recor
                 data = path.read_bytes()
                 if data.startswith(JPEG) and not data.endswith(JPEG_END):
                     data += JPEG_END  # some cameras leave these two bytes out
-                    note(f"{path} lacks its end; what is there is used.")
+                    note(f"{path} is cut short; the part that exists is used.")
                 pixels = decoded(data)
             except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
                 why = getattr(error, "strerror", None) or "it is damaged, too large or no picture"
@@ -133,14 +134,14 @@ def pictures(name: str, files: list[Path], note: Callable[[str], None]) -> Recor
 
 
 def decoded(data: bytes) -> Image:
-    """Decode a picture, or the first of several, upright as its EXIF orientation says.
+    """Decode a picture, or the first of several, and turn it upright by its EXIF orientation.
 
-    Raises OSError, ValueError, SyntaxError or DecompressionBombError if that cannot be done.
+    Returns uint8 BGR. Raises OSError, ValueError, SyntaxError or DecompressionBombError.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large pictures and odd EXIF data
+        warnings.simplefilter("ignore")  # about large pictures and odd EXIF data
         with PIL.Image.open(BytesIO(data)) as picture:
             upright = ImageOps.exif_transpose(picture)
-            if upright.mode == "I;16":  # Pillow would cut the upper half of the values
+            if upright.mode == "I;16":  # Pillow's own conversion would clip all values over 255
                 upright = upright.point(lambda value: value / 256).convert("L")
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])

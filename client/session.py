@@ -1,4 +1,4 @@
-"""Take frames to the service one at a time and keep what the last answer said."""
+"""Send frames to the service one at a time and keep the last answer."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ from client.api import Refused, Unreachable
 from client.frames import Frame, Image, Source
 
 TICK_S = 1 / 60
-LONGEST_PAUSE_S = 5.0  # between two frames, whatever a damaged file says
-BUSY_S = 0.1  # the least wait, should the service say Retry-After: 0
-REPEATS = 3  # the same reason, frame after frame, is said no more often than this
+LONGEST_PAUSE_S = 5.0  # between two frames, even if a damaged file has a longer gap
+BUSY_S = 0.1  # the shortest wait, for a service that sends Retry-After: 0
+REPEATS = 3  # the same reason, frame after frame, is printed at most this many times
 
 
 class GivenUp(Exception):
-    """The service or the source was away for longer than the user wants to wait."""
+    """The service or the source was away for longer than --give-up allows."""
 
 
 class Session:
-    """The walk of a source's frames to the service; step() is called until it returns False.
+    """Sends a source's frames to the service; call step() until it returns False.
 
-    Exactly one request is in flight. Of a recording the next frame is read and encoded meanwhile,
-    and the last one recorded, so that the service need not wait. While it is away a recording
-    waits with its frame; of a live source the frame is dropped and the newest is sent when the
-    service is back.
+    One request is in flight at a time. Meanwhile, a recording's next frame is read and encoded and
+    its last one is recorded, so that the service need not wait. While the service is away, a
+    recording keeps its frame and waits; a live source drops it and sends the newest one later.
 
-    encode: makes of a frame what is sent. ask: sends it, and returns the verdicts.
-    record: called with each frame that was answered or refused (None) and the status line.
-    paced: show a recording no faster than it was filmed. give_up_s: raise GivenUp when the service
-    gives no verdicts, or the source no frames, for so long.
+    encode: turns a frame's pixels into the bytes to send. ask: sends them and returns the
+    verdicts. record: called with each frame, its verdicts (None if refused) and the status line.
+    paced: show a recording no faster than it was filmed. give_up_s: seconds without verdicts from
+    the service, or frames from the source, until GivenUp is raised.
     """
 
-    def __init__(  # noqa: PLR0913 (the one place where all of them meet)
+    def __init__(  # noqa: PLR0913 (all parts meet here)
         self,
         source: Source,
         encode: Callable[[Image], bytes],
@@ -94,7 +93,7 @@ class Session:
 
     @property
     def frame(self) -> Frame | None:
-        """The frame to show: of a live source the newest, else the one that the faces are of."""
+        """The frame to show: a live source's newest, otherwise the one the faces belong to."""
         if self.source.live:
             return self.source.newest
         return self._frame if self._away or self._shown is None else self._shown
@@ -107,7 +106,7 @@ class Session:
 
     @property
     def status(self) -> str:
-        """What to tell in one line: frames per second, round trip, and what is amiss."""
+        """The status in one line: frames per second, round trip, and what is being reconnected."""
         rate = 0.0
         if len(self._recent) > 1:
             rate = (len(self._recent) - 1) / max(time.monotonic() - self._recent[0], 1e-6)
@@ -124,9 +123,9 @@ class Session:
         return self._judged
 
     def step(self) -> bool:
-        """Do what is due and wait for at most 1/60 s; False when the source has ended.
+        """Do what is due and wait for at most 1/60 s; returns False once the source has ended.
 
-        Raises SourceError when the source gives nothing at all, and GivenUp.
+        Raises SourceError if the source gives no frame at all, and GivenUp.
         """
         self._watch_source()
         self._watch_service()
@@ -148,7 +147,9 @@ class Session:
             self._lost = None
             self._note(f"{name} is back.")
         if self._lost is not None and time.monotonic() - self._lost > self._give_up_s:
-            raise GivenUp(f"{name} has given no picture for {self._give_up_s:g} s: given up.")
+            raise GivenUp(
+                f"{name} has given no picture for {self._give_up_s:g} s (--give-up): given up."
+            )
 
     def _watch_service(self) -> None:
         if self._away is None:
@@ -166,7 +167,7 @@ class Session:
         frame = next(self._frames, None)
         if frame is not None:
             jpeg = None
-            with suppress(Refused):  # said when it is its turn
+            with suppress(Refused):  # reported when the frame is sent
                 jpeg = self._encode(frame.pixels)
             self._next = frame, jpeg
 
@@ -193,7 +194,7 @@ class Session:
         return True
 
     def _too_early(self, frame: Frame, now: float) -> bool:
-        """Tell whether a recording would run too fast, and set when its frame is due."""
+        """Return whether a recording would run too fast, and set when its frame is due."""
         if self._shown_at is not None:
             last, at_s = self._shown_at
             due = last + min(frame.at_s - at_s, LONGEST_PAUSE_S)
@@ -208,7 +209,7 @@ class Session:
 
     def _settle(self, request: Future[Verdicts]) -> None:
         frame, self._request = self._frame, None
-        if frame is None:  # step() sends none without a frame
+        if frame is None:  # never: step() sends no request without a frame
             return
         verdicts = None
         try:
@@ -256,7 +257,7 @@ class Session:
             )
         since = time.monotonic() if self._away is None else self._away[0]
         self._away = since, str(error)
-        self.faces = ()  # boxes that stand still on a moving picture would be untrue
+        self.faces = ()  # old boxes would be wrong on a moving picture
         delay = next(self._retries)
         if error.retry_after_s is not None:
             delay = max(error.retry_after_s, BUSY_S)
@@ -267,7 +268,7 @@ class Session:
 
 
 def in_background(call: Callable[[], Verdicts]) -> Future[Verdicts]:
-    """Call in a thread that the program's end does not wait for, as an executor's would."""
+    """Call in a daemon thread; unlike an executor's, it does not delay the program's end."""
     future: Future[Verdicts] = Future()
 
     def work() -> None:

@@ -9,7 +9,7 @@ LONGEST = 500
 HIDDEN = "…"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+")
 QUERY = re.compile(r"[?#;=&]")
-# Before the last @, these say that a query may have begun: the @ need not end a password then.
+# If these come before the last @, a query may have begun, and the @ need not end a password.
 UNCLEAR = re.compile(r"\?|/.*[=&;]", re.DOTALL)
 # Controls, bidirectional and other invisible formats, surrogates, line and paragraph separators.
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -19,8 +19,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (spreadsheets read the
 def plain(text: str, longest: int = LONGEST) -> str:
     r"""Return text as one printable line of at most `longest` characters.
 
-    White space becomes a space; any other character that a terminal may act on becomes its
-    escape, such as \x1b.
+    White space becomes a space. Control and invisible characters become escapes, such as \x1b.
     """
     cut = " ".join(text[: 4 * longest].split())
     shown = "".join(
@@ -32,8 +31,8 @@ def plain(text: str, longest: int = LONGEST) -> str:
 def address(text: str) -> str:
     """Return an address or path without user, password and query, whatever characters they hold.
 
-    rtsp://admin:pa#ss@cam/live?token=1 is shown as rtsp://cam/live… Where it is unclear what
-    belongs to a secret, only the scheme is shown.
+    rtsp://admin:pa#ss@cam/live?token=1 becomes rtsp://cam/live… If it is unclear what belongs to
+    a secret, only the scheme is kept.
     """
     scheme = SCHEME.match(text)
     start = scheme.group() if scheme else ""
@@ -46,7 +45,7 @@ def address(text: str) -> str:
 
 
 def cell(value: object) -> object:
-    """Return a value for a table, with text that a spreadsheet would run as a formula quoted."""
+    """Return a value for a table; quotes text that a spreadsheet would run as a formula."""
     if not isinstance(value, str):
         return value
     text = plain(value)

@@ -1,4 +1,4 @@
-"""Ask the service over one WebSocket, /stream, and over POST /predict where that cannot be."""
+"""Send frames over one WebSocket, /stream, or over POST /predict if that is not possible."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from client import answers, shown, web
 from client.answers import Verdicts
 from client.api import TRANSIENT, ApiError, Refused, Service, Unreachable
 
-FULL_S = 30.0  # until the stream is tried again where the service has too many
+FULL_S = 30.0  # until the next try if the service has too many streams open
 GOODBYE_S = 1.0
 
 
 class NoStream(ApiError):
-    """The service is there, but gives no stream; try_again_s is None where it never will."""
+    """The service answers but opens no stream. try_again_s: None if it never will."""
 
     def __init__(self, message: str, try_again_s: float | None) -> None:
         super().__init__(message)
@@ -28,9 +28,9 @@ class NoStream(ApiError):
 
 
 class Stream:
-    """The frames of one source to a service, one in flight.
+    """Sends the frames of one source to a service, one at a time.
 
-    What identifies a face, its track_id, stays unique when the connection is made anew.
+    A face's track_id stays unique across reconnections.
     """
 
     def __init__(self, service: Service, note: Callable[[str], None]) -> None:
@@ -42,7 +42,7 @@ class Stream:
         self._not_before = 0.0
 
     def ask(self, jpeg: bytes) -> Verdicts:
-        """Send a frame, a JPEG, and return its verdicts. Raises Unreachable and Refused."""
+        """Send one JPEG frame and return its verdicts; raises Unreachable and Refused."""
         if time.monotonic() < self._not_before:
             return self._service.predict(jpeg)
         fresh = self._connection is None
@@ -55,7 +55,7 @@ class Stream:
             self._connection = None
             code = error.rcvd.code if error.rcvd else None
             if code == CloseCode.MESSAGE_TOO_BIG:
-                raise Refused("The frame has more bytes than the service takes.") from error
+                raise Refused("The frame has more bytes than the service accepts.") from error
             if code == CloseCode.POLICY_VIOLATION and not fresh:  # it was idle for too long
                 return self.ask(jpeg)
             raise Unreachable(f"the stream was closed: {closing(error)}") from error
@@ -82,14 +82,14 @@ class Stream:
         except ValueError as error:
             self._leave(connection)
             raise Unreachable(
-                f"{self._service.place} sent what holds no verdicts over the stream"
+                f"{self._service.place} sent a message without verdicts over the stream"
             ) from error
         if problem.status in TRANSIENT:
             raise Unreachable(str(problem))
         raise Refused(str(problem))
 
     def _answer(self, connection: ClientConnection, frame: int) -> dict[str, Any]:
-        """Return the answer to a frame; raises TimeoutError and, if it is no JSON, ValueError."""
+        """Return the answer to a frame; raises TimeoutError, and ValueError if it is not JSON."""
         deadline = time.monotonic() + self._service.timeout_s
         while True:
             left_s = deadline - time.monotonic()
@@ -116,7 +116,7 @@ class Stream:
             self._connection = connect(
                 f"{root}/stream{query}",
                 additional_headers=dict(service.headers),
-                compression=None,  # a JPEG is compressed
+                compression=None,  # a JPEG is already compressed
                 open_timeout=service.timeout_s,
                 close_timeout=GOODBYE_S,
                 max_size=answers.MOST_BYTES,
@@ -135,14 +135,14 @@ class Stream:
 
     def _fall_back(self, error: NoStream) -> None:
         self._not_before = time.monotonic() + (error.try_again_s or float("inf"))
-        self._note(f"The service gives no stream ({error}); frames go to /predict one by one.")
+        self._note(f"The service opens no stream ({error}); frames go to /predict one by one.")
 
 
 class Direct(ClientConnection):
-    """A connection that follows no redirect, which would take the key to another address."""
+    """A connection that follows no redirects: they would send the key to another address."""
 
     def handshake(self, *args: Any, **kwargs: Any) -> None:
-        """Open the WebSocket; raises NoStream where the service is said to be elsewhere."""
+        """Open the WebSocket; raises NoStream if the service redirects."""
         try:
             super().handshake(*args, **kwargs)
         except InvalidStatus as error:
@@ -153,7 +153,7 @@ class Direct(ClientConnection):
 
 
 def refusal(error: InvalidStatus) -> ApiError:
-    """Say what it means that a stream was refused."""
+    """Return the error for a stream that was refused."""
     response = error.response
     try:
         content = answers.parsed(response.body or b"")
@@ -172,7 +172,7 @@ def refusal(error: InvalidStatus) -> ApiError:
 
 
 def closing(error: ConnectionClosed) -> str:
-    """Say why a connection ended."""
+    """Return why a connection ended."""
     if error.rcvd and error.rcvd.reason:
         return error.rcvd.reason
     if error.sent and error.sent.code == CloseCode.MESSAGE_TOO_BIG:

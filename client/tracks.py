@@ -13,15 +13,15 @@ from client.frames import Frame
 
 Kind = Literal["first_seen", "label_changed", "no_mask_confirmed", "last_seen"]
 
-GONE_S = 3.0  # out of sight for so long, a person has left
-CONFIRMED = 5  # answers in a row that say no_mask
-MOST_PEOPLE = 1000  # followed at once, whatever a service says
-SAME_FACE = 0.3  # intersection over union, where the service numbers no faces
+GONE_S = 3.0  # a person not seen for this long has left
+CONFIRMED = 5  # no_mask answers in a row
+MOST_PEOPLE = 1000  # tracked at once, even if a service reports more
+SAME_FACE = 0.3  # least intersection over union, if the service gives no track_id
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to one person. position_s: of the frame in a video file, else None."""
+    """An event of one person. position_s: the frame's time in a video file, None for others."""
 
     event: Kind
     source: str
@@ -35,7 +35,7 @@ class Event:
     box: Box
 
     def flat(self) -> dict[str, Any]:
-        """Return it with plain values only, as a row or a line of JSON has them."""
+        """Return the event as a flat dict of plain values, for a table row or a line of JSON."""
         sides = {side: getattr(self.box, side) for side in ("x", "y", "width", "height")}
         own = {name: getattr(self, name) for name in COLUMNS if name not in sides}
         own["time"] = self.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -50,7 +50,7 @@ COLUMNS = (
 
 @dataclass
 class Person:
-    """A face that is being followed; frame and time are those that it was last seen in.
+    """A tracked face; face and frame are the last ones. told: the label last reported.
 
     looks: answers with it. changed: the index of the frame in which its label last changed.
     kept_at_s: when a picture of it was last collected, on the source's clock.
@@ -70,8 +70,8 @@ class Person:
 class Tracks:
     """The people of one source.
 
-    live: its time is the clock's; else that of the video file. stills: pictures that have nothing
-    to do with each other, so that no one is followed, and one look confirms nothing.
+    live: times are by the clock; otherwise by the video file. stills: unrelated pictures, so no
+    person is tracked from one to the next, and none is confirmed.
     """
 
     live: bool
@@ -80,7 +80,7 @@ class Tracks:
     next_id: int = 0
 
     def add(self, frame: Frame, verdicts: Verdicts) -> Iterator[Event]:
-        """Take the verdicts on a frame and yield what they bring about."""
+        """Add a frame's verdicts and yield the resulting events."""
         for number in [n for n, p in self.people.items() if self._gone(p, frame)]:
             yield self._leave(number)
         for number, face in list(self._numbered(verdicts)):
@@ -105,7 +105,7 @@ class Tracks:
             yield self._leave(number)
 
     def end(self) -> Iterator[Event]:
-        """Yield that everybody has left."""
+        """Yield a last_seen event for every remaining person."""
         for number in list(self.people):
             yield self._leave(number)
 
@@ -164,10 +164,10 @@ class Tracks:
         )
 
     def _numbered(self, verdicts: Verdicts) -> Iterator[tuple[int, Face]]:
-        """Yield each face with the number of its person, a new one for a new person.
+        """Yield each face with its person's number; a new person gets a new number.
 
-        The service's track_id identifies the person. Where it gives none, or starts again because
-        the connection is new, a face belongs to the person whose last box it overlaps most.
+        The service's track_id identifies the person. If there is none, or if numbers start again
+        on a new connection, a face belongs to the person whose last box it overlaps most.
         """
         known = {p.face.track_id: n for n, p in self.people.items() if p.face.track_id is not None}
         present = {

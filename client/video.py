@@ -1,4 +1,4 @@
-"""Read video by PyAV: upright BGR pictures with the times that the container gives them."""
+"""Read video with PyAV: upright BGR pictures with their times in the container."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from av.format import Flags
 from client import web
 from client.frames import Image
 
-MOST_PIXELS = 70_000_000  # twice 8K; a few bytes can claim four thousand million
-USUAL_FPS = 25.0  # for the few containers that tell no frame rate
-MOST_FPS = 240.0  # some tell their clock's ticks instead
-UNTIMED = {"mpjpeg"}  # FFmpeg makes the times up: 25 pictures a second
+MOST_PIXELS = 70_000_000  # twice 8K; a header of a few bytes can claim four billion
+USUAL_FPS = 25.0  # for the few containers that report no frame rate
+MOST_FPS = 240.0  # some report their clock's ticks instead
+UNTIMED = {"mpjpeg"}  # has no times; FFmpeg invents them at 25 pictures a second
 QUARTERS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -29,8 +29,8 @@ def opened(
 ) -> InputContainer:
     """Open a file, an address or a readable object; raises av.FFmpegError, OSError, ValueError.
 
-    kind: what FFmpeg calls the format, where it need not guess. timeout_s: to open and to read.
-    The text of an error may hold the address, password included: show only its `reason`.
+    kind: FFmpeg's name of the format, None to detect it. timeout_s: to open and to read.
+    The text of an error may hold the address with its password: show only its `reason`.
     """
     bounds = {"max_pixels": str(MOST_PIXELS)}
     container: InputContainer = av.open(
@@ -47,20 +47,20 @@ def opened(
 
 
 def rate(container: InputContainer) -> float:
-    """Return the frames per second that a container tells, or the usual ones."""
+    """Return the frames per second that a container reports, or USUAL_FPS."""
     stream = container.streams.video[0]
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     return fps if 0 < fps <= MOST_FPS else USUAL_FPS
 
 
 def start_s(container: InputContainer) -> float:
-    """Return the seconds at which a container's clock begins: not at 0 in a recorded broadcast."""
+    """Return the seconds at which a container's clock starts: not 0 for recorded broadcasts."""
     anywhere = Flags.ts_discont in Flags(container.format.flags)
     return (container.start_time or 0) / av.time_base if anywhere else 0.0
 
 
 def count(container: InputContainer) -> int:
-    """Return how many frames a file has as far as it tells; 0 if it does not."""
+    """Return the number of frames that a file reports, or an estimate; 0 if unknown."""
     stream = container.streams.video[0]
     if stream.frames:
         return int(stream.frames)
@@ -68,9 +68,9 @@ def count(container: InputContainer) -> int:
 
 
 def pictures(container: InputContainer) -> Iterator[tuple[Image, float | None]]:
-    """Yield each picture and its seconds in the container, None where that gives none.
+    """Yield each picture and its time in seconds, None if the container has no times.
 
-    Damaged frames are left out. Raises av.FFmpegError and OSError where reading fails.
+    Damaged frames are skipped. Raises av.FFmpegError and OSError if reading fails.
     """
     stream = container.streams.video[0]
     timed = container.format.name not in UNTIMED
@@ -88,7 +88,7 @@ def pictures(container: InputContainer) -> Iterator[tuple[Image, float | None]]:
 
 
 def reason(error: BaseException) -> str:
-    """Say why a video does not open or ended, without the address that FFmpeg adds."""
+    """Return why a video does not open or ended, without the address that FFmpeg adds."""
     if isinstance(error, av.error.ExitError):
         return "no answer in time"
     if isinstance(error, av.FFmpegError):

@@ -1,4 +1,4 @@
-"""HTTP as the client speaks it: no redirects, no cookies, and every answer within bounds."""
+"""The client's HTTP: no redirects, no cookies, and limits on every answer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ Failure = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, Too
 
 
 class Session(requests.Session):
-    """A session that neither follows a redirect nor keeps a cookie.
+    """A session that neither follows redirects nor keeps cookies.
 
-    requests reads the whole body of a redirect that it does not follow, so it must not see one.
+    requests would read the whole body of a redirect even if it does not follow it, so redirects
+    are hidden from it.
     """
 
     def __init__(self) -> None:
@@ -32,14 +33,14 @@ class Session(requests.Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 (as inherited)
-        """Return None: nothing is a redirect."""
+        """Return None, so that no response counts as a redirect."""
         return
 
 
 def read(response: requests.Response, most_bytes: int, deadline: float) -> bytes:
     """Read the decoded body of a streamed response.
 
-    deadline: by time.monotonic(). Raises TooLarge, TimeoutError and what `Failure` names.
+    deadline: by time.monotonic(). Raises TooLarge, TimeoutError and the errors in Failure.
     """
     body = bytearray()
     while part := response.raw.read1(CHUNK, decode_content=True):
@@ -52,7 +53,7 @@ def read(response: requests.Response, most_bytes: int, deadline: float) -> bytes
 
 
 def reason(error: BaseException, timeout_s: float | None = None) -> str:
-    """Say in a few words why a request failed, without the address that libraries add."""
+    """Return in a few words why a request failed, without the address that libraries add."""
     if isinstance(error, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError):
         return f"no answer within {timeout_s:g} s" if timeout_s else "no answer in time"
     cause = error
@@ -64,7 +65,7 @@ def reason(error: BaseException, timeout_s: float | None = None) -> str:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, 300 at most; None if it has none."""
+    """Return the seconds of a Retry-After header, 300 at most; None if missing or invalid."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Tell another program of a confirmed no-mask: signed, tried again, never in the way."""
+"""Post no_mask_confirmed events to a webhook: signed, retried, without delaying the frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from client import backoff, web
 from client.tracks import Event
 
 MOST_WAITING = 100
-TRIES = 6  # over about a quarter of a minute
+TRIES = 6  # over about 15 s
 TIMEOUT_S = 5.0
 FLUSH_S = 5.0
 PERMANENT = {400, 401, 403, 404, 405, 410, 413, 415, 422}
@@ -31,9 +31,9 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 class Webhook:
     """A thread that posts events to an address, one after the other.
 
-    Each is JSON with the headers X-Event-ID, the same at every try, X-Timestamp, in seconds since
-    1970, and X-Signature-256, "sha256=" and the signature. At most MOST_WAITING events wait;
-    further ones are dropped and counted, so that a dead address holds nothing up.
+    Each event is JSON with three headers. X-Event-ID is the same at every try. X-Timestamp is in
+    seconds since 1970. X-Signature-256 is "sha256=" and the signature. At most MOST_WAITING events
+    wait; further ones are dropped and counted, so that a dead address delays nothing.
     """
 
     def __init__(self, url: str, secret: str, note: Callable[[str], None]) -> None:
@@ -53,7 +53,7 @@ class Webhook:
             self._lose("too many wait already")
 
     def close(self) -> None:
-        """Post what waits, for at most FLUSH_S seconds."""
+        """Post the waiting events, for at most FLUSH_S seconds."""
         deadline = time.monotonic() + FLUSH_S
         try:
             self._waiting.put(None, timeout=FLUSH_S)
@@ -90,7 +90,7 @@ class Webhook:
                 )
                 response.close()
             except web.Failure as error:
-                reason = type(error).__name__  # its text may hold a token of the address
+                reason = type(error).__name__  # its text may hold a token from the address
             else:
                 if response.ok and not response.is_redirect:
                     return
@@ -104,4 +104,6 @@ class Webhook:
     def _lose(self, reason: str) -> None:
         self.dropped += 1
         if self.dropped in {1, 10, 100} or self.dropped % 1000 == 0:
-            self._note(f"The webhook did not take an event ({reason}); {self.dropped} lost so far.")
+            self._note(
+                f"The webhook did not accept an event ({reason}); {self.dropped} lost so far."
+            )

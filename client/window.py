@@ -1,4 +1,4 @@
-"""Show pictures in a window, by SDL: the OpenCV of servers has none."""
+"""Show pictures in a window, with SDL: the headless OpenCV has no windows."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ class WindowUnavailable(Exception):
 
 @contextmanager
 def display() -> Iterator[None]:
-    """Hold the display; the window appears with the first picture. Raises WindowUnavailable."""
+    """Open the display and close it at the end of the block; raises WindowUnavailable.
+
+    The window appears with the first picture.
+    """
     try:
         pygame.display.init()
     except pygame.error as error:
         raise WindowUnavailable(
-            f"No window can be opened ({error}). Give --no-window, perhaps with --output FILE.mp4."
+            f"No window can be opened ({error}). Use --no-window, perhaps with --output FILE.mp4."
         ) from error
     try:
-        # Without a display SDL quietly draws into memory, which somebody may want only on purpose.
+        # Without a display SDL silently draws into memory; allow that only if requested.
         if pygame.display.get_driver() in BLIND and "SDL_VIDEODRIVER" not in os.environ:
             raise WindowUnavailable(
-                "There is no display to open a window on. Give --no-window, perhaps with "
+                "There is no display to open a window on. Use --no-window, perhaps with "
                 "--output FILE.mp4."
             )
         yield
@@ -45,7 +48,7 @@ def display() -> Iterator[None]:
 
 
 def show(picture: Image) -> None:
-    """Fill the window with a uint8 BGR picture, its proportions kept and the rest black."""
+    """Fill the window with a uint8 BGR picture; keeps its proportions, the rest is black."""
     height, width = picture.shape[:2]
     surface = pygame.display.get_surface()
     if surface is None:
@@ -69,7 +72,7 @@ def show(picture: Image) -> None:
 
 
 def tiled(pictures: list[Image]) -> Image:
-    """Put uint8 BGR pictures side by side and below each other, each as large as the first."""
+    """Arrange uint8 BGR pictures in a grid, each at the size of the first."""
     height, width = pictures[0].shape[:2]
     columns = math.ceil(math.sqrt(len(pictures)))
     cells = [letterboxed(picture, (width, height)) for picture in pictures]
@@ -79,7 +82,7 @@ def tiled(pictures: list[Image]) -> Image:
 
 
 def events() -> tuple[bool, bool]:
-    """Take what the user did since the last call: (asked to quit, changed the window)."""
+    """Handle the user's actions since the last call; returns (quit requested, redraw needed)."""
     quits = redraws = False
     for event in pygame.event.get():
         key = event.key if event.type == pygame.KEYDOWN else None

@@ -1,1 +1,1 @@
-"""Puts the service's image on AWS ECS Fargate, keeps it there and takes it away again."""
+"""Deploys the service's image to AWS ECS Fargate, operates it and deletes it again."""

@@ -1,4 +1,4 @@
-"""The verbs: `python -m deploy VERB`."""
+"""The commands: `python -m deploy VERB`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Options = argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code; every error is a message here."""
+    """Run a command and return its exit code; errors become messages here."""
     options, given = arguments.parse(argv)
     used: list[Aws] = []
     try:
@@ -70,7 +70,7 @@ Door = Callable[..., Aws]
 
 
 def do_doctor(door: Door, config: Config, _: Options) -> int:
-    """Check what is needed; exit code 1 if something is missing."""
+    """Check the requirements; exit code 1 if something is missing."""
     states = set()
     for what, state, words in doctor.findings(door(), config):
         say(f"{state:<7}  {what}: {words}", doctor.STYLES[state])
@@ -85,19 +85,19 @@ def do_template(_: Door, config: Config, __: Options) -> int:
 
 
 def text_of(config: Config) -> str:
-    """Write the template as it is sent."""
+    """Return the template as the JSON text that is sent."""
     return json.dumps(template(config), indent=1)
 
 
 def do_plan(door: Door, config: Config, options: Options) -> int:
-    """Say what `up` would do."""
+    """Print what `up` would do."""
     plan(door(), config, options)
     say("Nothing was changed.")
     return 0
 
 
 def plan(aws: Aws, config: Config, options: Options) -> int:
-    """Say what `up` would do and what it costs; returns how many changes there would be."""
+    """Print what `up` would do and what it costs; returns the number of changes."""
     doctor.require_protection(config)
     found = network.find(aws, config)
     say(f"{config.name} in {aws.region}, account {aws.identity['Account']}")
@@ -126,7 +126,7 @@ def plan(aws: Aws, config: Config, options: Options) -> int:
 
 
 def do_up(door: Door, config: Config, options: Options) -> int:
-    """Make or change the deployment, and wait."""
+    """Create or change the deployment, and wait."""
     doctor.require_protection(config)
     if not options.yes and plan(door(), config, options):
         confirm("Do this?", yes=False)
@@ -134,7 +134,7 @@ def do_up(door: Door, config: Config, options: Options) -> int:
     for words in doctor.warnings(config) if options.yes else ():
         note(words, "yellow")
     found = network.find(aws, config)
-    stack.find(aws, config)  # raises before anything is made
+    stack.find(aws, config)  # raises before anything is created
     address = registry.ensure(aws, config)
     digest = (
         registry.require(aws, config, options.image)
@@ -146,13 +146,13 @@ def do_up(door: Door, config: Config, options: Options) -> int:
 
 
 def carry_out(aws: Aws, config: Config, options: Options, wish: stack.Wish) -> int:
-    """Change the stack, wait, and say where the service answers."""
+    """Change the stack, wait, and print the service's address."""
     stack.carry_out(aws, config, wish, None if options.no_wait else options.timeout)
     if options.no_wait:
-        say("AWS goes on by itself; `python -m deploy status` shows how.")
+        say("AWS continues by itself; `python -m deploy status` shows the progress.")
         return 0
     found = status.read(aws, config)
-    state = "Steady" if found["steady"] else "On its way"
+    state = "Steady" if found["steady"] else "In progress"
     say(f"{state}: revision {found['revision']}, {found['url']}")
     return 0
 
@@ -204,8 +204,8 @@ def do_rollback(door: Door, config: Config, options: Options) -> int:
     )
     if not registry.digest_of(aws, config, wanted.rpartition("@")[2]):
         raise DeployError(
-            f"The image {wanted} is gone from the registry, which keeps the newest `images_kept`. "
-            "Check out its commit and run `up`."
+            f"The image {wanted} is no longer in the registry, which keeps the newest "
+            "`images_kept`. Check out its commit and run `up`."
         )
     return carry_out(aws, config, options, stack.Wish({"Image": wanted}))
 
@@ -216,14 +216,14 @@ def do_scale(door: Door, config: Config, options: Options) -> int:
     carry_out(door(write=True), config, options, stack.Wish(told))
     if (options.min, options.max) != (config.min_tasks, config.max_tasks):
         say(
-            f"The settings say {config.min_tasks} to {config.max_tasks}: change min_tasks and "
-            "max_tasks there too, or the next `up` sets them back."
+            f"The settings are {config.min_tasks} to {config.max_tasks}. Change min_tasks and "
+            "max_tasks there too; otherwise the next `up` restores them."
         )
     return 0
 
 
 def do_run_local(door: Door, config: Config, options: Options) -> int:
-    """Run the task definition here."""
+    """Run the task definition in local Docker."""
     with suppress(KeyboardInterrupt):
         local.run(door(), config, options.revision, options.port)
     return 0
@@ -233,7 +233,7 @@ def do_down(door: Door, config: Config, options: Options) -> int:
     """Delete the deployment."""
     aws = door(write=True)
     there, images = stack.find(aws, config), registry.find(aws, config)
-    doomed = [f"the stack {config.name} with all that it made"] if there else []
+    doomed = [f"the stack {config.name} with all its resources"] if there else []
     if images and not options.keep_images:
         doomed.append(f"the image repository {config.name} with its images")
     for what in doomed:
@@ -252,7 +252,7 @@ def do_down(door: Door, config: Config, options: Options) -> int:
 
 
 def do_iam_policy(door: Door, config: Config, options: Options) -> int:
-    """Print the operator's policy, or the boundary that it relies on."""
+    """Print the operator's policy, or the permissions boundary that it requires."""
     aws = door()
     if options.boundary:
         parts = [policies.resolve(tasks.execution_policy(config), aws.values)]
@@ -260,8 +260,8 @@ def do_iam_policy(door: Door, config: Config, options: Options) -> int:
         parts = policies.operator(config, aws.values)
     else:
         raise DeployError(
-            "The policy is safe only with a boundary for the roles that its holder makes. An "
-            "administrator makes it once: python -m deploy iam-policy --boundary > boundary.json; "
+            "The policy is safe only with a boundary for the roles that the operator creates. Let "
+            "an administrator create it: python -m deploy iam-policy --boundary > boundary.json; "
             f"aws iam create-policy --policy-name {config.name}-boundary --policy-document "
             "file://boundary.json. Set permissions_boundary in deploy.toml to its ARN."
         )
@@ -269,7 +269,10 @@ def do_iam_policy(door: Door, config: Config, options: Options) -> int:
         raise DeployError(f"There is no part {options.part}; there are {len(parts)}.")
     print(json.dumps(parts[options.part - 1], indent=2))
     if len(parts) > 1:
-        note(f"Part {options.part} of {len(parts)}, as IAM limits a policy's length: --part N")
+        note(
+            f"Part {options.part} of {len(parts)}, as IAM limits a policy's length; print the "
+            "others with --part N"
+        )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Clients of one AWS account and region: counts the calls and explains errors."""
+"""Clients for one AWS account and region, which count their calls; explanations of errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from deploy.config import Config, ConfigError
 from deploy.errors import DeployError
 
 READS = ("Describe", "Get", "List", "Filter", "BatchGet", "Simulate")
-# A change set is AWS's own plan: it is made, read and deleted, and changes nothing by itself.
+# A change set is AWS's own plan. It changes nothing until it is executed.
 PLANS = ("CreateChangeSet", "DeleteChangeSet")
 AwsError = (BotoCoreError, ClientError, ResponseParserError)
 EXPIRED = {
@@ -42,7 +42,7 @@ THROTTLED = {
     *("TooManyRequestsException", "RequestThrottled", "SlowDown", "LimitExceededException"),
 }
 NO_REGION = "No region is set. Set `region` in deploy.toml, or AWS_REGION in the environment."
-AGAIN = "What was done stays done: run the same command again."
+AGAIN = "Finished steps are kept: run the same command again."
 
 HINTS: dict[type[Exception] | tuple[type[Exception], ...], str] = {
     NoCredentialsError: (
@@ -53,21 +53,21 @@ HINTS: dict[type[Exception] | tuple[type[Exception], ...], str] = {
         f"The AWS login has expired: `aws sso login`. {AGAIN}"
     ),
     NoRegionError: NO_REGION,
-    ProfileNotFound: "{error}. Set AWS_PROFILE to one of ~/.aws/config.",
+    ProfileNotFound: "{error}. Set AWS_PROFILE to a profile in ~/.aws/config.",
     (BotoConnectionError, HTTPClientError): (
-        "AWS could not be reached, or broke off: {error} " + AGAIN
+        "AWS could not be reached, or the connection broke: {error} " + AGAIN
     ),
     ResponseParserError: (
-        "The answer did not come from AWS but, most likely, from a proxy on the way. Check "
+        "The answer is not from AWS but probably from a proxy in between. Check "
         "HTTPS_PROXY and the network. " + AGAIN
     ),
 }
 
 
 class Aws:
-    """Clients by service name, such as aws.ecs; without `write` a call that writes is refused.
+    """Clients by service name, such as aws.ecs; without `write`, calls that write are refused.
 
-    calls: how often each operation was called.
+    calls: the number of calls of each operation.
     """
 
     def __init__(self, region: str | None, *, write: bool) -> None:
@@ -75,7 +75,7 @@ class Aws:
         self._write = write
         self._session = boto3.session.Session(region_name=region)
         self._session.events.register("before-call", self._count)
-        # Standard mode waits longer from try to try, and longer still when it is throttled.
+        # Standard mode waits longer after each try, and even longer when throttled.
         self._config = BotoConfig(
             retries={"mode": "standard", "total_max_attempts": 8},
             connect_timeout=10,
@@ -85,7 +85,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
-        """Return the client of a service, made at its first use."""
+        """Return the client of a service; it is created at its first use."""
         if service not in self._clients:
             self._clients[service] = self._session.client(service, config=self._config)
         return self._clients[service]
@@ -102,26 +102,26 @@ class Aws:
 
     @property
     def region(self) -> str:
-        """Return the region; raises DeployError if none is set anywhere."""
+        """Return the region; raises DeployError if none is set."""
         if not self._session.region_name:
             raise DeployError(NO_REGION)
         return str(self._session.region_name)
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Return who we are: Account and Arn."""
+        """Return the caller's identity: Account and Arn."""
         return {key: str(value) for key, value in self.sts.get_caller_identity().items()}
 
     @property
     def values(self) -> dict[str, str]:
-        """Return what stands for AWS::Region, AWS::AccountId and AWS::Partition in a template."""
+        """Return the values of AWS::Region, AWS::AccountId and AWS::Partition in a template."""
         account, partition = self.identity["Account"], self.identity["Arn"].split(":")[1]
         return {"AWS::Region": self.region, "AWS::AccountId": account, "AWS::Partition": partition}
 
 
 def connect(config: Config, *, write: bool) -> Aws:
     """Connect to the region of the settings, or of the AWS profile."""
-    # AWS's other tools read AWS_REGION; boto3 itself knows AWS_DEFAULT_REGION and the profile.
+    # AWS's other tools read AWS_REGION; boto3 only reads AWS_DEFAULT_REGION and the profile.
     aws = Aws(config.region or os.environ.get("AWS_REGION"), write=write)
     try:
         config.lies_in(aws.region)
@@ -135,12 +135,12 @@ def connect(config: Config, *, write: bool) -> Aws:
 
 
 def code(error: ClientError) -> str:
-    """Return AWS's code of an error."""
+    """Return the code of an AWS error."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def absent(call: Callable[[], Any], *codes: str) -> Any:
-    """Return what the call returns, or None where AWS answers that the thing does not exist."""
+    """Return the call's result, or None if AWS answers with one of the error codes."""
     try:
         return call()
     except ClientError as error:
@@ -150,7 +150,7 @@ def absent(call: Callable[[], Any], *codes: str) -> Any:
 
 
 def explain(error: Exception) -> str:
-    """Say in plain words what AWS refused or why it was not reached, and what to do."""
+    """Return what AWS refused, or why it was not reached, and what to do."""
     if isinstance(error, ClientError):
         return _refusal(error)
     return next((words for kind, words in HINTS.items() if isinstance(error, kind)), "").format(
@@ -165,9 +165,9 @@ def _refusal(error: ClientError) -> str:
         return f"AWS does not accept the credentials ({reason}): log in again. {AGAIN}"
     if reason in DENIED:
         return (
-            f"AWS does not allow {operation}: {message} `python -m deploy iam-policy` prints what "
-            f"is needed, `python -m deploy doctor` what is missing. {AGAIN}"
+            f"AWS does not allow {operation}: {message} `python -m deploy iam-policy` prints the "
+            f"required permissions, `python -m deploy doctor` the missing ones. {AGAIN}"
         )
     if reason in THROTTLED:
-        return f"AWS is asked too often ({operation}: {reason}). Wait a minute. {AGAIN}"
+        return f"AWS limits the rate of calls ({operation}: {reason}). Wait a minute. {AGAIN}"
     return f"{operation}: {message or reason} ({reason}). {AGAIN}"

@@ -1,6 +1,7 @@
-"""The settings of a deployment, and what each may be.
+"""The settings of a deployment and their allowed values.
 
-The description of each field says so; it is the help of its flag and the message of a mistake.
+The description of each field says what is allowed. It is the help text of the flag and part of
+error messages.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ FARGATE_MEMORY: dict[int, tuple[int, ...]] = {
     8192: tuple(range(16384, 61440 + 1, 4096)),
     16384: tuple(range(32768, 122880 + 1, 8192)),
 }
-# What CloudWatch Logs accepts.
+# The values that CloudWatch Logs accepts.
 RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 # The deployment sets these itself.
 RESERVED = ("HOST", "PORT", "METRICS_PORT", "GRACEFUL_TIMEOUT", "TRUSTED_PROXIES")
-# Without CloudFront, or without VPC origins.
+# Regions without CloudFront or without VPC origins.
 NO_CLOUDFRONT = ("cn-", "us-gov-", "us-iso")
 DAY = "(MON|TUE|WED|THU|FRI|SAT|SUN)"
 HOUR = r"([01]\d|2[0-3]):[0-5]\d"
@@ -42,11 +43,11 @@ REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 
 
 class ConfigError(DeployError):
-    """Something in the settings is wrong; one line for each mistake."""
+    """The settings are invalid; the message has one line for each mistake."""
 
 
 def known(choices: tuple[int, ...]) -> AfterValidator:
-    """Accept these numbers only."""
+    """Accept only the given numbers."""
 
     def check(value: int) -> int:
         if value not in choices:
@@ -69,7 +70,7 @@ def timezone(text: str) -> str:
 
 
 def text_of(value: object) -> object:
-    """Make a number or a truth value of TOML the text that an environment variable holds."""
+    """Turn a TOML number or boolean into the text of an environment variable."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -97,13 +98,13 @@ SecretSource = Annotated[
     Field(
         pattern=rf"^({ARN}:ssm:{REGION}:\d{{12}}:parameter/[\w./-]+"
         rf"|{ARN}:secretsmanager:{REGION}:\d{{12}}:secret:[\w/+=.@-]+(:[\w.-]*){{0,3}}"
-        r"|(/[\w.-]+)+)$"  # a name without the slash could be a secret that is written out
+        r"|(/[\w.-]+)+)$"  # a name without a slash could be the secret's value itself
     ),
 ]
 
 
 def said(words: str, default: Any = None, **limits: Any) -> Any:
-    """Make a field; words: what is allowed, for the help and for messages."""
+    """Make a field. words: what is allowed, for the help and for error messages."""
     return Field(default, description=words, **limits)
 
 
@@ -113,7 +114,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Name = said("2 to 24 of a-z, 0-9 and single '-', a letter first", default="facemask")
-    region: Region | None = said("an AWS region such as eu-central-1; else the AWS profile's")
+    region: Region | None = said("an AWS region such as eu-central-1; default: the AWS profile's")
     https: Literal["cloudfront", "certificate", "none"] = said(
         "cloudfront, certificate (with certificate_arn and domain) or none", default="cloudfront"
     )
@@ -124,17 +125,17 @@ class Config(BaseModel):
     cpu: Annotated[int, known(tuple(FARGATE_MEMORY))] = said(
         f"CPU units of a task: {', '.join(map(str, FARGATE_MEMORY))}", default=1024
     )
-    memory: int = said("MiB of a task that Fargate offers for its cpu", default=2048)
+    memory: int = said("MiB per task, a value that Fargate offers for the cpu", default=2048)
     spot: bool = said("true (tasks beyond the first on Fargate Spot) or false", default=False)
     drain_seconds: int = said(
-        "seconds that running requests get at a stop, 1 to 110", default=20, ge=1, le=110
+        "seconds for running requests to finish at a stop, 1 to 110", default=20, ge=1, le=110
     )
     min_tasks: int = said("fewest tasks, a whole number from 1", default=1, ge=1, le=5000)
     max_tasks: int = said(
         "most tasks, a whole number not below min_tasks", default=4, ge=1, le=5000
     )
     target_cpu_percent: int = said(
-        "CPU use that the autoscaler aims at, 10 to 90", default=60, ge=10, le=90
+        "CPU use in percent that the autoscaler aims at, 10 to 90", default=60, ge=10, le=90
     )
     target_requests_per_minute: int = said(
         "requests per task that the autoscaler aims at, from 1", default=2400, ge=1, le=1_000_000
@@ -143,23 +144,25 @@ class Config(BaseModel):
     opening_tasks: int = said(
         "fewest tasks in the opening hours, up to max_tasks", default=2, ge=1, le=5000
     )
-    timezone: Timezone = said("of the opening hours, such as Europe/Berlin", default="UTC")
-    vpc: Vpc | None = said("a VPC such as vpc-0abc12345678def90; else the default one")
+    timezone: Timezone = said(
+        "time zone of the opening hours, such as Europe/Berlin", default="UTC"
+    )
+    vpc: Vpc | None = said("a VPC such as vpc-0abc12345678def90; default: the default VPC")
     subnets: tuple[Subnet, ...] = said(
         "at least two subnets such as subnet-0abc12345678def90, in two zones", default=()
     )
     balancer_subnets: tuple[Subnet, ...] = said(
-        "subnets of the load balancer, in two zones, if others than the tasks'", default=()
+        "subnets of the load balancer, in two zones; default: the tasks' subnets", default=()
     )
     zones: tuple[Zone, ...] = said(
-        "at least two zones such as eu-central-1a; else all of the VPC's subnets", default=()
+        "at least two zones such as eu-central-1a; default: the zones of all subnets", default=()
     )
     public_ip: bool = said(
-        "true, or false where the subnets reach AWS through a NAT or endpoints", default=True
+        "true, or false if the subnets reach AWS through a NAT or endpoints", default=True
     )
     internal: bool = said("true (only the VPC reaches the load balancer) or false", default=False)
     allowed_cidrs: tuple[Network, ...] = said(
-        "IPv4 networks that may ask, such as 203.0.113.0/24; the balancer has no IPv6",
+        "IPv4 networks that may connect, such as 203.0.113.0/24; the balancer has no IPv6",
         default=("0.0.0.0/0",),
         min_length=1,
     )
@@ -172,13 +175,21 @@ class Config(BaseModel):
     container_insights: bool = said("true (paid metrics of every task) or false", default=False)
     alarm_topic: Topic | None = said("the ARN of an SNS topic that the alarms notify")
     alarm_p99_seconds: float = said(
-        "slowest 1 % that is no alarm, seconds up to 60", default=2.0, gt=0, le=60, strict=False
+        "p99 response time above which an alarm is raised, seconds up to 60",
+        default=2.0,
+        gt=0,
+        le=60,
+        strict=False,
     )
     alarm_error_percent: float = said(
-        "5xx answers that are no alarm, percent", default=5.0, gt=0, le=100, strict=False
+        "share of 5xx answers above which an alarm is raised, percent",
+        default=5.0,
+        gt=0,
+        le=100,
+        strict=False,
     )
     permissions_boundary: Boundary | None = said(
-        "the ARN of an IAM policy that bounds the roles, see iam-policy --boundary"
+        "the ARN of an IAM policy that limits the roles, see iam-policy --boundary"
     )
     secrets_key_arn: Key | None = said("the ARN of your own KMS key that encrypts the secrets")
     environment: dict[Variable, EnvironmentValue] = said(
@@ -190,7 +201,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Config:
-        """Check what concerns several fields; raises the first mistake."""
+        """Check the rules that involve several fields; raises the first mistake."""
         offered = FARGATE_MEMORY[self.cpu]
         if self.memory not in offered:
             listed = ", ".join(map(str, offered))
@@ -203,7 +214,7 @@ class Config(BaseModel):
             )
         if self.name.startswith(("internal-", "sg-")):
             raise mistake(
-                "name", self.name, "another start: AWS keeps internal- and sg- for itself"
+                "name", self.name, "not starting with internal- or sg-, which AWS reserves"
             )
         self._network_agrees()
         self._https_agrees()
@@ -224,7 +235,7 @@ class Config(BaseModel):
 
     @property
     def tags(self) -> list[dict[str, str]]:
-        """Return the tags of everything that is made, by which it is known again."""
+        """Return the tags that mark every resource as part of this deployment."""
         return [
             {"Key": "managed-by", "Value": "facemask-deploy"},
             {"Key": "deployment", "Value": self.name},
@@ -236,14 +247,14 @@ class Config(BaseModel):
             if listed and len(set(listed)) < 2:
                 raise mistake(key, list(listed), "at least two different ones")
         if self.subnets and self.zones:
-            raise mistake("zones", list(self.zones), "only where no subnets are given")
+            raise mistake("zones", list(self.zones), "only if no subnets are given")
         for key in ("subnets", "balancer_subnets"):
             if getattr(self, key) and not self.vpc:
                 raise mistake(key, list(getattr(self, key)), "only together with their vpc")
         if self.public_balancer and not self.public_ip and not self.balancer_subnets:
             allowed = (
-                "the public subnets of the load balancer: those of tasks without public_ip are "
-                "private, where a public load balancer cannot be reached"
+                "the public subnets of the load balancer: without public_ip the tasks' subnets are "
+                "private, and a public load balancer there cannot be reached"
             )
             raise mistake("balancer_subnets", [], allowed)
 
@@ -261,32 +272,32 @@ class Config(BaseModel):
         if self.internal:
             raise mistake("internal", self.internal, 'only with https = "certificate" or "none"')
         if self.allowed_cidrs != ("0.0.0.0/0",):
-            allowed = 'only with https = "certificate" or "none": CloudFront answers everyone'
+            allowed = 'only with https = "certificate" or "none": CloudFront is open to everyone'
             raise mistake("allowed_cidrs", list(self.allowed_cidrs), allowed)
 
     def lies_in(self, region: str) -> None:
         """Check zones and ARNs against the region; raises PydanticCustomError, a ValueError."""
         for zone in self.zones:
             if zone[:-1] != region:
-                raise mistake("zones", zone, f"only what lies in {region}")
+                raise mistake("zones", zone, f"only zones in {region}")
         for key in ("certificate_arn", "alarm_topic", "secrets_key_arn"):
             arn = getattr(self, key)
             if arn and arn.split(":")[3] != region:
-                raise mistake(key, arn, f"only what lies in {region}")
+                raise mistake(key, arn, f"only an ARN in {region}")
 
     def _environment_is_plain(self) -> None:
         for variable, value in self.environment.items():
             key = f"environment.{variable}"
             if variable in RESERVED:
-                raise mistake(key, value, "nothing: the deployment sets it")
+                raise mistake(key, value, "no value: the deployment sets this variable")
             if variable.upper().split("_")[-1] in SECRET_WORDS:
                 raise mistake(key, "...", "only under [secrets], so that it is not readable in ECS")
             if variable in self.secrets:
-                raise mistake(key, value, "either here or under [secrets], not in both")
+                raise mistake(key, value, "either here or under [secrets], not both")
 
 
 def mistake(key: str, value: object, allowed: str) -> PydanticCustomError:
-    """Make the error of a rule that concerns several keys."""
+    """Make the error for a broken rule that involves several keys."""
     return PydanticCustomError(
         "rule", "{allowed}", {"key": key, "value": value, "allowed": allowed}
     )

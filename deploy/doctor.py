@@ -1,4 +1,4 @@
-"""What is missing before `up` can work, and how to get it."""
+"""Check what `up` requires, and say how to get what is missing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STYLES: dict[State, str] = {"ok": "green", "missing": "red", "unknown": "yellow"
 
 
 def findings(aws: Aws, config: Config) -> Iterator[tuple[str, State, str]]:
-    """Check one thing after the other; without credentials the rest of AWS is left out.
+    """Run all checks in order; without credentials, skip the remaining checks in AWS.
 
-    A finding is what was checked, ok, missing or unknown, and the words about it.
+    Yields the name of each check, its state (ok, missing or unknown) and an explanation.
     """
     for what, check in CHECKS.items():
         state, words = attempt(check, aws, config)
@@ -32,28 +32,28 @@ def findings(aws: Aws, config: Config) -> Iterator[tuple[str, State, str]]:
 
 
 def attempt(check: Callable[[Aws, Config], Result], aws: Aws, config: Config) -> Result:
-    """Make a check; one that is not allowed says so, and stops nothing."""
+    """Run a check; returns "unknown" if the credentials do not allow it."""
     try:
         return check(aws, config)
     except DeployError as error:
         return "missing", str(error)
     except AwsError as error:
         if isinstance(error, ClientError) and code(error) in DENIED:
-            return "unknown", f"these credentials may not look ({error.operation_name})."
+            return "unknown", f"these credentials do not allow the check ({error.operation_name})."
         return "missing", explain(error)
 
 
 def require_protection(config: Config) -> None:
-    """Raise DeployError for a service without API keys that is not said to be open."""
+    """Raise DeployError if the service has no API keys and `open` is not set."""
     if "API_KEYS" not in config.secrets and not config.open:
         raise DeployError(
             "The service would answer everyone who knows its address. Put API_KEYS under [secrets] "
-            "in deploy.toml (`python -m service.keys` makes a key), or say so: open = true"
+            "in deploy.toml (`python -m service.keys` makes a key), or set open = true to allow it."
         )
 
 
 def warnings(config: Config) -> list[str]:
-    """Say what a deployment leaves unprotected."""
+    """Return warnings about what a deployment leaves unprotected."""
     said = []
     if config.https == "none":
         said.append('https = "none": frames and keys travel unencrypted.')
@@ -65,14 +65,14 @@ def warnings(config: Config) -> list[str]:
 
 
 def access(_: Aws, config: Config) -> Result:
-    """Check that clients need a key and that it travels encrypted, or that the settings say not."""
+    """Check that clients need a key and send it encrypted, unless the settings allow otherwise."""
     require_protection(config)
     said = warnings(config)
     return ("unknown", " ".join(said)) if said else ("ok", "https and API keys")
 
 
 def docker_engine(_: Aws, config: Config) -> Result:
-    """Check that there is an engine that can build for the architecture of the tasks."""
+    """Check that a Docker engine runs and can build for the tasks' architecture."""
     about = image.engine().info()
     machine = {"aarch64": "arm64"}.get(about["Architecture"], about["Architecture"])
     words = f"{about['ServerVersion']} on {machine}"
@@ -85,7 +85,7 @@ def docker_engine(_: Aws, config: Config) -> Result:
 
 
 def checkout(_: Aws, config: Config) -> Result:
-    """Check that the image can be named after a commit."""
+    """Check that a commit can name the image."""
     return "ok", f"the image is {image.tag_of_checkout(config)}"
 
 
@@ -95,10 +95,10 @@ def credentials(aws: Aws, _: Config) -> Result:
 
 
 def permissions(aws: Aws, config: Config) -> Result:
-    """Ask IAM whether it allows what the operator's policy does, statement by statement."""
+    """Check with IAM that the caller may do everything in the operator's policy."""
     arn = principal(aws.identity["Arn"])
     if arn.endswith(":root"):
-        return "unknown", "this is the account's root user; use a user or role of your own instead."
+        return "unknown", "this is the account's root user; use an IAM user or role instead."
     parts = policies.operator(config, aws.values)
     missing: set[str] = set()
     for entry in (statement for part in parts for statement in part["Statement"]):
@@ -120,15 +120,16 @@ def permissions(aws: Aws, config: Config) -> Result:
         missing |= {a["EvalActionName"] for a in answers if a["EvalDecision"] != "allowed"}
     if not missing:
         return "ok", f"all {len(policies.actions(parts))} actions are allowed"
-    # A policy that allows an action on the one kind of resource that it knows is enough.
+    # No proof of a gap: an action is simulated on all resources of its statement, but it only
+    # requires those of its own kind.
     return "unknown", (
-        f"not allowed on all that the deployment makes: {', '.join(sorted(missing))}. `python -m "
-        "deploy iam-policy` prints what is enough."
+        f"not allowed on all resources of the deployment: {', '.join(sorted(missing))}. `python "
+        "-m deploy iam-policy` prints a sufficient policy."
     )
 
 
 def principal(arn: str) -> str:
-    """Return the user or role behind credentials, which for a role are those of a session."""
+    """Return the ARN of the user or role behind the credentials, also for a role's session."""
     if ":assumed-role/" not in arn:
         return arn
     head, _, rest = arn.partition(":assumed-role/")
@@ -136,7 +137,7 @@ def principal(arn: str) -> str:
 
 
 def reachable_network(aws: Aws, config: Config) -> Result:
-    """Check that there is a VPC with subnets in two zones, whose routes lead where they must."""
+    """Check that the VPC has subnets in two zones and the required routes."""
     found = network.find(aws, config)
     if config.https == "cloudfront":
         network.prefix_list(aws)
@@ -159,7 +160,7 @@ def certificate(aws: Aws, config: Config) -> Result:
 
 
 def secrets(aws: Aws, config: Config) -> Result:
-    """Check that each secret exists; their values are not read."""
+    """Check that each secret exists, without reading its value."""
     held = policies.resolve(policies.secret_arns(config), aws.values)
     missing = [
         f"aws ssm put-parameter --type SecureString --name {name} --value ..."

@@ -1,4 +1,4 @@
-"""How a template refers to its own parts."""
+"""Building blocks of a CloudFormation template."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def resource(kind: str, **properties: Any) -> Document:
 
 
 def pairs(key: str, value: str, values: dict[str, Any]) -> list[Document]:
-    """Write a mapping as the list of pairs that most of AWS's services want."""
+    """Return a mapping as the list of pairs that most AWS services require."""
     return [{key: name, value: held} for name, held in values.items()]

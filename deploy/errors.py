@@ -1,26 +1,26 @@
-"""What can go wrong, each with the exit code of the command.
+"""The errors, each with its exit code.
 
 DeployError (1)
-  DeploymentFailed (2)    AWS did not carry it out, or went back to what was before
-  DeploymentTimedOut (3)  neither done nor failed in the time given
+  DeploymentFailed (2)    AWS did not make the change, or rolled it back
+  DeploymentTimedOut (3)  neither done nor failed before the timeout
 """
 
 from __future__ import annotations
 
 
 class DeployError(RuntimeError):
-    """The command could not do what was asked; the message says why and what to do."""
+    """The command failed; the message says why and what to do."""
 
     exit_code = 1
 
 
 class DeploymentFailed(DeployError):
-    """The change did not come about; AWS went back to what was before where possible."""
+    """The change failed; AWS rolled it back if possible."""
 
     exit_code = 2
 
 
 class DeploymentTimedOut(DeployError):
-    """The change is still going on; AWS continues without us."""
+    """The change is still in progress; AWS continues by itself."""
 
     exit_code = 3

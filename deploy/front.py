@@ -1,4 +1,4 @@
-"""The way in: CloudFront or a public load balancer, and what may reach what."""
+"""The entry point: CloudFront, the load balancer, and their firewall rules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from deploy.document import Document, att, pairs, ref, resource
 from deploy.tasks import PORT, tcp
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
-IDLE_S = 60  # below the 75 s that the service keeps idle connections open
-# Policies that AWS manages: cache nothing, and pass on every header, cookie and parameter.
+IDLE_S = 60  # below 75 s, for which the service keeps idle connections open
+# AWS's managed policies: cache nothing, and pass on every header, cookie and parameter.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
-# A group without a rule may send anywhere; this one matches nothing.
+# A security group without an egress rule may send anywhere; this rule matches nothing.
 SEND_NOTHING = {"IpProtocol": "icmp", "FromPort": 252, "ToPort": 86, "CidrIp": "255.255.255.255/32"}
 
 
 def resources(config: Config) -> Document:
     """Describe the load balancer and, if https comes from CloudFront, the distribution."""
-    # AWS replaces the balancer when its scheme changes: the new one needs another name meanwhile.
+    # When the scheme changes, AWS creates the new balancer first, so it needs another name.
     name = f"{config.name}-public" if config.public_balancer else config.name
     balancer = {
         "idle_timeout.timeout_seconds": str(IDLE_S),
@@ -75,7 +75,7 @@ def resources(config: Config) -> Document:
 
 
 def ingress(config: Config) -> list[Document]:
-    """Say who reaches the load balancer: CloudFront alone, or the allowed networks."""
+    """Describe who can reach the load balancer: only CloudFront, or the allowed networks."""
     if config.https == "cloudfront":
         return [tcp(80) | {"SourcePrefixListId": ref("CloudFrontPrefixList")}]
     ports = (80, 443) if config.https == "certificate" else (80,)
@@ -83,7 +83,7 @@ def ingress(config: Config) -> list[Document]:
 
 
 def listeners(config: Config) -> Document:
-    """Describe what the load balancer listens to: https if it has the certificate, else http."""
+    """Describe the load balancer's listeners: https with a certificate, otherwise http."""
     forward: Document = {"Type": "forward", "TargetGroupArn": ref("TargetGroup")}
     if config.https != "certificate":
         return {"Listener": listener(80, "HTTP", forward)}
@@ -121,7 +121,7 @@ def distribution(config: Config) -> Document:
     through = {
         "VpcOriginId": ref("VpcOrigin"),
         "OriginReadTimeout": IDLE_S,
-        "OriginKeepaliveTimeout": IDLE_S - 5,  # the balancer must not be the first to close
+        "OriginKeepaliveTimeout": IDLE_S - 5,  # CloudFront must close before the balancer does
     }
     origin = {"Id": "balancer", "DomainName": att("Balancer", "DNSName")}
     behaviour = {

@@ -1,4 +1,4 @@
-"""The image: names it after its commit, builds it and pushes it to the registry."""
+"""Name the image after its commit, build it and push it to the registry."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from deploy.config import Config
 from deploy.console import ERR, note, waiting
 from deploy.errors import DeployError
 
-# What goes into the image; a change of anything else makes no new one.
+# The contents of the image; other changes need no new image.
 SOURCES = ("Dockerfile", ".dockerignore", "docker", "model", "service")
 PLATFORM = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
-BASE = "BASE_IMAGE"  # names another base in the environment, as for compose
+BASE = "BASE_IMAGE"  # environment variable for another base image, as in docker-compose.yml
 
 
 def git(*arguments: str) -> str:
-    """Ask git about this checkout; raises DeployError where there is none."""
+    """Run git in this checkout and return its output; raises DeployError if git fails."""
     done = subprocess.run(  # noqa: S603
         ["git", *arguments],  # noqa: S607
         capture_output=True,
@@ -36,23 +36,23 @@ def git(*arguments: str) -> str:
     )
     if done.returncode:
         raise DeployError(
-            f"git says: {done.stderr.strip()} Run this in the checkout, or name an image that is "
-            "in the registry with --image."
+            f"git failed: {done.stderr.strip()} Run this in the checkout, or use --image to name "
+            "an image that is in the registry."
         )
     return done.stdout.rstrip()
 
 
 def tag_of_checkout(config: Config) -> str:
-    """Return the tag of the checkout's image: commit, architecture and, if not ours, the base.
+    """Return the tag of the checkout's image: commit, architecture and, with BASE_IMAGE, its hash.
 
-    The commit is the last one that changed what goes into the image. Raises DeployError where
-    files differ from it: such an image could never be made again.
+    The commit is the last one that changed the image's contents. Raises DeployError if files have
+    uncommitted changes, as such an image could not be rebuilt later.
     """
     if changed := git("status", "--porcelain", "--", *SOURCES):
         listed = ", ".join(line[3:] for line in changed.splitlines()[:5])
         raise DeployError(
-            f"Not committed, so no commit could name the image: {listed}. Commit, or name an image "
-            "that is in the registry with --image."
+            f"Files are not committed, so no commit can name the image: {listed}. Commit them, or "
+            "use --image to name an image that is in the registry."
         )
     commit = git("log", "-1", "--format=%H", "--", *SOURCES)
     if not commit:
@@ -63,10 +63,10 @@ def tag_of_checkout(config: Config) -> str:
 
 
 def tag_of(local: str) -> str:
-    """Return the tag of a local image; raises DeployError where it says nothing."""
+    """Return the tag of a local image; raises DeployError if it has none or `latest`."""
     name, _, tag = local.rpartition(":")
     if not name or "/" in tag or tag == "latest":
-        raise DeployError(f"{local} has no tag that means one image: docker tag {local} NAME:TAG")
+        raise DeployError(f"{local} has no unique tag. Set one: docker tag {local} NAME:TAG")
     return tag
 
 
@@ -83,7 +83,7 @@ def engine() -> Any:
 
 
 def build(config: Config, reference: str) -> None:
-    """Build the Dockerfile for the target architecture, under the reference."""
+    """Build the image for the target architecture and tag it with the reference."""
     if not shutil.which("docker"):
         raise DeployError("There is no `docker` command: https://docs.docker.com/get-docker")
     base = os.environ.get(BASE)
@@ -99,31 +99,31 @@ def build(config: Config, reference: str) -> None:
     )
     if done.returncode:
         raise DeployError(
-            f"docker build failed. For {config.architecture} on another machine Docker needs "
-            "emulation: docker run --privileged --rm tonistiigi/binfmt --install all"
+            f"docker build failed. To build for {config.architecture} on another architecture, "
+            "install emulation: docker run --privileged --rm tonistiigi/binfmt --install all"
         )
 
 
 def check_architecture(config: Config, image: Any) -> None:
-    """Raise DeployError unless the local image is of the architecture that Fargate will run."""
+    """Raise DeployError unless the local image has the architecture of the tasks."""
     system, found = image.attrs["Os"], image.attrs["Architecture"]
     if system != "linux" or registry.ARCHITECTURES.get(found, found) != config.architecture:
         raise DeployError(
-            f"The image is of {system}/{found}, the tasks are {config.architecture}: it would not "
-            f"start there. Build it for {PLATFORM[config.architecture]}, or set `architecture`."
+            f"The image is for {system}/{found}, but the tasks are {config.architecture}, so it "
+            f"would not start. Build it for {PLATFORM[config.architecture]}, or set `architecture`."
         )
 
 
 def push(aws: Aws, config: Config, tag: str, local: str = "") -> str:
-    """Bring the checkout's image, or a local one, into the registry; returns its digest.
+    """Push the checkout's image, or a local one, to the registry; returns its digest.
 
-    A tag that is there is left alone, since it cannot come to mean another image. The registry's
-    password goes from AWS to the engine and nowhere else.
+    A tag that already exists is not pushed again, as tags are immutable. The registry's password
+    is passed from AWS to the engine only and is not stored.
     """
     address = registry.ensure(aws, config)
     if digest := registry.digest_of(aws, config, tag):
         if local:
-            note(f"The registry has {tag} already; nothing was pushed.")
+            note(f"The registry already has {tag}; nothing was pushed.")
         return digest
     client = engine()
     if not local:
@@ -131,11 +131,13 @@ def push(aws: Aws, config: Config, tag: str, local: str = "") -> str:
     try:
         image = client.images.get(local or f"{address}:{tag}")
     except ImageNotFound:
-        raise DeployError(f"There is no image {local} here; `docker images` lists them.") from None
+        raise DeployError(
+            f"There is no local image {local}; `docker images` lists all images."
+        ) from None
     check_architecture(config, image)
     image.tag(address, tag)
     upload(client, address, tag, credentials(aws))
-    # The push itself tells a digest with some of Docker's image stores only.
+    # The push itself reports a digest only with some of Docker's image stores.
     digest = registry.digest_of(aws, config, tag)
     if not digest:
         raise DeployError("The registry did not keep the image. Push again.")
@@ -144,7 +146,7 @@ def push(aws: Aws, config: Config, tag: str, local: str = "") -> str:
 
 
 def fetch(aws: Aws, client: Any, reference: str, platform: str) -> None:
-    """Pull an image from the registry unless it is here."""
+    """Pull an image from the registry unless it exists locally."""
     try:
         client.images.get(reference)
     except ImageNotFound:
@@ -156,14 +158,14 @@ def fetch(aws: Aws, client: Any, reference: str, platform: str) -> None:
 
 
 def credentials(aws: Aws) -> dict[str, str]:
-    """Return the registry's user and password, which AWS hands out for some hours."""
+    """Return the registry's user and password; AWS issues them for some hours."""
     token = aws.ecr.get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(token["authorizationToken"]).decode().partition(":")
     return {"username": user, "password": password}
 
 
 def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> None:
-    """Push and show how far it is; raises DeployError with what the registry says."""
+    """Push and show the progress; raises DeployError with the registry's message."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -181,12 +183,12 @@ def upload(client: Any, address: str, tag: str, login: dict[str, str]) -> None:
                 show(progress, bars, event)
         except (DockerException, RequestException) as error:
             raise DeployError(
-                f"The push broke off ({error}). Push again; layers that are there stay."
+                f"The push was interrupted ({error}). Push again; finished layers are kept."
             ) from error
 
 
 def show(progress: Progress, bars: dict[str, Any], event: dict[str, Any]) -> None:
-    """Move the bar of the layer that the event is about."""
+    """Update the bar of the event's layer."""
     layer, detail = event.get("id", ""), event.get("progressDetail") or {}
     if not layer or not detail.get("total"):
         return

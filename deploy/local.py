@@ -1,4 +1,4 @@
-"""The registered task definition in local Docker: what runs on Fargate, on this machine."""
+"""Run the registered task definition in local Docker, as Fargate would run it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ READY_S = 120
 
 
 def container_options(config: Config, definition: Any, secrets: dict[str, str]) -> dict[str, Any]:
-    """Say in Docker's words what a task definition says in ECS's.
+    """Translate an ECS task definition into options for docker run.
 
-    As on Fargate the container sees the limit of its own memory, and none of its share of the CPU.
+    As on Fargate, the container sees its memory limit but not its CPU limit.
     """
     container = definition["containerDefinitions"][0]
     check, linux = container["healthCheck"], container["linuxParameters"]
@@ -53,7 +53,7 @@ def container_options(config: Config, definition: Any, secrets: dict[str, str]) 
 
 
 def secret_values(aws: Aws, definition: Any) -> dict[str, str]:
-    """Read the secrets that the container is given, with the caller's own rights."""
+    """Read the container's secrets with the caller's own permissions."""
     values: dict[str, str] = {}
     for item in definition["containerDefinitions"][0].get("secrets", []):
         source = item["valueFrom"]
@@ -63,28 +63,31 @@ def secret_values(aws: Aws, definition: Any) -> dict[str, str]:
         name = parameter_name(source)
         found = aws.ssm.get_parameters(Names=[name], WithDecryption=True)["Parameters"]
         if not found:
-            raise DeployError(f"There is no SSM parameter {name} for {item['name']}.")
+            raise DeployError(
+                f"The SSM parameter {name} for {item['name']} does not exist. Create it: aws ssm "
+                f"put-parameter --type SecureString --name {name} --value ..."
+            )
         values[item["name"]] = found[0]["Value"]
     return values
 
 
 def parameter_name(source: str) -> str:
-    """Return an SSM parameter's name, given by ARN or name; with slashes in it, one is first."""
+    """Return an SSM parameter's name from its ARN or name; a path starts with a slash."""
     name = source.partition(":parameter/")[2]
     return (f"/{name}" if "/" in name else name) if name else source
 
 
 def from_manager(aws: Aws, source: str) -> str:
-    """Read a secret, or the one value of it that the ARN's eighth part names."""
+    """Read a secret, or only the JSON key that the eighth part of the ARN names."""
     parts = source.split(":")
     value = str(aws.secretsmanager.get_secret_value(SecretId=":".join(parts[:7]))["SecretString"])
     return str(json.loads(value)[parts[7]]) if len(parts) > 7 and parts[7] else value
 
 
 def run(aws: Aws, config: Config, revision: int | None, port: int) -> None:
-    """Run a revision, the newest if None, on a local port until Ctrl-C; its log is shown.
+    """Run a revision on a local port until Ctrl-C and show its log. revision: None for the newest.
 
-    Raises DeployError when it does not become ready.
+    Raises DeployError if it does not become ready, or if it stops.
     """
     which = f"{config.name}:{revision}" if revision else config.name
     definition = aws.ecs.describe_task_definition(taskDefinition=which)["taskDefinition"]
@@ -107,9 +110,9 @@ def run(aws: Aws, config: Config, revision: int | None, port: int) -> None:
 
 
 def ready(container: Any) -> None:
-    """Wait until the container's health check passes; raises DeployError with its log if not."""
+    """Wait until the container's health check passes; raises DeployError with the log if not."""
     deadline = time.monotonic() + READY_S
-    with waiting("until it is ready"):
+    with waiting("waiting until the container is ready"):
         while time.monotonic() < deadline:
             container.reload()
             if container.attrs["State"]["Health"]["Status"] == "healthy":
@@ -118,4 +121,4 @@ def ready(container: Any) -> None:
                 break
             time.sleep(0.5)
     tail = container.logs(tail=20).decode(errors="replace")
-    raise DeployError(f"It did not become ready. It wrote:\n{tail}")
+    raise DeployError(f"The container did not become ready. Its log:\n{tail}")

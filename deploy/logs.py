@@ -1,4 +1,4 @@
-"""What the service's tasks wrote, why tasks stopped, and what ECS said of the service."""
+"""Read the tasks' logs, the reasons of stopped tasks, and the events of the ECS service."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from deploy.config import Config
 from deploy.errors import DeployError
 
 POLL_S = 2.0
-LATE_S = 60  # events come in out of order, by up to this
+LATE_S = 60  # events can arrive out of order, late by up to this
 TASKS_SHOWN = 3
 LINES_SHOWN = 15
 GONE = ("ClusterNotFoundException", "ServiceNotFoundException", "ResourceNotFoundException")
 
 
 def read(aws: Aws, config: Config, since_s: float, *, follow: bool) -> Iterator[str]:
-    """Yield the lines of all tasks of the last seconds and, with follow, those to come."""
+    """Yield the log lines of all tasks of the last `since_s` seconds and, with follow, new ones."""
     start = int((time.time() - since_s) * 1000)
     seen: dict[str, int] = {}
     while True:
@@ -38,12 +38,12 @@ def read(aws: Aws, config: Config, since_s: float, *, follow: bool) -> Iterator[
 
 
 def previous(aws: Aws, config: Config) -> Iterator[str]:
-    """Yield all that the task wrote that stopped last; raises DeployError if none is known."""
+    """Yield the whole log of the task that stopped last; raises DeployError if none is known."""
     tasks = stopped(aws, config)
     if not tasks:
         raise DeployError(
-            "ECS knows of no task that has stopped; it forgets them after about an hour. "
-            "`python -m deploy logs --since 1d` shows what all tasks wrote."
+            "ECS lists no stopped task; it forgets them after about an hour. "
+            "`python -m deploy logs --since 1d` shows the logs of all tasks."
         )
     stream = stream_of(config, tasks[0]["taskArn"])
     for event in events(aws, config, logStreamNames=[stream]):
@@ -56,7 +56,7 @@ def stream_of(config: Config, task: str) -> str:
 
 
 def events(aws: Aws, config: Config, **which: Any) -> Iterator[dict[str, Any]]:
-    """Yield log events in the order of their time; raises DeployError without a log group."""
+    """Yield log events ordered by time; raises DeployError if the log group does not exist."""
     pages = aws.logs.get_paginator("filter_log_events").paginate(
         logGroupName=config.log_group, **which
     )
@@ -67,19 +67,19 @@ def events(aws: Aws, config: Config, **which: Any) -> Iterator[dict[str, Any]]:
         if code(error) != "ResourceNotFoundException":
             raise
         raise DeployError(
-            f"There is no log group {config.log_group}. `python -m deploy up`"
+            f"The log group {config.log_group} does not exist. Deploy first: `python -m deploy up`"
         ) from None
 
 
 def line(event: dict[str, Any]) -> str:
-    """Write an event as time, task and message."""
+    """Return an event as a line: time, task and message."""
     at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
     task = event.get("logStreamName", "").split("/")[-1][:8]
     return f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}"
 
 
 def stopped(aws: Aws, config: Config) -> list[Any]:
-    """Return the tasks that ECS remembers to have stopped, the last first."""
+    """Return the stopped tasks that ECS still lists, the latest first."""
     found = absent(
         lambda: aws.ecs.list_tasks(
             cluster=config.name, serviceName=config.name, desiredStatus="STOPPED"
@@ -92,7 +92,7 @@ def stopped(aws: Aws, config: Config) -> list[Any]:
 
 
 def autopsy(aws: Aws, config: Config, since: datetime) -> Iterator[str]:
-    """Yield why tasks stopped since a time, the last first, and the last lines that they wrote."""
+    """Yield why tasks stopped since a time, the latest first, and the last lines of their logs."""
     try:
         late = [task for task in stopped(aws, config) if task.get("stoppedAt", since) >= since]
         for task in late[:TASKS_SHOWN]:
@@ -104,12 +104,12 @@ def autopsy(aws: Aws, config: Config, since: datetime) -> Iterator[str]:
                     yield f"    exit code {container['exitCode']}"
             for text in last_lines(aws, config, task["taskArn"]):
                 yield f"    | {text}"
-    except ClientError as error:  # the failure itself is what must be told
+    except ClientError as error:  # must not hide the failure that is being reported
         yield f"  The stopped tasks could not be read: {code(error)}."
 
 
 def last_lines(aws: Aws, config: Config, task: str) -> list[str]:
-    """Return the last lines that a task wrote."""
+    """Return the last log lines of a task."""
     found = absent(
         lambda: aws.logs.get_log_events(
             logGroupName=config.log_group, logStreamName=stream_of(config, task), limit=LINES_SHOWN
@@ -120,7 +120,7 @@ def last_lines(aws: Aws, config: Config, task: str) -> list[str]:
 
 
 def find_service(aws: Aws, config: Config) -> Any:
-    """Return the ECS service, or None."""
+    """Return the ECS service, None if there is none."""
     found = absent(
         lambda: aws.ecs.describe_services(cluster=config.name, services=[config.name]), *GONE
     )
@@ -129,6 +129,6 @@ def find_service(aws: Aws, config: Config) -> Any:
 
 
 def service_events(aws: Aws, config: Config) -> list[Any]:
-    """Return what ECS said of the service, the oldest first."""
+    """Return the ECS service's events, the oldest first."""
     service = find_service(aws, config)
     return service["events"][::-1] if service else []

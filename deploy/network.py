@@ -1,4 +1,4 @@
-"""Finds the VPC and its subnets, and checks that their routes lead outside."""
+"""Find the VPC and its subnets, and check their routes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from deploy.aws import Aws
 from deploy.config import Config
 from deploy.errors import DeployError
 
-# Zones where CloudFront has no VPC origins; in some of them Fargate has no arm64 either.
+# Zones without CloudFront VPC origins; some of them have no arm64 on Fargate either.
 POOR_ZONES = {"use1-az3", "usw1-az2", "apne1-az3", "apne2-az1", "cac1-az3"}
 PREFIX_LIST = "com.amazonaws.global.cloudfront.origin-facing"
 
 
 @dataclass(frozen=True)
 class Network:
-    """A VPC, and a subnet in each of its zones for the tasks and for the load balancer."""
+    """A VPC, with one subnet per zone for the tasks and one for the load balancer."""
 
     vpc: str
     subnets: list[str]
@@ -24,14 +24,14 @@ class Network:
 
 
 def find(aws: Aws, config: Config) -> Network:
-    """Find what the settings name, or the default VPC; raises DeployError if missing."""
+    """Find the VPC and subnets of the settings, or the default VPC; raises DeployError."""
     key, value = ("vpc-id", config.vpc) if config.vpc else ("is-default", "true")
     found = aws.ec2.describe_vpcs(Filters=[{"Name": key, "Values": [value]}])["Vpcs"]
     if not found:
         which = f"no VPC {config.vpc}" if config.vpc else "no default VPC"
         raise DeployError(
-            f"There is {which} in {aws.region}. Set `vpc` and `subnets` in deploy.toml, or make "
-            "one: aws ec2 create-default-vpc."
+            f"There is {which} in {aws.region}. Set `vpc` and `subnets` in deploy.toml, or create "
+            "a default VPC: aws ec2 create-default-vpc."
         )
     vpc = str(found[0]["VpcId"])
     filters = [{"Name": "vpc-id", "Values": [vpc]}]
@@ -47,21 +47,21 @@ def find(aws: Aws, config: Config) -> Network:
 def choose(
     vpc: str, subnets: list[Any], key: str, wanted: tuple[str, ...], in_zones: tuple[str, ...]
 ) -> list[str]:
-    """Return a subnet in each zone, at least two; raises DeployError naming what is missing.
+    """Return one subnet per zone, at least two; raises DeployError naming what is missing.
 
-    key: the setting that names the subnets.
+    key: the setting that names the subnets. wanted: the subnets it names, () for all.
     """
     by_id = {subnet["SubnetId"]: subnet for subnet in subnets}
     if missing := sorted(set(wanted) - set(by_id)):
         there = ", ".join(sorted(by_id)) or "none"
-        raise DeployError(f"{key}: {', '.join(missing)} are not in {vpc}; there are: {there}.")
+        raise DeployError(f"{key}: {', '.join(missing)} not in {vpc}, which has: {there}.")
     zones: dict[str, str] = {}
     for identity in wanted or sorted(by_id):
         zone = by_id[identity]["AvailabilityZone"]
         poor = not wanted and by_id[identity].get("AvailabilityZoneId") in POOR_ZONES
         if (in_zones and zone not in in_zones) or (poor and not in_zones):
             continue
-        # The default subnet of a zone, where it has several.
+        # If a zone has several subnets, prefer its default one.
         if zone not in zones or by_id[identity].get("DefaultForAz"):
             zones[zone] = identity
     if missing := sorted(set(in_zones) - set(zones)):
@@ -75,19 +75,19 @@ def choose(
 
 
 def prefix_list(aws: Aws) -> str:
-    """Return the id of the list of CloudFront's own addresses; raises DeployError without one."""
+    """Return the id of the prefix list of CloudFront's addresses; raises DeployError if missing."""
     filters = [{"Name": "prefix-list-name", "Values": [PREFIX_LIST]}]
     found = aws.ec2.describe_managed_prefix_lists(Filters=filters)["PrefixLists"]
     if not found:
         raise DeployError(
-            f"{aws.region} has no list of CloudFront's addresses ({PREFIX_LIST}). Set https = "
-            '"certificate" or "none" in deploy.toml.'
+            f"{aws.region} has no prefix list of CloudFront's addresses ({PREFIX_LIST}). Set "
+            'https = "certificate" or "none" in deploy.toml.'
         )
     return str(found[0]["PrefixListId"])
 
 
 def faults(aws: Aws, config: Config, found: Network) -> list[str]:
-    """Say what in the routes of the subnets would keep clients or tasks from the network."""
+    """Return the problems with the subnets' routes that would cut off clients or tasks."""
     filters = [{"Name": "vpc-id", "Values": [found.vpc]}]
     tables = aws.ec2.describe_route_tables(Filters=filters)["RouteTables"]
     said = []
@@ -108,19 +108,19 @@ def faults(aws: Aws, config: Config, found: Network) -> list[str]:
             said.append(f"{subnet} has no route to an internet gateway: set public_ip = false")
         elif not config.public_ip and out == "igw":
             said.append(
-                f"{subnet} leads to an internet gateway, which a task without an address cannot "
-                "use: set public_ip = true, or `subnets` to private ones"
+                f"{subnet} routes to an internet gateway, which a task without a public address "
+                "cannot use: set public_ip = true, or `subnets` to private ones"
             )
         elif not out:
             said.append(
-                f"{subnet} has no way out: the tasks need endpoints of ECR, S3, CloudWatch Logs "
-                "and of what holds the secrets"
+                f"{subnet} has no default route: the tasks need VPC endpoints for ECR, S3, "
+                "CloudWatch Logs and the services that hold the secrets"
             )
     return said
 
 
 def way_out(tables: list[Any], subnet: str) -> str:
-    """Return what the default route of a subnet leads to: igw, nat, another prefix, or nothing."""
+    """Return the target of a subnet's default route: igw, nat, another prefix, "" for none."""
     own = [t for t in tables if any(a.get("SubnetId") == subnet for a in t["Associations"])]
     main = [t for t in tables if any(a.get("Main") for a in t["Associations"])]
     for table in (own or main)[:1]:

@@ -9,7 +9,7 @@ from deploy.config import Config
 from deploy.document import Document, sub
 
 LIMIT = 6144  # characters of a managed policy
-# CloudFormation lets AWS make the roles that these services take themselves.
+# CloudFormation lets AWS create the service-linked roles of these services.
 LINKED = [
     "ecs.amazonaws.com",
     "ecs.application-autoscaling.amazonaws.com",
@@ -19,9 +19,9 @@ LINKED = [
 
 
 def allow(actions: str, resources: list[Any], equal: Document | None = None) -> Document:
-    """Make a statement that allows actions; a word without a service is of the one before it.
+    """Make a statement that allows actions; an action without a service takes the previous one's.
 
-    equal: what must be equal, by condition key.
+    equal: condition keys and the values they must have.
     """
     names: list[str] = []
     for word in actions.split():
@@ -32,18 +32,18 @@ def allow(actions: str, resources: list[Any], equal: Document | None = None) -> 
 
 
 def policy(*statements: Document) -> Document:
-    """Make a policy of statements."""
+    """Make a policy from statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def arn(service: str, resource: str, *, region: bool = True) -> Document:
-    """Name a resource of this account, and region, as a template does."""
+    """Return the ARN of a resource in this account and region, in template form."""
     where = "${AWS::Region}" if region else ""
     return sub(f"arn:${{AWS::Partition}}:{service}:{where}:${{AWS::AccountId}}:{resource}")
 
 
 def secret_arns(config: Config) -> dict[str, list[Any]]:
-    """Name the secrets by the service that holds them: ssm and secretsmanager."""
+    """Return the secrets' ARNs by the service that holds them: ssm and secretsmanager."""
     sources = sorted(set(config.secrets.values()))
     managed = {
         ":".join(source.split(":")[:7]) for source in sources if ":secretsmanager:" in source
@@ -54,13 +54,13 @@ def secret_arns(config: Config) -> dict[str, list[Any]]:
             for source in sources
             if ":secretsmanager:" not in source
         ],
-        # Without the JSON key, stage and version that may follow the secret's own ARN.
+        # Without the JSON key, stage and version that may follow the secret's ARN.
         "secretsmanager": sorted(managed),
     }
 
 
 def resolve(document: Any, values: dict[str, str]) -> Any:
-    """Fill in AWS::Region, AWS::AccountId and AWS::Partition outside of a template."""
+    """Replace AWS::Region, AWS::AccountId and AWS::Partition by their values."""
     if isinstance(document, list):
         return [resolve(item, values) for item in document]
     if not isinstance(document, dict):
@@ -73,12 +73,12 @@ def resolve(document: Any, values: dict[str, str]) -> Any:
 
 
 def operator(config: Config, values: dict[str, str]) -> list[Document]:
-    """Return the policies that allow what these commands do, one or more of at most LIMIT.
+    """Return the policies that allow these commands, each of at most LIMIT characters.
 
     values: of AWS::Region, AWS::AccountId and AWS::Partition.
 
-    CloudFormation acts with the operator's own rights. Roles can be made only within the bound, so
-    that no one becomes an administrator by handing a role of their making to a task.
+    CloudFormation acts with the operator's permissions. Every role must have the permissions
+    boundary. Otherwise an operator could become an administrator by giving a task a powerful role.
     """
     name = config.name
     secrets = secret_arns(config)
@@ -97,7 +97,7 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
         *(arn("ecs", f"{kind}/{name}/*") for kind in ("task", *kinds)),
         arn("ecs", f"task-definition/{name}:*"),
     ]
-    alarms = [  # the latter are those by which the autoscaler works
+    alarms = [  # the second kind belongs to the autoscaler
         arn("cloudwatch", f"alarm:{name}-*"),
         arn("cloudwatch", f"alarm:TargetTracking-service/{name}/{name}-*"),
     ]
@@ -137,7 +137,7 @@ def operator(config: Config, values: dict[str, str]) -> list[Document]:
 
 
 def pack(statements: list[Document]) -> list[Document]:
-    """Put statements into as few policies as hold them in their order."""
+    """Distribute statements, in their order, over as few policies as possible."""
     packed: list[list[Document]] = [[]]
     for statement in statements:
         if len(json.dumps(policy(*packed[-1], statement), separators=(",", ":"))) > LIMIT:
@@ -156,7 +156,7 @@ def actions(policies: list[Document]) -> set[str]:
     }
 
 
-# These know no resource, or one that does not exist yet.
+# These actions support no resource, or need one that does not exist yet.
 READS = """
 acm:DescribeCertificate
 application-autoscaling:DescribeScalableTargets DescribeScalingPolicies DescribeScheduledActions

@@ -1,7 +1,7 @@
-"""What it costs a month, from list prices of a day; without taxes, discounts and traffic.
+"""The cost per month, from list prices of one date; without taxes, discounts and traffic.
 
-us-east-1's rates of Fargate and public addresses are those published in March 2026. The other
-regions' are the list prices as far as we know them: look them up before you rely on a difference.
+us-east-1's rates for Fargate and public addresses are those published in March 2026. The other
+regions' rates are list prices as far as known: look them up before you rely on a difference.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import NamedTuple
 from deploy.config import Config
 
 AS_OF = "2026-03"
-HOURS = 730  # of a month
+HOURS = 730  # in a month
 PUBLIC_ADDRESS_HOUR = 0.005
 LOG_GB = 0.50
 IMAGE_GB_MONTH = 0.10
 ALARM_METRIC_MONTH = 0.10
 ALARM_METRICS = 6
-FAST_METRIC_MONTH = 0.30  # CPU every 20 s, as a metric in detail
+FAST_METRIC_MONTH = 0.30  # CPU every 20 s, a detailed metric
 CLOUDFRONT_FREE = "1 TB and 10 million requests a month are free"
 IMAGE_GB = 0.3  # the service's image as ECR stores it, compressed
-SPOT_AT_BEST = 0.3  # of the price on demand
+SPOT_AT_BEST = 0.3  # share of the on-demand price
 
 
 class Rates(NamedTuple):
-    """US dollars an hour of a vCPU, a GB of memory, a load balancer and one of its LCUs."""
+    """US dollars per hour for a vCPU, a GB of memory, a load balancer and an LCU."""
 
     vcpu: float
     gb: float
@@ -45,12 +45,12 @@ RATES = {
 
 
 def rates_of(region: str) -> Rates:
-    """Return the region's rates, us-east-1's where the table has none."""
+    """Return the region's rates, or us-east-1's if the region is not in the table."""
     return RATES.get(region, RATES["us-east-1"])
 
 
 def task_month(config: Config, region: str) -> float:
-    """Return what one task costs in US dollars a month, its public address included."""
+    """Return the cost of one task in US dollars per month, its public address included."""
     rates = rates_of(region)
     arm = config.architecture == "arm64"
     vcpu, gb = (rates.arm_vcpu, rates.arm_gb) if arm else (rates.vcpu, rates.gb)
@@ -59,7 +59,7 @@ def task_month(config: Config, region: str) -> float:
 
 
 def fixed_month(config: Config, region: str, zones: int) -> list[tuple[str, float]]:
-    """Return what is paid a month however many tasks run: name and US dollars."""
+    """Return the monthly costs that do not depend on the number of tasks: name and US dollars."""
     rates = rates_of(region)
     addresses = zones if config.public_balancer else 0
     cloudfront = [(f"CloudFront: {CLOUDFRONT_FREE}", 0.0)]
@@ -78,7 +78,7 @@ def fixed_month(config: Config, region: str, zones: int) -> list[tuple[str, floa
 
 
 def month(config: Config, region: str, zones: int) -> list[str]:
-    """Say in lines what a month costs, with the fewest and with the most tasks."""
+    """Return lines with the cost per month, for the fewest and for the most tasks."""
     fixed = fixed_month(config, region, zones)
     task = task_month(config, region)
     low, high = config.min_tasks * task, config.max_tasks * task
@@ -86,7 +86,7 @@ def month(config: Config, region: str, zones: int) -> list[str]:
     lines = [f"    {cost:8.2f}  {name}" for name, cost in fixed]
     size = f"{config.cpu / 1024:g} vCPU and {config.memory / 1024:g} GB, {config.architecture}"
     lines.append(f"    {low:8.2f}  {config.min_tasks} x {size}, {task:.2f} each")
-    known = "" if region in RATES else f"; {region} is not in the table, these are us-east-1's"
+    known = "" if region in RATES else f"; no prices for {region}, these are us-east-1's"
     if config.opening_hours:
         lines.append(f"    {config.opening_tasks} tasks at least {config.opening_hours}")
     few, many = low + total, high + total

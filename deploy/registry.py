@@ -1,4 +1,4 @@
-"""The image repository, and which of its images is meant."""
+"""The image repository and its images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find(aws: Aws, config: Config) -> Any:
 
 
 def lifecycle(config: Config) -> Document:
-    """Keep the newest images, and for a day those that no tag names."""
+    """Return the lifecycle policy: keep the newest images, and untagged ones for a day."""
     untagged = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days"}
     beyond = {"tagStatus": "any", "countType": "imageCountMoreThan"}
     selections = [untagged | {"countNumber": 1}, beyond | {"countNumber": config.images_kept}]
@@ -57,7 +57,7 @@ def lifecycle(config: Config) -> Document:
 
 
 def ensure(aws: Aws, config: Config) -> str:
-    """Make the repository unless it is there, and return its address; tags are immutable."""
+    """Create the repository if it does not exist, and return its address; tags are immutable."""
     found = find(aws, config)
     if not found:
         say(f"  + create   image repository {config.name}", "green")
@@ -80,7 +80,7 @@ def ensure(aws: Aws, config: Config) -> str:
 
 
 def digest_of(aws: Aws, config: Config, image: str) -> str | None:
-    """Return the digest of an image given by tag or digest, None where there is none."""
+    """Return the digest of an image given by tag or digest, None if it does not exist."""
     key = "imageDigest" if image.startswith("sha256:") else "imageTag"
     found = absent(
         lambda: aws.ecr.describe_images(repositoryName=config.name, imageIds=[{key: image}]),
@@ -90,24 +90,24 @@ def digest_of(aws: Aws, config: Config, image: str) -> str | None:
 
 
 def require(aws: Aws, config: Config, image: str) -> str:
-    """Return the digest of an image that the tasks can run; raises DeployError if there is none."""
+    """Return the digest of an image; raises DeployError if it is missing or cannot run."""
     digest = digest_of(aws, config, image)
     if digest is None:
         raise DeployError(
             f"There is no image {image} in the repository {config.name}. `python -m deploy push` "
-            "makes one of this checkout; without --image, `up` does so itself."
+            "pushes this checkout's image; without --image, `up` does so itself."
         )
     found = architectures(aws, config, digest)
     if config.architecture not in found:
         raise DeployError(
-            f"The image {image} is for {', '.join(sorted(found)) or 'no known architecture'}, the "
-            f"tasks are {config.architecture}: it would not start there. Set `architecture`."
+            f"The image {image} is for {', '.join(sorted(found)) or 'no known architecture'}, but "
+            f"the tasks are {config.architecture}, so it would not start. Set `architecture`."
         )
     return digest
 
 
 def architectures(aws: Aws, config: Config, digest: str) -> set[str]:
-    """Return the architectures that an image of the registry is for."""
+    """Return the architectures of an image in the registry."""
     manifest = json.loads(
         aws.ecr.batch_get_image(
             repositoryName=config.name,

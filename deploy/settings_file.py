@@ -1,4 +1,4 @@
-"""Reads deploy.toml with the flags over it, and says every mistake at once."""
+"""Read deploy.toml, apply the flags, and report all mistakes at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploy.config import Config, ConfigError
 
 
 def load(path: Path, overrides: dict[str, Any], *, required: bool = False) -> Config:
-    """Read the file where there is one, lay the flags over it and check the whole.
+    """Read the file if it exists, override its values with the flags, and check the result.
 
     overrides: values by key; those of `environment` and `secrets` are added to the file's.
     Raises ConfigError with a line for each mistake.
@@ -28,12 +28,12 @@ def load(path: Path, overrides: dict[str, Any], *, required: bool = False) -> Co
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{path}: not readable as TOML: {error}") from error
     elif required:
-        raise ConfigError(f"{path}: there is no such file")
+        raise ConfigError(f"{path}: the file does not exist; give another path to --file")
     for key, value in overrides.items():
         both = isinstance(value, dict) and isinstance(values.get(key), dict)
         values[key] = values[key] | value if both else value
     try:
-        # Through JSON: strict then means TOML's own types, and a list may become a tuple.
+        # Through JSON: strict mode then accepts TOML's types, and a list for a tuple.
         return Config.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         lines: dict[str, str] = {}
@@ -44,7 +44,7 @@ def load(path: Path, overrides: dict[str, Any], *, required: bool = False) -> Co
 
 
 def _explained(detail: ErrorDetails, path: Path, overrides: dict[str, Any]) -> tuple[str, str]:
-    """Return the key of a mistake and its line: where, what was given, what is allowed."""
+    """Return the key of a mistake and its message: place, given value, allowed values."""
     if detail["type"] == "rule":
         context = detail["ctx"]
         key, value, allowed = context["key"], context["value"], context["allowed"]
@@ -74,7 +74,7 @@ def _shown(value: object) -> str:
 
 
 def flag_value(key: str, text: str) -> Any:
-    """Read a flag as TOML would: true, 512 or a bare word; a list is separated by commas."""
+    """Read a flag's value as TOML would: true, 512 or a bare word; lists are comma-separated."""
     if str(Config.model_fields[key].annotation).startswith("tuple"):
         return [part.strip() for part in text.split(",")]
     if re.fullmatch(r"true|false|-?\d+(\.\d+)?", text):

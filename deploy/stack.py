@@ -1,4 +1,4 @@
-"""The CloudFormation stack: shows what would change, changes it, and follows its events."""
+"""The CloudFormation stack: show what would change, change it, and follow its events."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ POLL_S = 3.0
 DELETION_S = 3600.0
 KIND = "AWS::CloudFormation::Stack"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
-# A stack whose creation failed cannot be changed, only deleted and made again.
+# A stack whose creation failed cannot be changed, only deleted and created again.
 STILLBORN = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"}
 GOOD = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 ADVICE = {
-    "DELETE_FAILED": "`python -m deploy down` goes on with the deletion.",
+    "DELETE_FAILED": "`python -m deploy down` continues the deletion.",
     "UPDATE_ROLLBACK_FAILED": (
-        "Mend what its last event names, then: aws cloudformation continue-update-rollback "
+        "Fix what its last event names, then: aws cloudformation continue-update-rollback "
         "--stack-name {name}"
     ),
 }
@@ -41,7 +41,7 @@ STYLES = {"Add": "green", "Modify": "yellow", "Remove": "red", "Replace": "yello
 
 @dataclass(frozen=True)
 class Change:
-    """What would happen to one resource."""
+    """The planned change of one resource."""
 
     action: str
     name: str
@@ -70,7 +70,7 @@ def claim(config: Config, what: str, tags: list[dict[str, str]]) -> None:
     lacking = [f"{tag['Key']}={tag['Value']}" for tag in config.tags if tag not in tags]
     if lacking:
         raise DeployError(
-            f"The {what} exists and is not this deployment's: it lacks the tags "
+            f"The {what} exists but does not belong to this deployment: it lacks the tags "
             f"{', '.join(lacking)}. Set another `name` in deploy.toml, or delete it yourself."
         )
 
@@ -79,7 +79,9 @@ def existing(aws: Aws, config: Config) -> Any:
     """Return the stack; raises DeployError if there is none, or if it cannot be changed now."""
     stack = find(aws, config)
     if not stack or stack["StackStatus"] in STILLBORN:
-        raise DeployError(f"{config.name} is not deployed in {aws.region}. `python -m deploy up`")
+        raise DeployError(
+            f"{config.name} is not deployed in {aws.region}. Deploy it: `python -m deploy up`"
+        )
     check(config, stack)
     return stack
 
@@ -89,13 +91,13 @@ def check(config: Config, stack: Any) -> None:
     status = stack["StackStatus"]
     if status in GOOD | STILLBORN:
         return
-    wait = "Wait until that has ended; `python -m deploy status` shows how it goes."
+    wait = "Wait until that has ended; `python -m deploy status` shows the progress."
     advice = ADVICE.get(status, wait if busy(stack) else "See the AWS console.")
     raise DeployError(f"The stack {config.name} is {status}. {advice.format(name=config.name)}")
 
 
 def parameters(aws: Aws, config: Config, image: str, found: network.Network) -> dict[str, str]:
-    """Return what the template must be told; `Restart` stays as it is."""
+    """Return the values of the template's parameters; `Restart` keeps its value."""
     told = {
         "Image": image,
         "Vpc": found.vpc,
@@ -110,12 +112,12 @@ def parameters(aws: Aws, config: Config, image: str, found: network.Network) -> 
 
 
 def held(stack: Any) -> dict[str, str]:
-    """Return the parameters that a stack has."""
+    """Return the current parameters of a stack."""
     return {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])}
 
 
 def first(config: Config) -> list[Change]:
-    """List what the first creation of the stack makes."""
+    """Return the changes of the stack's first creation."""
     resources = template(config)["Resources"]
     return [Change("Add", name, item["Type"]) for name, item in resources.items()]
 
@@ -125,7 +127,7 @@ class Wish:
     """The wanted state of a stack.
 
     told: parameters; the others keep their values. text: the template; "" keeps the stack's own.
-    repair: also undo what was changed by hand.
+    repair: also undo changes made by hand.
     """
 
     told: dict[str, str]
@@ -134,12 +136,12 @@ class Wish:
 
 
 def propose(aws: Aws, config: Config, stack: Any, wish: Wish) -> tuple[str, list[Change]]:
-    """Make a change set; returns its ARN and what it would change, ("", []) if nothing."""
+    """Create a change set; returns its ARN and the changes, ("", []) if nothing would change."""
     known, told = held(stack), wish.told
     if "Vpc" in told and known.get("Vpc") != told["Vpc"]:
         raise DeployError(
-            f"The deployment is in {known.get('Vpc')}, and AWS cannot move it to {told['Vpc']}: "
-            "`down` first, then `up`."
+            f"The deployment is in {known.get('Vpc')}, and AWS cannot move it to {told['Vpc']}. "
+            "Run `down` first, then `up`."
         )
     names = json.loads(wish.text)["Parameters"] if wish.text else known
     body = {"TemplateBody": wish.text} if wish.text else {"UsePreviousTemplate": True}
@@ -160,7 +162,7 @@ def propose(aws: Aws, config: Config, stack: Any, wish: Wish) -> tuple[str, list
             **body,
             **({"DeploymentMode": "REVERT_DRIFT"} if wish.repair else {}),
         )
-    except ClientError as error:  # moto says so at once
+    except ClientError as error:  # moto reports an empty change set here
         if any(words in str(error) for words in NOTHING_NEW):
             return "", []
         raise
@@ -175,9 +177,9 @@ def propose(aws: Aws, config: Config, stack: Any, wish: Wish) -> tuple[str, list
 
 
 def compared(aws: Aws, change_set: str) -> tuple[Any, list[Change]]:
-    """Wait until AWS has compared; returns the change set and what it would change."""
+    """Wait until AWS has computed a change set; returns it and its changes."""
     pages = aws.cloudformation.get_paginator("describe_change_set")
-    with waiting("AWS compares"):
+    with waiting("AWS computes the changes"):
         while True:
             found = list(pages.paginate(ChangeSetName=change_set))
             if not found[0]["Status"].endswith(("_PENDING", "_IN_PROGRESS")):
@@ -187,7 +189,7 @@ def compared(aws: Aws, change_set: str) -> tuple[Any, list[Change]]:
 
 
 def preview(aws: Aws, config: Config, wish: Wish) -> list[Change]:
-    """Return what would change."""
+    """Return the changes that carry_out() would make."""
     stack = find(aws, config)
     if not stack or stack["StackStatus"] in STILLBORN:
         return first(config)
@@ -199,12 +201,12 @@ def preview(aws: Aws, config: Config, wish: Wish) -> list[Change]:
 
 
 def withdraw(aws: Aws, change_set: str) -> None:
-    """Delete a change set that is not to be carried out."""
+    """Delete a change set without executing it."""
     aws.cloudformation.delete_change_set(ChangeSetName=change_set)
 
 
 def change(item: Any) -> Change:
-    """Read one resource's change."""
+    """Return one resource's change from AWS's description."""
     replaces = item["Action"] == "Modify" and item.get("Replacement") == "True"
     targets = [detail.get("Target", {}) for detail in item.get("Details", [])]
     names = {str(target.get("Name") or target.get("Attribute") or "") for target in targets}
@@ -226,9 +228,9 @@ def say_all(changes: list[Change]) -> None:
 
 
 def carry_out(aws: Aws, config: Config, wish: Wish, timeout_s: float | None) -> None:
-    """Create or change the stack, print what changes, and follow the events.
+    """Create or change the stack, print the changes, and follow the events.
 
-    timeout_s: longest wait; None does not wait.
+    timeout_s: longest wait; None to not wait.
     """
     stack = settled(aws, config, timeout_s) if wish.text else existing(aws, config)
     if not stack:
@@ -254,14 +256,14 @@ def carry_out(aws: Aws, config: Config, wish: Wish, timeout_s: float | None) -> 
 
 
 def settled(aws: Aws, config: Config, timeout_s: float | None) -> Any:
-    """Wait until the stack can be changed and return it; None if it must be created."""
+    """Wait until the stack can be changed and return it; returns None if it must be created."""
     stack = find(aws, config)
     if stack and busy(stack):
-        note(f"The stack {config.name} is {stack['StackStatus']}: that must end first.")
+        note(f"The stack {config.name} is {stack['StackStatus']}; waiting until that ends.")
         attend(aws, config, stack, timeout_s or 0)
         stack = find(aws, config)
     if stack and stack["StackStatus"] in STILLBORN:
-        note(f"The stack {config.name} is {stack['StackStatus']}: it is deleted and made again.")
+        note(f"The stack {config.name} is {stack['StackStatus']}; it is deleted and created again.")
         delete(aws, config, stack, timeout_s or DELETION_S)
         return None
     if stack:
@@ -270,7 +272,7 @@ def settled(aws: Aws, config: Config, timeout_s: float | None) -> Any:
 
 
 def busy(stack: Any) -> bool:
-    """Tell whether an operation on the stack is in progress."""
+    """Return whether an operation on the stack is in progress."""
     return stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] not in STILLBORN
 
 
@@ -282,7 +284,7 @@ def attend(aws: Aws, config: Config, stack: Any, timeout_s: float) -> None:
 
 def delete(aws: Aws, config: Config, stack: Any, timeout_s: float | None) -> None:
     """Delete the stack and follow it."""
-    if stack["StackStatus"] == "DELETE_IN_PROGRESS":  # AWS begins it only once
+    if stack["StackStatus"] == "DELETE_IN_PROGRESS":  # AWS would not start it again
         attend(aws, config, stack, timeout_s or 0)
         return
     call = partial(aws.cloudformation.delete_stack, StackName=config.name)
@@ -302,8 +304,8 @@ def begin(
 def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s: float) -> None:
     """Wait until an operation on the stack has ended; print its events and the service's.
 
-    token: marks the operation's events. Raises DeploymentFailed with the reasons, also those of
-    stopped tasks, and DeploymentTimedOut after timeout_s.
+    token: marks the operation's events. Raises DeploymentFailed with the reasons, including those
+    of stopped tasks, and DeploymentTimedOut after timeout_s.
     """
     deadline = time.monotonic() + timeout_s
     seen: set[str] = set()
@@ -314,16 +316,17 @@ def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s
             of_stack = [e["ResourceStatus"] for e in events if e["ResourceType"] == KIND]
             status = of_stack[-1] if of_stack else ""
             tell(events, logs.service_events(aws, config) if events else [], seen)
-            # The tasks are gone when the rollback has ended, and so is their log.
+            # Once the rollback has ended, the tasks and their log are gone.
             if "ROLLBACK" in status and not autopsy:
                 autopsy = list(logs.autopsy(aws, config, events[0]["Timestamp"]))
             if status and not status.endswith("_IN_PROGRESS"):
                 break
-            update(f"the stack {config.name}: {status or 'begins'}")
+            update(f"the stack {config.name}: {status or 'starting'}")
             if time.monotonic() + POLL_S > deadline:
                 raise DeploymentTimedOut(
-                    f"Not done after {timeout_s:.0f} s: {status or 'no event yet'}. AWS goes on; "
-                    "`python -m deploy status` shows how, `python -m deploy logs` why."
+                    f"Not done after {timeout_s:.0f} s: {status or 'no event yet'}. AWS continues; "
+                    "`python -m deploy status` shows the progress, `python -m deploy logs` the "
+                    "tasks' log."
                 )
             time.sleep(POLL_S)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}:
@@ -332,7 +335,7 @@ def follow(aws: Aws, config: Config, stack_id: str, token: str | None, timeout_s
 
 
 def tell(events: list[Any], of_service: list[Any], seen: set[str]) -> None:
-    """Print the events that are not in seen, and add them to it."""
+    """Print the events that are not in `seen`, and add them to it."""
     said = [(e["Timestamp"], e["EventId"], line(e)) for e in events]
     said += [
         (e["createdAt"], e["id"], e["message"])
@@ -346,7 +349,7 @@ def tell(events: list[Any], of_service: list[Any], seen: set[str]) -> None:
 
 
 def operation(aws: Aws, stack_id: str, token: str | None) -> list[Any]:
-    """Return an operation's events, the first one first."""
+    """Return an operation's events, the oldest first."""
     pages = aws.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     found: list[Any] = []
     for page in pages:
@@ -358,19 +361,19 @@ def operation(aws: Aws, stack_id: str, token: str | None) -> list[Any]:
 
 
 def line(event: Any) -> str:
-    """Write an event."""
+    """Return an event as a line."""
     reason = f": {event['ResourceStatusReason']}" if event.get("ResourceStatusReason") else ""
     return f"{event['LogicalResourceId']:<16} {event['ResourceStatus']}{reason}"
 
 
 def outcome(config: Config, status: str) -> str:
-    """Say how a failed operation has ended, and what to do."""
+    """Return how a failed operation ended, and what to do."""
     if status in STILLBORN:
         return (
             f"The deployment failed: the stack {config.name} is {status}. The next `up` deletes "
-            "what is left of it and makes it again."
+            "its remains and creates it again."
         )
     if status == "UPDATE_ROLLBACK_COMPLETE":
-        return "The deployment failed, and everything is again as it was before."
+        return "The deployment failed and was rolled back to the previous state."
     advice = ADVICE.get(status, "See its events in the AWS console.").format(name=config.name)
     return f"The stack {config.name} is {status}. {advice}"

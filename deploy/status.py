@@ -1,4 +1,4 @@
-"""Reads what runs, how healthy it is and what happened last, and which image was steady before."""
+"""Read the state of the deployment, and find the previous steady image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ DESCRIBED = 20  # service revisions that AWS describes at once
 
 
 def read(aws: Aws, config: Config) -> dict[str, Any]:
-    """Read everything that `status` tells; raises DeployError where nothing is deployed."""
+    """Read everything that `status` shows; raises DeployError if nothing is deployed."""
     stack = stacks.find(aws, config)
     service = find_service(aws, config)
     if not stack or not service:
-        raise DeployError(f"{config.name} is not deployed in {aws.region}. `python -m deploy up`")
+        raise DeployError(
+            f"{config.name} is not deployed in {aws.region}. Deploy it: `python -m deploy up`"
+        )
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
     parameters = held(stack)
     newest = next(item for item in service["deployments"] if item["status"] == "PRIMARY")
@@ -66,7 +68,7 @@ def revision(arn: str) -> int:
 
 
 def health(aws: Aws, group: str) -> list[dict[str, str]]:
-    """Return what the load balancer thinks of each task."""
+    """Return each task's health as the load balancer sees it."""
     found = aws.elbv2.describe_target_health(TargetGroupArn=group)
     return [
         {
@@ -79,7 +81,7 @@ def health(aws: Aws, group: str) -> list[dict[str, str]]:
 
 
 def lines(status: dict[str, Any]) -> list[str]:
-    """Say the status in lines."""
+    """Return the status as lines of text."""
     limits = status["scaling"]
     steady = "steady" if status["steady"] else "NOT STEADY"
     tasks = f"{status['running']} of {status['desired']} tasks running, {status['pending']} pending"
@@ -104,7 +106,7 @@ def lines(status: dict[str, Any]) -> list[str]:
 
 
 def image_of(aws: Aws, config: Config, number: int) -> str:
-    """Return the image of a revision; raises DeployError where there is no such revision."""
+    """Return the image of a revision; raises DeployError if the revision does not exist."""
     found = absent(
         lambda: aws.ecs.describe_task_definition(taskDefinition=f"{config.name}:{number}"),
         *("ClientException", "InvalidParameterException"),
@@ -115,9 +117,10 @@ def image_of(aws: Aws, config: Config, number: int) -> str:
 
 
 def steady_before(aws: Aws, config: Config, running: str) -> str:
-    """Return the image of the newest successful deployment of another image than runs now.
+    """Return the image of the newest successful deployment with an image other than the running.
 
-    The revision before would not do: it may be the one that crashed. ECS remembers 90 days.
+    The previous revision is no safe choice, as it may be the one that crashed. ECS keeps 90 days
+    of deployments.
     """
     found: list[Any] = []
     token: dict[str, str] = {}
@@ -138,4 +141,4 @@ def steady_before(aws: Aws, config: Config, running: str) -> str:
         for arn in batch:
             if images.get(arn, running) != running:
                 return str(images[arn])
-    raise DeployError("No other image was ever steady. Name one's revision: rollback REVISION.")
+    raise DeployError("No other image was ever steady. Name a revision: rollback REVISION.")

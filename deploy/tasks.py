@@ -1,4 +1,4 @@
-"""What runs: roles, log group, cluster, task definition and service."""
+"""The tasks' part of the template: roles, log group, cluster, task definition and service."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from deploy.policies import allow, arn, policy, secret_arns
 
 PORT = 8000
 METRICS_PORT = 9000  # /metrics; no security group opens it
-START_S = 60  # failed readiness checks of a younger task do not count
+START_S = 60  # failed health checks of a younger task do not count
 STOP_MARGIN_S = 10  # between the end of the drain and the kill
 TRUSTED_PROXIES = {"cloudfront": "2", "certificate": "1", "none": "1"}
 
 
 def resources(config: Config, hosts: Document) -> Document:
-    """Describe everything that runs the container.
+    """Describe all resources that run the container.
 
-    hosts: the names that the deployment is reached by, for ALLOWED_HOSTS.
+    hosts: the deployment's host names, for ALLOWED_HOSTS.
     """
     insights = "enabled" if config.container_insights else "disabled"
     return {
@@ -76,7 +76,7 @@ def tcp(port: int) -> Document:
 def egress_ports(config: Config) -> list[int]:
     """Return the ports that the tasks may reach: https, and those of endpoints in [environment].
 
-    They fetch their image and secrets and write their log over https.
+    The tasks use https to fetch their image and secrets and to write their log.
     """
     ports = {443}
     for name, value in config.environment.items():
@@ -87,7 +87,7 @@ def egress_ports(config: Config) -> list[int]:
 
 
 def role(config: Config, purpose: str, policies: Document) -> Document:
-    """Describe a role that tasks of this account and region may take, and no one else."""
+    """Describe a role that only tasks in this account and region may assume."""
     trust = {
         "Effect": "Allow",
         "Principal": {"Service": "ecs-tasks.amazonaws.com"},
@@ -108,7 +108,7 @@ def role(config: Config, purpose: str, policies: Document) -> Document:
 
 
 def execution_policy(config: Config) -> Document:
-    """Allow what ECS does to start a task: fetch its image, write its log, read its secrets."""
+    """Allow ECS to start a task: fetch its image, write its log and read its secrets."""
     secrets = secret_arns(config)
     fetch = "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer"
     statements: dict[str, list[Any]] = {
@@ -123,9 +123,9 @@ def execution_policy(config: Config) -> Document:
 
 
 def environment(config: Config, hosts: Document) -> Document:
-    """Return the container's variables.
+    """Return the container's environment variables.
 
-    Fargate hides a task's share of the CPU from it, so INFERENCE_SLOTS says it.
+    A task on Fargate cannot see its CPU limit, so INFERENCE_SLOTS is set from `cpu`.
     """
     return {
         "TRUSTED_PROXIES": TRUSTED_PROXIES[config.https],
@@ -157,7 +157,7 @@ def container(config: Config, hosts: Document) -> Document:
         "Name": config.name,
         "Image": ref("Image"),
         "Essential": True,
-        "Memory": config.memory,  # without it the container sees no limit of its own
+        "Memory": config.memory,  # otherwise the container would not see a memory limit
         "PortMappings": [{"ContainerPort": PORT, "HostPort": PORT, "Protocol": "tcp"}],
         "Environment": pairs("Name", "Value", dict(sorted(environment(config, hosts).items()))),
         "Secrets": pairs("Name", "ValueFrom", dict(sorted(config.secrets.items()))),
@@ -181,9 +181,9 @@ def container(config: Config, hosts: Document) -> Document:
 
 
 def service(config: Config) -> Document:
-    """Describe the service; the number of its tasks is left to the autoscaler.
+    """Describe the service; the autoscaler sets its number of tasks.
 
-    A deployment goes back to the tasks before if new ones crash or an alarm is raised.
+    A deployment is rolled back if new tasks crash or an alarm is raised.
     """
     first = {"CapacityProvider": "FARGATE", "Base": 1, "Weight": 0 if config.spot else 1}
     rest = [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}] if config.spot else []

@@ -1,7 +1,7 @@
-"""The CloudFormation template: a pure function of the settings, which knows no boto3.
+"""The CloudFormation template: a pure function of the settings, without boto3.
 
-What must be looked up in the account comes in through parameters, so the text is the same in every
-account: the image, the network, and what `scale` and `restart` change.
+Parameters hold what differs per account or changes at run time: the image, the network, and the
+values that `scale` and `restart` change. So the text is the same in every account.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ def template(config: Config) -> Document:
         "Resources": tasks.resources(config, hosts(config))
         | front.resources(config)
         | watching.resources(config),
-        "Outputs": {"Url": {"Description": "Where the service answers", "Value": url(config)}},
+        "Outputs": {"Url": {"Description": "The service's address", "Value": url(config)}},
     }
 
 
 def parameters(config: Config) -> Document:
-    """Describe what the template must be told."""
+    """Describe the template's parameters."""
     told: Document = {
         "Image": {"Type": "String", "Description": "Repository and digest of the image"},
         "Vpc": {"Type": "AWS::EC2::VPC::Id"},
-        "Subnets": {"Type": SUBNETS, "Description": "Where the tasks run"},
+        "Subnets": {"Type": SUBNETS, "Description": "Subnets of the tasks"},
         "BalancerSubnets": {"Type": SUBNETS, "Description": "Two or more, in different zones"},
         "MinTasks": {"Type": "Number", "MinValue": 0, "Default": config.min_tasks},
         "MaxTasks": {"Type": "Number", "MinValue": 0, "Default": config.max_tasks},
         "Restart": {
             "Type": "String",
             "Default": "never",
-            "Description": "Another text replaces all tasks, so that they read their secrets again",
+            "Description": "A new value replaces all tasks, so that they read their secrets again",
         },
     }
     if config.https == "cloudfront":
@@ -55,10 +55,10 @@ def url(config: Config) -> Document | str:
 
 
 def hosts(config: Config) -> Document:
-    """Return the host names that the service answers to, as ALLOWED_HOSTS has them.
+    """Return the service's host names as the value of ALLOWED_HOSTS.
 
-    CloudFront passes on the viewer's own Host header. The distribution needs the load balancer
-    alone, so that the task definition may wait for its name without a cycle.
+    CloudFront passes on the client's Host header. The distribution depends only on the load
+    balancer, so the task definition can refer to its name without a cycle.
     """
     names = [
         "${Balancer.DNSName}",

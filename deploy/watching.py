@@ -1,4 +1,4 @@
-"""How AWS watches the service: what moves the number of tasks, and the alarms."""
+"""The autoscaler and the alarms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU_METRIC = "ECSServiceAverageCPUUtilizationHighResolution"  # every 20 s
 
 
 def resources(config: Config) -> Document:
-    """Describe autoscaler and alarms."""
+    """Describe the autoscaler and the alarms."""
     label = sub("${Balancer.LoadBalancerFullName}/${TargetGroup.TargetGroupFullName}")
     cpu = {"PredefinedMetricType": CPU_METRIC}
     requests = {"PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": label}
@@ -26,7 +26,7 @@ def resources(config: Config) -> Document:
         "SlowAlarm": alarm(
             config,
             "p99",
-            "The slowest 1 % of the answers takes too long.",
+            "The slowest 1 % of the answers take too long.",
             **metric("TargetResponseTime"),
             Period=60,
             ExtendedStatistic="p99",
@@ -42,7 +42,7 @@ def resources(config: Config) -> Document:
             DatapointsToAlarm=5,
             Threshold=0,
         ),
-        # AWS reports no figure at all when no task is left, so missing data raises it too.
+        # Without any task AWS reports no data, so missing data raises this alarm too.
         "OutageAlarm": alarm(
             config,
             "outage",
@@ -58,7 +58,7 @@ def resources(config: Config) -> Document:
 
 
 def scalable_target(config: Config) -> Document:
-    """Describe the bounds between which the number of tasks moves, and the opening hours."""
+    """Describe the limits on the number of tasks, and the opening hours."""
     low, high = ref("MinTasks"), ref("MaxTasks")
     properties: Document = {
         "ServiceNamespace": "ecs",
@@ -86,7 +86,7 @@ def scalable_target(config: Config) -> Document:
 
 
 def scaling(name: str, metric: Document, target: int) -> Document:
-    """Describe a policy that adds tasks while a metric is above its target."""
+    """Describe a scaling policy that keeps a metric near its target."""
     tracking = {
         "TargetValue": target,
         "PredefinedMetricSpecification": metric,
@@ -103,7 +103,7 @@ def scaling(name: str, metric: Document, target: int) -> Document:
 
 
 def metric(name: str, *, group: bool = True) -> Document:
-    """Name a metric of the load balancer, or of its target group alone."""
+    """Describe a metric of the load balancer, with `group` only of its target group."""
     balancer = {"LoadBalancer": att("Balancer", "LoadBalancerFullName")}
     target = {"TargetGroup": att("TargetGroup", "TargetGroupFullName")} if group else {}
     return {
@@ -114,7 +114,10 @@ def metric(name: str, *, group: bool = True) -> Document:
 
 
 def alarm(config: Config, name: str, words: str, **more: Any) -> Document:
-    """Describe an alarm: by default 3 of 5 minutes above the threshold, and no data is no alarm."""
+    """Describe an alarm; by default it needs 3 of 5 minutes above the threshold.
+
+    By default missing data raises no alarm.
+    """
     topic = [config.alarm_topic] if config.alarm_topic else []
     defaults = {
         "EvaluationPeriods": 5,
@@ -131,8 +134,8 @@ def alarm(config: Config, name: str, words: str, **more: Any) -> Document:
 def error_alarm(config: Config) -> Document:
     """Describe the alarm for 5xx answers, as a share of all requests.
 
-    RequestCount leaves out what the load balancer refused by itself: that is added, or the share
-    would have no figure when no task answers.
+    RequestCount does not include requests that the load balancer itself refused. They are added;
+    otherwise the share would have no value when no task answers.
     """
 
     def count(identity: str, name: str, *, group: bool) -> Document:
@@ -149,5 +152,5 @@ def error_alarm(config: Config) -> Document:
         count("requests", "RequestCount", group=False),
         {"Id": "share", "Expression": share, "Label": "5xx answers, %", "ReturnData": True},
     ]
-    words = "Too large a share of the requests is answered with a 5xx."
+    words = "Too many requests are answered with a 5xx status."
     return alarm(config, "5xx", words, Metrics=metrics, Threshold=config.alarm_error_percent)

@@ -31,7 +31,7 @@ with suppress(OSError):
     Path("/proc/self/coredump_filter").write_text("0")
 
 # By default the GNU C library gives each thread a heap and keeps as much freed memory as the
-# largest frame so far took: some 60 MB. Lower limits, or a single heap, cost CPU time.
+# largest frame so far needed: some 60 MB. Lower limits, or a single heap, cost CPU time.
 M_ARENA_MAX, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -8, -1, -3
 if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
     libc.mallopt(M_ARENA_MAX, 2)
@@ -53,7 +53,7 @@ files = min(most_files, 4096) if most_files != resource.RLIM_INFINITY else 4096
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
 worker_connections = min(1000, files - 100)
 sendfile = False  # would wait for clients that read slowly
-forwarder_headers = ""  # or a SCRIPT_NAME header from the same host would be believed
+forwarder_headers = ""  # otherwise a SCRIPT_NAME header from the same host would be trusted
 graceful_timeout = service.GRACEFUL_TIMEOUT
 keepalive = 75
 control_socket_disable = True  # would be written to the home folder
@@ -82,7 +82,7 @@ def on_starting(arbiter: Arbiter) -> None:
             if getattr(error, "errno", None) in {errno.EADDRINUSE, errno.EACCES}:
                 sys.exit(
                     f"The service cannot listen on HOST={service.HOST}, {name}={port}: {reason}. "
-                    "Stop what listens there, or set HOST, PORT or METRICS_PORT to others."
+                    "Stop the other program, or set HOST, PORT or METRICS_PORT to other values."
                 )
             sys.exit(
                 f"The service cannot listen on HOST={service.HOST}: {reason}. Set HOST to an "

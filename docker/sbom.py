@@ -1,4 +1,4 @@
-"""Write a CycloneDX document of what the image runs: pinned packages and shipped weights.
+"""Write a CycloneDX document of the image's contents: pinned packages and shipped weights.
 
 Example: python docker/sbom.py --output runs/sbom.json
 """
@@ -25,7 +25,7 @@ def base_python() -> str:
     match = re.search(r"^ARG BASE_IMAGE=python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text())
     if match is None:
         raise ValueError(
-            "BASE_IMAGE in the Dockerfile names no Python version. Give it by --python 3.12."
+            "BASE_IMAGE in the Dockerfile names no Python version. Set it with --python 3.12."
         )
     return match[1]
 
@@ -53,7 +53,10 @@ def weights() -> list[dict[str, Any]]:
         card = file.with_name("mask_detector.json")
         told = json.loads(card.read_text()) if card.is_file() else {}
         if told.get("sha256", sha256) != sha256:
-            raise ValueError(f"{file} has sha256 {sha256}, its card says {told['sha256']}.")
+            raise ValueError(
+                f"{file} has sha256 {sha256}, but its card says {told['sha256']}. Restore both "
+                "as shipped, or export the model again."
+            )
         path = file.relative_to(ROOT).as_posix()
         components.append(
             {
@@ -71,7 +74,7 @@ def weights() -> list[dict[str, Any]]:
 def document(python: str) -> dict[str, Any]:
     """Return the whole document; raises subprocess.CalledProcessError if cyclonedx-py fails."""
     command = ["cyclonedx_py", "requirements", "--pyproject", "pyproject.toml", "--short-PURLs"]
-    process = subprocess.run(  # noqa: S603 (all of it is ours)
+    process = subprocess.run(  # noqa: S603 (no part is user input)
         [sys.executable, "-W", "ignore", "-m", *command, "--output-reproducible", "-"],
         cwd=ROOT,
         input=requirements_for(python),
@@ -93,7 +96,7 @@ def document(python: str) -> dict[str, Any]:
 def main() -> None:
     """Write the document and print what it contains."""
     parser = argparse.ArgumentParser(
-        description="Write a CycloneDX document of what the image runs.",
+        description="Write a CycloneDX document of the image's packages and weights.",
         epilog="Example: python docker/sbom.py --python 3.13 --output runs/sbom.json",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/sbom.json"), metavar="FILE")

@@ -1,7 +1,7 @@
-"""What can be chosen, by name, and what is taken where nothing is.
+"""Names of the models, detectors and labels, and the defaults.
 
-Apart from what it names, so that reading the settings loads no inference library: one that is
-loaded before a server forks aborts in the fork when that ends.
+This module imports no inference library, so that the settings can be read without loading one. A
+library that is loaded before the server forks aborts when the forked process ends.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 Label = Literal["mask", "no_mask", "uncertain"]
-DetectorName = Literal["yunet", "ssd", "haar"]  # the cheapest first
+DetectorName = Literal["yunet", "ssd", "haar"]  # in order of cost, lowest first
 ModelName = Literal["mobilenetv2-224", "fast"]
 
 DEFAULT_MODEL: ModelName = "mobilenetv2-224"
 DEFAULT_DETECTOR: DetectorName = "yunet"
 DEFAULT_MIN_CONFIDENCE = 0.45
-LEAST_CONFIDENCE = 0.1  # below it noise gives thousands of faces, each of which costs time
+LEAST_CONFIDENCE = 0.1  # lower values find thousands of faces in noise, and each costs time

@@ -1,4 +1,4 @@
-"""Judge face crops: the trained MobileNetV2 as an ONNX file, with the card that describes it."""
+"""Classify face crops with the trained MobileNetV2, an ONNX file with a card that describes it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CARD = "mask_detector.json"
 
 
 class ModelError(RuntimeError):
-    """The model's files do not fit together; the message names both values."""
+    """The model's files are unreadable or do not match; the message names both values."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What has to travel with the weights.
+    """The settings and checksum that accompany the weights.
 
-    margin widens a face's box before it is cut; threshold is the probability of `mask` from
-    which the answer is `mask`; between the two ends of abstain it is `uncertain`, as it is for a
-    face whose short side has fewer than min_face pixels or whose quality.sharpness() is below
-    min_sharpness. temperature divides the logits.
+    margin: how far a face's box is widened before it is cropped. threshold: the lowest probability
+    of `mask` that gives the label `mask`. abstain: a face between these two probabilities is
+    `uncertain`; so is one whose short side has fewer than min_face pixels or whose
+    quality.sharpness() is below min_sharpness. temperature: divides the logits.
     """
 
     name: str
@@ -76,7 +76,7 @@ def calibrated(
 
 
 class MaskClassifier:
-    """The mask network on ONNX Runtime; an instance serves many threads at a time."""
+    """The mask network on ONNX Runtime; threads may share an instance."""
 
     def __init__(self, network: InferenceSession, card: ModelCard) -> None:
         self.card = card
@@ -85,34 +85,34 @@ class MaskClassifier:
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS) -> MaskClassifier:
-        """Load card and weights; raises ModelError if hash, labels or input shape disagree."""
+        """Load card and weights; raises ModelError if hash, labels or input shape do not match."""
         card = ModelCard.read(folder / CARD)
         if card.labels != LABELS:
-            raise ModelError(f"The model's labels are {card.labels}, the program's {LABELS}.")
+            raise ModelError(f"The model's labels are {card.labels}; the program needs {LABELS}.")
         try:
             weights = (folder / card.file).read_bytes()
         except OSError as error:
             raise ModelError(f"The model's weights cannot be read: {error}") from error
         found = hashlib.sha256(weights).hexdigest()
         if found != card.sha256:
-            raise ModelError(f"{card.file} has sha256 {found}, its card says {card.sha256}.")
+            raise ModelError(f"{card.file} has sha256 {found}; its card says {card.sha256}.")
         try:
             network = session(weights)
-        except Exception as error:  # the runtime's own have no other base
+        except Exception as error:  # ONNX Runtime's errors share no narrower base class
             raise ModelError(f"{card.file} is not a network that can be run: {error}") from error
         details = network.get_inputs()[0]
         found_input = (details.shape, details.type)
         expected_input = ([1, card.input_size, card.input_size, 3], "tensor(uint8)")
         if found_input != expected_input:
-            raise ModelError(f"{card.file} takes {found_input}, its card says {expected_input}.")
+            raise ModelError(f"{card.file} takes {found_input}; its card says {expected_input}.")
         return cls(network, card)
 
     def predict(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """Return the calibrated probabilities of each crop.
 
         crops: uint8 RGB of shape (input_size, input_size, 3). Returns float32 (len(crops), 2) in
-        the order of LABELS, each row summing to 1. A batch costs a CPU as much per crop as single
-        crops do, so they go through one by one, each read where it lies.
+        the order of LABELS, each row summing to 1. Crops run one by one without being copied: on a
+        CPU a batch costs as much per crop.
         """
         raw = np.empty((len(crops), len(LABELS)), np.float32)
         for row, crop in enumerate(crops):

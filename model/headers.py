@@ -1,8 +1,8 @@
-"""Read and bound what surrounds a picture's pixels before a decoder sees the file.
+"""Check a picture's headers and strip its metadata before a decoder sees the file.
 
-Decoders do what a file says without asking what it costs. A few megabytes can hold a hundred
-thousand scans of a large picture, millions of segments, or gigabytes of packed text. Each function
-here takes time in proportion to the length of the file.
+Decoders follow a file's instructions whatever they cost. A few megabytes can hold a hundred
+thousand scans of a large picture, millions of segments, or gigabytes of compressed text. Each
+function here takes time proportional to the length of the file.
 """
 
 from __future__ import annotations
@@ -14,53 +14,54 @@ from typing import NamedTuple
 
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 
-# Bounds. The figures are for one core, default settings and a body of 10 MB.
-# MOST is for a JPEG.
+# Limits. Timings are for one core, default settings and a body of 10 MB.
+# MOST: limits for a JPEG.
 MOST = {
-    "segments": 1000,  # a profile and EXIF data of 10 MB take some 160
+    "segments": 1000,  # 10 MB of colour profile and EXIF data need about 160
     "scans": 64,  # encoders write about 10
-    "bytes of tables": 65_536,  # its headers without metadata; encoders write under 1,000
+    "bytes of tables": 65_536,  # headers without metadata; encoders write under 1,000
 }
-# Blocks of 8 x 8 values that all scans of a JPEG decode. A baseline JPEG of 50 megapixels has 1.2
-# to 2.3 million, a progressive one of mozjpeg 3.5 to 7 and of libjpeg 6.2 to 10.9 million. The
-# dearest at this bound takes .4 s.
+# Blocks of 8 x 8 values that all scans of a JPEG decode together. A baseline JPEG of 50 megapixels
+# has 1.2 to 2.3 million blocks. A progressive one has 3.5 to 7 million if mozjpeg wrote it, and 6.2
+# to 10.9 million if libjpeg did. The costliest JPEG within this limit takes .4 s.
 MOST_BLOCKS = 11_000_000
-MOST_CHUNKS = 20_000  # libpng writes one for each 8 kB of pixels
-# Bytes of the unpacked pixels, and pixels, of what is not read shrunk: a PNG, WebP or CMYK JPEG.
-# That is 18 megapixels of RGB, or 15 of RGBA, which a screen of 5120 x 2880 has. At 84 MB a PNG,
-# turned, annotated and with 50 faces, took 1.4 s of CPU on a busy machine.
+MOST_CHUNKS = 20_000  # libpng writes one chunk for each 8 kB of pixels
+# Bytes of unpacked pixels and number of pixels, for pictures that cannot be decoded at a reduced
+# size: PNG, WebP and CMYK JPEG. This allows 18 megapixels of RGB or 15 of RGBA; a screen of
+# 5120 x 2880 has 15. At 84 MB, a rotated PNG with 50 faces and annotation took 1.4 s of CPU on a
+# busy machine.
 MOST_UNPACKED, MOST_UNPACKED_PIXELS = 60_000_000, 18_000_000
-MOST_ENTRIES = 1000  # of EXIF data; cameras write under 100
+MOST_ENTRIES = 1000  # in EXIF data; cameras write under 100
 
-# A marker of a JPEG is 0xFF and a byte; 0x00 stands for 0xFF itself, those of restarts carry
-# nothing. More than one 0xFF may precede the byte: an expression that takes them all would begin
-# again at each of them, in time that grows with their square.
+# A JPEG marker is 0xFF and one more byte. 0x00 after 0xFF is an escaped 0xFF; restart markers carry
+# no data. Any number of 0xFF may precede the byte. An expression that matched a whole run of them
+# would restart at each one and take time that grows with the square of the run's length.
 MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 END, SCAN, COMMENT = 0xD9, 0xDA, 0xFE
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive
 REFUSED = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}  # the other frames
-METADATA = {*range(0xE1, 0xEE), 0xEF, COMMENT}  # not JFIF and Adobe, which tell of colours
+METADATA = {*range(0xE1, 0xEE), 0xEF, COMMENT}  # except JFIF and Adobe, which describe the colours
 APPLICATION = {*range(0xE0, 0xF0)}
 EXIF_SEGMENT, EXIF = 0xE1, b"Exif\0\0"
 ORIENTATION, SHORT = 0x0112, 3
-CMYK = 4  # components; of these a JPEG is not read shrunk
+CMYK = 4  # components; such a JPEG cannot be decoded at a reduced size
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-PNG_ONCE = {b"IHDR", b"PLTE", b"IEND"}  # with IDAT all that pixels need
-WEBP_STILL, WEBP_FRAME = {b"VP8 ": 3, b"VP8L": 4}, b"ANMF"  # bytes of a pixel
+PNG_ONCE = {b"IHDR", b"PLTE", b"IEND"}  # the chunks that decoding needs, besides IDAT
+WEBP_STILL, WEBP_FRAME = {b"VP8 ": 3, b"VP8L": 4}, b"ANMF"  # bytes per pixel
 WEBP_FLAGS = 0x12  # animation and transparency
 
 
 class TooCostly(ValueError):
-    """The file is made to cost more than a picture may."""
+    """The file would cost more to decode than is allowed."""
 
 
 class TooManyPixels(TooCostly):
-    """The picture has more pixels than one of its kind may."""
+    """The picture has more pixels than its format is allowed."""
 
 
 class Frame(NamedTuple):
-    """A JPEG's width and height in pixels, its components, and how many blocks each of them has."""
+    """A JPEG's width and height in pixels, number of components, and blocks per component."""
 
     width: int
     height: int
@@ -69,10 +70,10 @@ class Frame(NamedTuple):
 
 
 def bare(data: bytes) -> tuple[bytes, bytes]:
-    """Return a picture without its metadata, and its EXIF data, b"" where it has none.
+    """Return a picture without its metadata, and its EXIF data (b"" if it has none).
 
-    A JPEG, PNG or WebP keeps what its pixels need; an animation keeps its first picture. Other
-    bytes come back as they are. Raises TooCostly and TooManyPixels.
+    A JPEG, PNG or WebP keeps only what decoding needs; an animation keeps its first picture. Other
+    formats are returned unchanged. Raises TooCostly and TooManyPixels.
     """
     if data.startswith(JPEG_START):
         return bare_jpeg(data)
@@ -84,17 +85,17 @@ def bare(data: bytes) -> tuple[bytes, bytes]:
 
 
 def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
-    """Return a JPEG without its metadata, and its EXIF data, b"" where it has none.
+    """Return a JPEG without its metadata, and its EXIF data (b"" if it has none).
 
-    Raises TooCostly if it holds more than cameras and encoders write, or is not Huffman-coded, and
-    TooManyPixels.
+    Raises TooCostly if it holds more than cameras and encoders write, or is not Huffman-coded.
+    Raises TooManyPixels if decoding it would cost too much.
     """
     kept, exif = [JPEG_START], b""
     counts = dict.fromkeys(MOST, 0)
     frame, blocks = Frame(0, 0, 0, {}), 0
     for kind, before, start, end in jpeg_segments(data):
-        if counts["scans"]:  # before the first one there are no pixels between segments, only junk
-            # With 0xFF at its end, what follows a segment that is dropped could become a marker.
+        if counts["scans"]:  # before the first scan, bytes between segments are junk, not pixels
+            # A trailing 0xFF could form a marker with the bytes after a dropped segment.
             kept.append(data[before:start].rstrip(b"\xff"))
         body = data[start + 4 : end]
         if kind in FRAMES:
@@ -105,7 +106,7 @@ def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
         elif kind in REFUSED:
             raise TooCostly(
                 "The JPEG is arithmetic-coded, lossless or hierarchical; only baseline, extended "
-                "and progressive JPEGs are taken. Save it as a baseline JPEG."
+                "and progressive JPEGs are accepted. Save it as a baseline JPEG."
             )
         elif kind == SCAN:
             counts["scans"] += 1
@@ -124,7 +125,7 @@ def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield each segment of a JPEG as (kind, end of the one before, start, end).
 
-    The last one is END, empty where the file is cut off; after damage there is none.
+    The last segment is END; it is empty if the file is truncated. A damaged file yields no END.
     """
     at = len(JPEG_START)
     while (marker := MARKER.search(data, at)) is not None:
@@ -133,7 +134,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
             yield END, at, start, start + 2
             return
         length = int.from_bytes(data[start + 2 : start + 4], "big")
-        if length < 2:  # it counts its own two bytes; a decoder would go on elsewhere than we do
+        if length < 2:  # invalid, as it includes its own two bytes: decoders would disagree with us
             return
         yield kind, at, start, start + 2 + length
         at = start + 2 + length
@@ -141,27 +142,27 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def check_counts(counts: dict[str, int]) -> None:
-    """Raise TooCostly for a JPEG that has more of something than MOST says."""
+    """Raise TooCostly for a JPEG that exceeds a limit in MOST."""
     for what, most in MOST.items():
         if counts[what] > most:
             raise TooCostly(
-                f"The JPEG has over {most} {what}; no more are taken. "
+                f"The JPEG has over {most} {what}; at most {most} are accepted. "
                 "Save it as a baseline JPEG without metadata."
             )
 
 
 def check_blocks(frame: Frame, blocks: int) -> None:
-    """Raise TooManyPixels for a JPEG whose scans decode more than MOST_BLOCKS."""
+    """Raise TooManyPixels for a JPEG whose scans decode more blocks than MOST_BLOCKS."""
     if blocks > MOST_BLOCKS:
         raise TooManyPixels(
             f"The picture has {frame.width} x {frame.height} pixels, and the scans of the JPEG "
-            f"decode over {MOST_BLOCKS / 1e6:g} million blocks of them; no more are taken. "
+            f"decode over {MOST_BLOCKS / 1e6:g} million blocks; no more are accepted. "
             "Send a smaller one, or a baseline JPEG."
         )
 
 
 def frame_of(body: bytes) -> Frame:
-    """Read a JPEG's frame header; a damaged one is empty, for a decoder to judge."""
+    """Read a JPEG's frame header; a damaged one gives an empty Frame and is left to the decoder."""
     if len(body) < 6:
         return Frame(0, 0, 0, {})
     height, width, count = struct.unpack_from(">HHB", body, 1)
@@ -175,20 +176,20 @@ def frame_of(body: bytes) -> Frame:
     blocks: dict[int, int] = {}
     for name, across, down in components:
         wide, high = -(-width * across // (8 * most_across)), -(-height * down // (8 * most_down))
-        blocks[name] = max(wide * high, blocks.get(name, 0))  # a name may stand for several
+        blocks[name] = max(wide * high, blocks.get(name, 0))  # several components may share a name
     return Frame(width, height, count, blocks)
 
 
 def scanned(body: bytes) -> bytes:
-    """Return the components that the header of a JPEG's scan names, a byte each."""
+    """Return the components that a JPEG scan header names, one byte each."""
     return body[1 : 1 + 2 * body[0] : 2] if body else b""
 
 
 def bare_png(data: bytes) -> tuple[bytes, bytes]:
-    """Return a PNG of its pixels and palette, and its EXIF data, b"" where it has none.
+    """Return a PNG with only its pixels and palette, and its EXIF data (b"" if it has none).
 
-    Profiles and texts go: Pillow would unpack each of them. So do the later pictures of an
-    animation. Raises TooCostly and TooManyPixels.
+    Colour profiles and texts are dropped, because Pillow would decompress each of them. Later
+    pictures of an animation are dropped too. Raises TooCostly and TooManyPixels.
     """
     kept, exif, seen = [PNG_START], b"", set()
     at, chunks = len(PNG_START), 0
@@ -210,9 +211,9 @@ def bare_png(data: bytes) -> tuple[bytes, bytes]:
 
 
 def bare_webp(data: bytes) -> tuple[bytes, bytes]:
-    """Return a WebP of one picture, and its EXIF data, b"" where it has none.
+    """Return a WebP with one picture, and its EXIF data (b"" if it has none).
 
-    A still picture loses its separate transparency too, and an animation its later pictures.
+    A still picture loses its separate alpha channel; an animation loses its later pictures.
     Raises TooCostly and TooManyPixels.
     """
     picture, exif, canvas, animation = b"", b"", b"", b""
@@ -238,12 +239,12 @@ def bare_webp(data: bytes) -> tuple[bytes, bytes]:
         at, chunks = end, chunks + 1
         check_chunks("WebP", chunks)
     if not picture:
-        raise TooCostly("The WebP holds no picture. Send one that does.")
+        raise TooCostly("The WebP contains no picture. Send a file that contains one.")
     return b"RIFF" + struct.pack("<I", 4 + len(picture)) + b"WEBP" + picture, exif
 
 
 def webp_size(name: bytes, body: bytes) -> tuple[int, int]:
-    """Return width and height in pixels as a WebP's picture begins with them; 0, 0 if cut off."""
+    """Return width and height in pixels from the start of WebP data; 0, 0 if it is truncated."""
     if len(body) < 10:
         return 0, 0
     if name == b"VP8 ":
@@ -254,28 +255,28 @@ def webp_size(name: bytes, body: bytes) -> tuple[int, int]:
 
 
 def check_unpacked(kind: str, width: int, height: int, unpacked: int) -> None:
-    """Raise TooManyPixels for a picture whose pixels take too many bytes."""
+    """Raise TooManyPixels for a picture with too many pixels or unpacked bytes."""
     if unpacked > MOST_UNPACKED or width * height > MOST_UNPACKED_PIXELS:
         raise TooManyPixels(
             f"The picture has {width} x {height} pixels, {unpacked / 1e6:.0f} MB unpacked; "
-            f"a {kind} may take {MOST_UNPACKED / 1e6:g} MB and "
+            f"a {kind} may have at most {MOST_UNPACKED / 1e6:g} MB and "
             f"{MOST_UNPACKED_PIXELS / 1e6:g} megapixels. Send a smaller one, or an RGB JPEG."
         )
 
 
 def check_chunks(kind: str, chunks: int) -> None:
-    """Raise TooCostly for a picture in too many pieces."""
+    """Raise TooCostly for a picture with more chunks than MOST_CHUNKS."""
     if chunks > MOST_CHUNKS:
         raise TooCostly(
-            f"The {kind} has over {MOST_CHUNKS} chunks, more than is taken. "
+            f"The {kind} has over {MOST_CHUNKS} chunks; at most {MOST_CHUNKS} are accepted. "
             "Save it with an ordinary encoder."
         )
 
 
 def orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, that EXIF data tell; 1 where they tell none.
+    """Return the orientation, 1 to 8, in EXIF data; 1 if it is missing or invalid.
 
-    Only the first MOST_ENTRIES entries are read.
+    Reads only the first MOST_ENTRIES entries.
     """
     at = len(EXIF) if exif.startswith(EXIF) else 0
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[at : at + 4])

@@ -1,7 +1,7 @@
-"""Read pictures and cut faces out of them: the one place for it, in serving and in training.
+"""Decode pictures and crop faces, the same way in serving and in training.
 
 ImageError(ValueError)
- +-- ImageTooLarge      more pixels than the caller allows; found in the header, before decoding
+ +-- ImageTooLarge      more pixels than the caller allows; raised before decoding
  +-- UndecodableImage   empty, damaged, or not a JPEG, PNG or WebP
 """
 
@@ -23,17 +23,18 @@ from model.headers import JPEG_END, JPEG_START, TooCostly, TooManyPixels, bare, 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-LONGEST_SIDE = 65_500  # of a JPEG; decoders keep a pointer for each row of a PNG
-FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long for 3/4 of a JPEG as for the whole
-LARGEST_SQUARE = 8  # of a crop's size: what is cut is shrunk to it before edges are added
-BAND = 256  # rows that are copied at a time
-# Of the orientations 1 to 8 those stored with rows for columns, those stored mirrored, and the
-# quarters of a turn to the left that the others need, after the mirror.
+LONGEST_SIDE = 65_500  # pixels, JPEG's limit; also limits the row pointers of a PNG decoder
+FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long to decode at 3/4 as at full size
+LEVEL = 25.0  # degrees of roll from which a crop is turned upright; the network was trained on 12
+LARGEST_SQUARE = 8  # times a crop's size: a larger square is shrunk to this before padding
+BAND = 256  # rows copied at a time
+# EXIF orientations 1 to 8: those with rows and columns swapped, those that are mirrored, and the
+# quarter turns to the left that each needs after mirroring.
 SIDEWAYS = {5, 6, 7, 8}
 MIRRORED = {2, 4, 5, 7}
 TURNED = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
-# decode() has its own, stricter limit, and Pillow's would only warn.
+# decode() has its own stricter limit; Pillow's would only warn.
 PillowImage.MAX_IMAGE_PIXELS = None
 
 
@@ -46,12 +47,12 @@ class ImageTooLarge(ImageError):
 
 
 class UndecodableImage(ImageError):
-    """The bytes are not a whole JPEG, PNG or WebP."""
+    """The bytes are not a complete JPEG, PNG or WebP."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in whole pixels; x and y are its left upper corner."""
+    """A rectangle in whole pixels; x and y are its upper left corner."""
 
     x: int
     y: int
@@ -60,7 +61,7 @@ class Box:
 
     @classmethod
     def within(cls, image: Image, left: float, top: float, right: float, bottom: float) -> Box:
-        """Round corners to whole pixels and clip them to the image; what lies outside is empty."""
+        """Round the corners to whole pixels and clip to the image; a box outside becomes empty."""
         height, width = image.shape[:2]
         x0, x1 = (round(min(max(v, 0), width)) for v in (left, right))
         y0, y1 = (round(min(max(v, 0), height)) for v in (top, bottom))
@@ -77,7 +78,7 @@ class Box:
         return max(self.width, self.height)
 
     def touches(self, other: Box) -> bool:
-        """Tell whether the two have pixels in common."""
+        """Return whether the boxes have pixels in common."""
         across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         return across > 0 and down > 0
@@ -85,9 +86,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture that was read, maybe at a fraction of its size.
+    """A decoded picture, possibly at a reduced size.
 
-    image: upright uint8 RGB (height, width, 3). size: width and height of the whole picture.
+    image: upright uint8 RGB (height, width, 3). size: width and height of the full picture.
     """
 
     image: Image
@@ -95,13 +96,13 @@ class Frame:
 
     @property
     def scale(self) -> float:
-        """How many pixels of the whole picture one of the image stands for, along a side."""
+        """The full picture's side divided by the image's side; 1 if it was not reduced."""
         return float(max(self.size) / max(self.image.shape[:2]))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture whose header was read, and whose pixels were not.
+    """An encoded picture whose header was read but whose pixels were not decoded.
 
     size: width and height of the upright picture.
     """
@@ -119,9 +120,9 @@ class Picture:
     def decode(self, least_side: int | None = None) -> Frame:
         """Decode the picture and turn it upright.
 
-        Any colour model and bit depth comes back as uint8 RGB; transparency is dropped and of an
-        animation the first picture is taken. Where least_side is given, a JPEG may come back
-        shrunk, by skipping its fine detail, its longer side then being at least so many pixels.
+        Returns uint8 RGB for any colour model and bit depth. Transparency is dropped; an animation
+        gives its first picture. least_side: allows a JPEG to be decoded at a reduced size, with a
+        longer side of at least this many pixels.
 
         Raises UndecodableImage.
         """
@@ -134,7 +135,7 @@ class Picture:
 
 
 def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
-    """Read the header of a JPEG, PNG or WebP and check it; decodes nothing.
+    """Read and check the header of a JPEG, PNG or WebP without decoding its pixels.
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -154,19 +155,19 @@ def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
     if max(width, height) > LONGEST_SIDE:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; "
-            f"at most {LONGEST_SIDE} are taken along a side. Send a smaller one."
+            f"at most {LONGEST_SIDE} are accepted along a side. Send a smaller one."
         )
     if width * height > max_pixels:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; "
-            f"at most {max_pixels / 1e6:g} megapixels are taken. Send a smaller one."
+            f"at most {max_pixels / 1e6:g} megapixels are accepted. Send a smaller one."
         )
     size = (height, width) if turn in SIDEWAYS else (width, height)
     return Picture(size, data, header, turn)
 
 
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
-    """Decode a whole JPEG, PNG or WebP; returns upright uint8 RGB of shape (height, width, 3).
+    """Decode a JPEG, PNG or WebP at full size to upright uint8 RGB of shape (height, width, 3).
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -174,10 +175,11 @@ def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
 
 
 def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | None) -> Image | None:
-    """Decode a JPEG or WebP in a fraction of Pillow's time or memory; None where it must do it.
+    """Decode a JPEG or WebP faster or in less memory than Pillow; None if Pillow must decode it.
 
-    A JPEG with a few bytes too many, as many cameras send it, is decoded here, for twice would cost
-    twice. One without an end is left to Pillow, which tells whether pixels are missing.
+    A JPEG with a few extra bytes, as many cameras send it, is decoded here, because a second try in
+    Pillow would double the cost. A JPEG without an end marker is left to Pillow, which detects
+    missing pixels.
     """
     if picture.format == "WEBP":
         mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -203,34 +205,39 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
 
 
 def pixels(picture: PillowImage.Image) -> Image:
-    """Decode any picture by Pillow; band by band, for its own pixels take four bytes each."""
+    """Decode a picture with Pillow, in bands, because Pillow's own pixels take four bytes each."""
     picture.load()
     image = np.empty((picture.height, picture.width, 3), np.uint8)
     for top in range(0, picture.height, BAND):
         band = picture.crop((0, top, picture.width, min(top + BAND, picture.height)))
-        if band.mode.startswith("I"):  # 16 bits of grey, which convert() would clip at 255
+        if band.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
             band = PillowImage.fromarray((np.asarray(band) >> 8).astype(np.uint8))
         image[top : top + BAND] = np.asarray(band.convert("RGB"))
     return image
 
 
 def upright(image: Image, orientation: int) -> Image:
-    """Turn an image as its EXIF orientation says."""
+    """Turn an image upright according to its EXIF orientation."""
     if orientation in MIRRORED:
         image = image[:, ::-1]
     return np.ascontiguousarray(np.rot90(image, TURNED.get(orientation, 0)))
 
 
-def crop(image: Image, box: Box, margin: float, size: int) -> Image:
-    """Cut the square around a box, widened by a margin, and resize it.
+def crop(image: Image, box: Box, margin: float, size: int, roll: float = 0.0) -> Image:
+    """Crop the square around a box, widened by a margin, and resize it.
 
-    The square's side is the box's longer side times 1 + 2 * margin, so that a face keeps its
-    proportions; beyond the image's edge the edge pixels are repeated.
+    The square's side is the box's longer side times 1 + 2 * margin, so that the face keeps its
+    proportions. Pixels outside the image repeat the edge pixels. roll: degrees by which the face is
+    turned clockwise; from LEVEL on, the crop is turned back upright.
 
     Returns uint8 RGB of shape (size, size, 3). Raises ValueError for an empty box.
     """
     if box.short_side < 1:
         raise ValueError(f"{box} is empty")
+    if abs(roll) >= LEVEL:
+        around = ((1 + 2 * margin) * 2**0.5 - 1) / 2  # the square that holds it at any angle
+        larger = crop(image, box, around, round(size * 2**0.5))
+        return level(larger, roll, size)
     side = max(1, round(box.long_side * (1 + 2 * margin)))
     left = box.x + (box.width - side) // 2
     top = box.y + (box.height - side) // 2
@@ -240,7 +247,7 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
     square = image[y0:y1, x0:x1]
     edges = (y0 - top, top + side - y1, x0 - left, left + side - x1)
     share = min(1.0, LARGEST_SQUARE * size / side)
-    # Of a very large face the square could, with its edges, be larger than the image.
+    # Shrink the square of a very large face first: with padding it could exceed the image.
     if share < 1:
         within = (max(1, round((x1 - x0) * share)), max(1, round((y1 - y0) * share)))
         square = np.asarray(cv2.resize(square, within, interpolation=cv2.INTER_AREA), np.uint8)
@@ -251,3 +258,12 @@ def crop(image: Image, box: Box, margin: float, size: int) -> Image:
         )
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)
+
+
+def level(image: Image, roll: float, size: int) -> Image:
+    """Turn a square image anticlockwise by roll degrees; return its middle (size, size, 3)."""
+    middle = (image.shape[1] - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), roll, 1.0)
+    matrix[:, 2] -= middle - (size - 1) / 2
+    turned = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8)

@@ -1,4 +1,4 @@
-"""The whole way of a frame: decode, detect faces, crop, classify."""
+"""Analyse a frame: decode it, detect faces, crop and classify them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from model.images import Box, Image, Picture, crop
 from model.quality import sharpness
 
 MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
-WHOLE_PIXELS = 12_500_000  # of a phone; to search, draw on and encode 50 million takes over 1 s
-ENOUGH_TO_SEARCH = 1280  # pixels of the longer side: the detectors look at half of that, or less
+WHOLE_PIXELS = 12_500_000  # a phone's photo; searching, drawing and encoding 50 million takes > 1 s
+ENOUGH_TO_SEARCH = 1280  # pixels of the longer side; the detectors use half of that or less
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1.
 
-    fit: whether the face is large and sharp enough to be judged.
+    fit: whether the face is large and sharp enough to be classified.
     """
 
     face: Face
@@ -38,7 +38,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the work on a frame: when it began, in ns since 1970, and how long it took."""
+    """One processing step of a frame: its start in ns since 1970, and its duration in ms."""
 
     name: str
     began_ns: int
@@ -47,11 +47,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found in one frame.
+    """The result for one frame.
 
-    image: the upright RGB picture, maybe shrunk. size: width and height of the whole one, in whose
-    pixels the faces are. stages: decode, detect and classify as they came, a second decode too.
-    left_out: how many more faces were found than were to be judged.
+    image: the upright RGB picture, possibly at a reduced size. size: width and height of the full
+    picture; face boxes are in its pixels. stages: decode, detect and classify in order, including
+    a second decode. left_out: number of faces found but not judged.
     """
 
     image: Image
@@ -63,7 +63,7 @@ class Analysis:
 
     @property
     def timings_ms(self) -> dict[str, float]:
-        """How long each stage took."""
+        """The duration of each stage in ms."""
         timings: dict[str, float] = {}
         for stage in self.stages:
             timings[stage.name] = round(timings.get(stage.name, 0.0) + stage.ms, 2)
@@ -71,12 +71,12 @@ class Analysis:
 
 
 def is_fit(card: ModelCard, box: Box, detail: float) -> bool:
-    """Tell whether a face can be judged; detail is its quality.sharpness()."""
+    """Return whether a face can be classified; detail is its quality.sharpness()."""
     return box.short_side >= card.min_face and detail >= card.min_sharpness
 
 
 def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
-    """Turn a probability of mask into a label; uncertain where the card says so.
+    """Turn a probability of mask into a label, by the card's thresholds.
 
     detail is the face's quality.sharpness().
     """
@@ -87,9 +87,9 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
 
 
 class MaskPipeline:
-    """Composes detectors and the classifier; an instance serves many threads at a time.
+    """Combines the detectors and the classifier; threads may share an instance.
 
-    missing: why a detector that was asked for could not be loaded, by its name.
+    missing: for each requested detector that could not be loaded, its name and the reason.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class MaskPipeline:
     def load(
         cls, weights: Path = WEIGHTS, detectors: Iterable[str] = kinds.DETECTORS
     ) -> MaskPipeline:
-        """Load the classifier and those of the named detectors whose weights are installed.
+        """Load the classifier, and the named detectors if their weights are installed.
 
         Raises ModelError for unusable weights of the classifier.
         """
@@ -115,7 +115,7 @@ class MaskPipeline:
 
     @property
     def card(self) -> ModelCard:
-        """What the loaded model is."""
+        """The loaded model's card."""
         return self._classifier.card
 
     @property
@@ -124,7 +124,7 @@ class MaskPipeline:
         return tuple(self._detectors)
 
     def warm(self) -> None:
-        """Run every part once, so that the first frame is not the slow one."""
+        """Run every part once, so that the first frame is not slow."""
         blank = np.zeros((480, 640, 3), np.uint8)
         for detector in self._detectors.values():
             detector.detect(blank, DEFAULT_MIN_CONFIDENCE)
@@ -141,11 +141,11 @@ class MaskPipeline:
     ) -> Analysis:
         """Find and judge the faces of a picture.
 
-        A picture of many megapixels is searched shrunk, and decoded in full only for faces that are
-        small in it. whole: keeps all its pixels in the analysis, or of more than WHOLE_PIXELS half
-        of each side. If there are more than max_faces, the largest are judged.
+        A large picture is searched at a reduced size, and decoded in full only if a face is small.
+        whole: keep the full-size image in the analysis, or half of each side above WHOLE_PIXELS.
+        If there are more than max_faces, only the largest are judged.
         Raises UndecodableImage for a damaged picture and DetectorUnavailable for a detector that is
-        not offered.
+        not loaded.
         """
         self.offered(detector)
         stages: list[Stage] = []
@@ -168,7 +168,7 @@ class MaskPipeline:
         return Analysis(frame.image, frame.size, detector, verdicts, stages, left_out)
 
     def offered(self, detector: str) -> FaceDetector:
-        """Return a loaded detector by its name; raises DetectorUnavailable where there is none."""
+        """Return a loaded detector by its name; raises DetectorUnavailable if it is not loaded."""
         if detector not in self._detectors:
             offered = ", ".join(self._detectors)
             raise DetectorUnavailable(
@@ -179,16 +179,16 @@ class MaskPipeline:
     def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
         """Find the faces of a uint8 RGB image, the most confident first.
 
-        Raises DetectorUnavailable for a detector that is not offered.
+        Raises DetectorUnavailable for a detector that is not loaded.
         """
         return self.offered(detector).detect(image, min_confidence)
 
     def _needs_detail(self, face: Face) -> bool:
-        """Tell whether a face's crop would be enlarged for the classifier."""
+        """Return whether a face's crop would have to be enlarged for the classifier."""
         return face.box.long_side * (1 + 2 * self.card.margin) < self.card.input_size
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
-        """Judge given faces of a uint8 RGB image."""
+        """Classify the given faces of a uint8 RGB image."""
         faces = list(faces)
         card = self.card
         crops = [crop(image, face.box, card.margin, card.input_size) for face in faces]
@@ -203,7 +203,7 @@ class MaskPipeline:
 
 @contextmanager
 def timed(stages: list[Stage], name: str) -> Iterator[None]:
-    """Add the block to the stages."""
+    """Time the block and append it to the stages."""
     began_ns, begin = time.time_ns(), time.perf_counter()
     yield
     stages.append(Stage(name, began_ns, (time.perf_counter() - begin) * 1e3))

@@ -1,4 +1,4 @@
-"""Measure whether a face shows enough detail to be judged."""
+"""Measure whether a face is sharp enough to be classified."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import cv2
 
 from model.images import Box, Image, crop
 
-VIEW = 24  # pixels at which blur is judged, so that it does not depend on the face's size
-NOISE = 50.0  # grey levels squared; a face that varies less than that is flat
+VIEW = 24  # pixels that the face is resized to, so that the result does not depend on its size
+NOISE = 50.0  # grey levels squared; a face with less variance than this is flat
 
 
 def sharpness(image: Image, box: Box) -> float:
-    """Return how much of a face's contrast is fine detail: 0 blurred, about 1 sharp.
+    """Return how much of a face's contrast is fine detail: 0 is blurred, about 1 is sharp.
 
-    The variance of the Laplacian (Pech-Pacheco et al. 2000) of the grey face at VIEW pixels over
-    the variance of its grey levels. Without that division a dark face would count as blurred.
+    This is the variance of the Laplacian (Pech-Pacheco et al. 2000) of the grey face at VIEW
+    pixels, divided by the variance of its grey levels. Without the division a dark face would count
+    as blurred.
 
     image: uint8 RGB; box must not be empty (ValueError).
     """

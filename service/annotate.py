@@ -1,4 +1,4 @@
-"""Draw an analysis onto its picture."""
+"""Draw the results of an analysis onto its picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import simplejpeg
 from model.images import Image
 from model.pipeline import WHOLE_PIXELS, Analysis, Verdict
 
-# RGB, told apart also by those who do not see red and green; the text says the label anyway.
+# RGB; distinct for colour-blind people too. The caption always names the label as well.
 COLOURS = {"mask": (0, 158, 115), "no_mask": (213, 60, 0), "uncertain": (230, 159, 0)}
 TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -24,11 +24,11 @@ def caption(verdict: Verdict) -> str:
     if verdict.label == "uncertain":
         return text
     share = verdict.mask if verdict.label == "mask" else 1 - verdict.mask
-    return f"{text} {int(share * 100)}%"  # cut, since 99.6 % is not certainty
+    return f"{text} {int(share * 100)}%"  # rounded down: 99.6 % is not certainty
 
 
 def annotate(canvas: Image, verdict: Verdict) -> None:
-    """Draw one box and its caption, which stays inside the picture, onto a canvas."""
+    """Draw one box and its caption onto a canvas; the caption stays inside the picture."""
     height, width = canvas.shape[:2]
     box, colour = verdict.face.box, COLOURS[verdict.label]
     line = max(2, round(min(height, width) / 240))
@@ -46,9 +46,9 @@ def annotate(canvas: Image, verdict: Verdict) -> None:
 
 
 def annotated_jpeg(analysis: Analysis) -> bytes:
-    """Return the upright picture with its boxes as a JPEG, drawn onto the analysed image itself.
+    """Return the upright picture with its boxes as a JPEG; draws onto the analysed image itself.
 
-    A picture of over WHOLE_PIXELS comes back with half of its width and height.
+    A picture of over WHOLE_PIXELS is returned at half its width and height.
     """
     image = analysis.image
     if image.shape[0] * image.shape[1] > WHOLE_PIXELS:

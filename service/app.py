@@ -42,7 +42,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# To whoever has no key.
+# Endpoints that require no API key.
 OPEN = {
     "static",
     "service.page",
@@ -52,14 +52,14 @@ OPEN = {
     "openapi.docs",
 }
 
-HOW_TO_MEND = "Put model/weights back as it was shipped, or build the image anew."
+HOW_TO_MEND = "Restore model/weights as shipped, or rebuild the image."
 
 
 def create_app(config: Config, pool: InferencePool) -> Flask:
-    """Make the application of a configuration and a pool of loaded pipelines."""
+    """Make the application from a configuration and a pool with the loaded pipeline."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = config.MAX_BODY_BYTES
-    app.url_map.merge_slashes = False  # a redirect would lead to whatever host the client names
+    app.url_map.merge_slashes = False  # its redirect would go to any host the client names
 
     keys = Keys(config.API_KEYS, config.API_KEYS_FILE)
     services = Services(
@@ -73,14 +73,14 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
         create_traces(config),
     )
     services.attach(app)
-    # What is registered first runs first before a request, also one that is then refused, and last
-    # after it: the line is logged when all is counted.
+    # Hooks registered first run first before a request and last after it. So refused requests are
+    # logged and counted too, and the log line is written at the very end.
     logs.log_requests(app)
     count_requests(app, services.metrics)
     if services.traces:
         services.traces.trace_requests(app)
 
-    # Each proxy adds the address that it was asked from; what is said further left may be a lie.
+    # Each trusted proxy appends its client's address; entries further left may be forged.
     proxies = ProxyFix(app.wsgi_app, x_for=config.TRUSTED_PROXIES, x_proto=0)
     app.wsgi_app = proxies  # type: ignore[method-assign]
     if config.CORS_ORIGINS:
@@ -107,7 +107,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
     @app.before_request
     def admit() -> None:
         g.key = None
-        # A browser asks beforehand, by OPTIONS, whether it may send a key.
+        # A browser's CORS preflight (OPTIONS) carries no key.
         if request.endpoint not in {None, *OPEN} and request.method != "OPTIONS":
             g.key = services.keys.client(request)
         g.client = g.key or network_of(request.remote_addr)
@@ -128,16 +128,16 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
 
 
 def create_traces(config: Config) -> Traces | None:
-    """Begin to send traces, where a collector is configured."""
+    """Start to send traces if a collector is configured."""
     if not config.OTEL_EXPORTER_OTLP_ENDPOINT:
         return None
-    from service.tracing import Traces  # noqa: PLC0415 (without a collector its memory is saved)
+    from service.tracing import Traces  # noqa: PLC0415 (it costs memory, so only if needed)
 
     return Traces(VERSION)
 
 
 def load(config: Config) -> InferencePool:
-    """Load what the configuration asks for; raises ConfigError and ModelError."""
+    """Load the configured model and detectors; raises ConfigError and ModelError."""
     weights = MODELS[config.MODEL]
     pool = InferencePool(
         lambda: MaskPipeline.load(weights, config.offered),
@@ -152,9 +152,9 @@ def load(config: Config) -> InferencePool:
 
 
 def from_environ() -> Flask:
-    """Make the application as the environment says; what gunicorn calls in each worker.
+    """Make the application from the environment; gunicorn calls this in each worker.
 
-    Raises AppImportError, upon which gunicorn shows the message and stops.
+    Raises AppImportError: gunicorn then shows the message and stops.
     """
     gunicorn.util.write_error = errors.refuse
     logs.log_failures()
@@ -165,7 +165,7 @@ def from_environ() -> Flask:
         raise AppImportError(str(error)) from error
     except ModelError as error:
         raise AppImportError(f"{error} {HOW_TO_MEND}") from error
-    # The garbage collector need not look again at what lives as long as the process.
+    # What exists now lives as long as the process, so the garbage collector can skip it.
     gc.collect()
     gc.freeze()
     return app

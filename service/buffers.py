@@ -14,7 +14,7 @@ LARGE = 65_536  # bytes; ending a smaller loan would not help
 class Loan:
     """The bytes held for one request or stream.
 
-    waiting_since: monotonic seconds since when its client is waited for, None while it is not.
+    waiting_since: when the current wait for the client started (monotonic seconds), None if none.
     """
 
     def __init__(self, buffers: Buffers, end: Callable[[], object] | None) -> None:
@@ -24,17 +24,17 @@ class Loan:
         self._buffers = buffers
 
     def resize(self, size: int) -> None:
-        """Hold so many bytes; raises Overloaded where there is no room for them."""
+        """Hold `size` bytes; raises Overloaded if the budget has no room for them."""
         self._buffers.held += size - self.size
         self.size = size
         self._buffers.make_room(self)
 
     def await_client(self) -> None:
-        """Note that from now on only the client is waited for, so the loan may be ended."""
+        """Record that the service now waits for the client only, so the loan may be ended."""
         self.waiting_since = time.monotonic()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all bytes of the loan."""
         self._buffers.forget(self)
 
 
@@ -47,14 +47,14 @@ class Buffers:
         self._loans: set[Loan] = set()
 
     def open(self, end: Callable[[], object] | None = None) -> Loan:
-        """Open a loan, to be closed by the caller. end: stops the wait for the client."""
+        """Open a loan; the caller closes it. end: stops the wait for the client."""
         loan = Loan(self, end)
         self._loans.add(loan)
         return loan
 
     @contextmanager
     def lend(self, end: Callable[[], object] | None = None) -> Iterator[Loan]:
-        """Open a loan for the length of the block."""
+        """Open a loan and close it when the block ends."""
         loan = self.open(end)
         try:
             yield loan
@@ -62,15 +62,15 @@ class Buffers:
             loan.close()
 
     def forget(self, loan: Loan) -> None:
-        """Take back all of a loan."""
+        """Release all bytes of a loan and forget it."""
         self._loans.discard(loan)
         self.held -= loan.size
         loan.size = 0
 
     def make_room(self, newest: Loan) -> None:
-        """End the large loans whose clients are waited for the longest, until the budget holds.
+        """End large loans until the budget holds, starting with the longest wait for a client.
 
-        Raises Overloaded if the newest one is among them, or is the only one that could be ended.
+        Raises Overloaded if that reaches the newest loan, or if no other loan can be ended.
         """
         while self.held > self._most:
             slow = [
@@ -82,7 +82,7 @@ class Buffers:
             self.forget(loan)
             if loan is newest:
                 raise Overloaded(
-                    "The service holds as many bytes as it may. Try again in a second.", "memory"
+                    "The memory for request bodies is full. Try again in a second.", "memory"
                 )
             if loan.end is not None:
                 loan.end()

@@ -1,4 +1,4 @@
-"""The service's settings: read from the environment, in this one place."""
+"""The service's settings, all read from the environment here."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from model.choices import (
     ModelName,
 )
 
-# Where somebody may have put a key instead of its digest, or a password into an address.
+# Not shown in errors: the value may be a key instead of its digest, or an address with a password.
 SECRET = {"API_KEYS", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 SLOWEST = 0.001  # frames per second
 
 
 class ConfigError(ValueError):
-    """A variable has a bad value; the message names it."""
+    """A variable has an invalid value; the message names the variable."""
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many CPU cores this process may use, a container's limit rounded down."""
+    """Return the number of CPU cores this process may use; a container's limit is rounded down."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     files = (
         (cgroup / "cpu.max",),
@@ -54,7 +54,7 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def split(text: str) -> list[str]:
-    """Return the parts of a list with commas; raises ValueError if there are none."""
+    """Return the parts of a comma-separated list; raises ValueError if it is empty."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise ValueError("the list is empty")
@@ -62,14 +62,14 @@ def split(text: str) -> list[str]:
 
 
 def digest(text: str) -> str:
-    """Return a SHA-256 digest in lower case; raises ValueError if it is none."""
+    """Return a SHA-256 digest in lower case; raises ValueError for any other text."""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError("a SHA-256 digest has 64 hex digits; `python -m service.keys` makes one")
     return text.lower()
 
 
 def unbracketed(text: str) -> str:
-    """Return an IPv6 address without the brackets that it has in a URL."""
+    """Return an IPv6 address without the brackets of its URL form."""
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
@@ -91,21 +91,21 @@ def origin(text: str) -> str:
 
 
 def rate(value: float) -> float:
-    """Return a rate that can be counted with; raises ValueError for one that is next to none."""
+    """Return a rate in frames per second; raises ValueError for one between 0 and SLOWEST."""
     if 0 < value < SLOWEST:
         raise ValueError(f"give 0 for no limit, or at least {SLOWEST:g}")
     return value
 
 
 def endpoint(text: str) -> str:
-    """Return the address of a collector; raises ValueError."""
+    """Return the address of a collector; raises ValueError if it is not an HTTP address."""
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text, re.ASCII):
         raise ValueError("a collector's address is written http://collector:4318")
     return text
 
 
 class Config(BaseModel):
-    """Every variable with its default; docs/settings.md says the same in words."""
+    """Every variable with its default; docs/settings.md explains them."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -146,14 +146,18 @@ class Config(BaseModel):
     @field_validator("METRICS_PORT")
     @classmethod
     def is_another_port(cls, port: int, info: ValidationInfo) -> int:
-        """Refuse PORT itself, on which /metrics is with 0."""
+        """Reject the value of PORT; 0 already means that /metrics is on PORT."""
         if port == info.data.get("PORT"):
-            raise ValueError("give another port than PORT, or 0 for the same")
+            raise ValueError("give a port other than PORT, or 0 for the same port")
         return port
 
     @property
     def offered(self) -> tuple[DetectorName, ...]:
-        """The detectors that a request may ask for: those named, else those that cost no more."""
+        """The detectors that a request may choose.
+
+        They are DETECTOR and those in DETECTORS. If DETECTORS is empty, they are DETECTOR and all
+        cheaper ones.
+        """
         ranked: tuple[DetectorName, ...] = get_args(DetectorName)
         named = self.DETECTORS or ranked[: ranked.index(self.DETECTOR) + 1]
         return tuple(dict.fromkeys((self.DETECTOR, *named)))
@@ -165,12 +169,12 @@ class Config(BaseModel):
 
     @property
     def needs_keys(self) -> bool:
-        """Whether whoever asks must have an API key."""
+        """Whether clients must send an API key."""
         return bool(self.API_KEYS or self.API_KEYS_FILE)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:
-        """Read the variables that are set and not empty; raises ConfigError naming the bad ones."""
+        """Read the variables that are set and not empty; raises ConfigError naming invalid ones."""
         given = {name: environ[name] for name in cls.model_fields if environ.get(name)}
         try:
             return cls.model_validate(given)

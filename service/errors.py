@@ -1,4 +1,4 @@
-"""Errors become application/problem+json (RFC 9457) here and nowhere else."""
+"""Turn every error into application/problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STATUS = {
 
 
 def register(app: Flask) -> None:
-    """Answer every exception with a problem."""
+    """Make an application answer every exception with a problem."""
     app.register_error_handler(Exception, answer)
 
 
 def answer(error: Exception) -> Response:
-    """Make the response of an exception."""
+    """Make the response to an exception."""
     problem = problem_of(error)
     headers = {}
     if isinstance(error, HTTPException):
@@ -50,9 +50,9 @@ def answer(error: Exception) -> Response:
 
 
 def refuse(client: socket.socket, code: int, *_: str) -> None:
-    """Answer what is refused before it is a request; replaces gunicorn's util.write_error().
+    """Refuse a request that gunicorn could not parse; replaces gunicorn's util.write_error().
 
-    That would quote what the client sent, as HTML.
+    Gunicorn's own answer is HTML that quotes what the client sent.
     """
     status, request_id = HTTPStatus(code), uuid.uuid4().hex
     detail = f"{status.description or status.phrase}."
@@ -70,7 +70,7 @@ def refuse(client: socket.socket, code: int, *_: str) -> None:
 
 
 def problem_of(error: Exception) -> Problem:
-    """Say what an exception means; one that nobody foresaw is logged and not shown."""
+    """Describe an exception as a problem; an unexpected one is logged and its text is not shown."""
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         detail = error.description or status.description
@@ -79,14 +79,17 @@ def problem_of(error: Exception) -> Problem:
     elif kind := next((each for each in type(error).__mro__ if each in STATUS), None):
         status, detail = STATUS[kind], describe(error)
     else:
-        current_app.logger.error("Unforeseen error, request %s", g.request_id, exc_info=error)
+        current_app.logger.error("Unexpected error, request %s", g.request_id, exc_info=error)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         detail = "The service failed. Its log has the reason under this request_id."
     return Problem(title=status.phrase, status=status, detail=detail, request_id=g.request_id)
 
 
 def describe(error: Exception) -> str:
-    """Say in a sentence what is wrong; of a validation error the names and reasons, no values."""
+    """Return a sentence that says what is wrong.
+
+    For a validation error it has the names and reasons, but no values.
+    """
     if not isinstance(error, ValidationError):
         return str(error)
     reasons = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()]

@@ -1,4 +1,4 @@
-"""Who may talk to the service: the host names it answers to, and the pages that may use it."""
+"""Host and Origin checks: the host names to answer to, and the web pages that may send requests."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def check_host(request: Request, allowed: Collection[str]) -> None:
     """Refuse a host name that is not allowed; raises MisdirectedRequest.
 
     Any site can point its own name at this machine (DNS rebinding). Its pages could then read all
-    answers, but the browser still sends that name as Host. An IP address cannot be redirected by
-    DNS, and only programs send no Host. allowed: names; `.name` with its subdomains; `*` for any.
+    answers, but the browser still sends that name as Host. DNS cannot redirect an IP address, and
+    browsers always send a Host. allowed: names; `.name` with its subdomains; `*` for any.
     """
     host = request.headers.get("Host", "").lower()
     if "Host" not in request.headers or "*" in allowed or host_is_trusted(host, allowed):
@@ -39,26 +39,26 @@ def check_host(request: Request, allowed: Collection[str]) -> None:
 
 
 def check_origin(request: Request, origins: Collection[str]) -> None:
-    """Refuse what another site's page sends: a picture or a WebSocket; raises Forbidden.
+    """Refuse a picture or WebSocket from another site's page; raises Forbidden.
 
-    Browsers say where a request comes from, and pages cannot change that; programs need not say
-    anything. The service's own page has the Host's origin, or the browser calls it same-origin,
-    also where a proxy changed the Host. origins: other sites' pages that are allowed.
+    Browsers send the page's origin, and pages cannot change it; other programs need not send one.
+    The service's own page has the Host's origin, or the browser marks it same-origin; the latter
+    also works where a proxy changed the Host. origins: allowed origins of other sites.
     """
-    # Reading is safe: the browser shows other sites no answer that CORS does not allow them.
+    # Reads are safe: the browser hides the answer from other sites unless CORS allows it.
     if request.method in SAFE and "Upgrade" not in request.headers:
         return
     origin = request.headers.get("Origin", "").lower()
     if origin in origins:
         return
     if site := request.headers.get("Sec-Fetch-Site"):
-        own = site in {"same-origin", "none"}  # none: the user did it, not a page
+        own = site in {"same-origin", "none"}  # none: the user's own action, not a page's
     else:
         own = not origin or origin.partition("://")[2] == request.headers.get("Host", "").lower()
     if not own:
         raise Forbidden(
             f"Pages of {origin or 'other sites'} may not use this service. Use the service's own "
-            "page, or add the origin of that page to CORS_ORIGINS."
+            "page, or add that page's origin to CORS_ORIGINS."
         )
 
 

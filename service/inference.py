@@ -1,4 +1,4 @@
-"""The inference slots: native threads that analyse frames, and the line of frames that wait."""
+"""The inference slots: native threads that analyse frames, and the queue of waiting frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model.pipeline import MaskPipeline
 
 T = TypeVar("T")
 SMALL = 2_100_000  # pixels: up to full HD
-OPENED_AT_ONCE = 65_536  # bytes; the header of a larger picture takes milliseconds to read
+OPENED_AT_ONCE = 65_536  # bytes; reading the header of a larger picture takes milliseconds
 
 
 class Overloaded(RuntimeError):
@@ -31,9 +31,9 @@ class Overloaded(RuntimeError):
 
 
 def in_thread(threads: ThreadPool, work: Callable[[], T]) -> T:
-    """Call work in a native thread while the loop goes on; raises what it raises.
+    """Call work in a native thread while the event loop runs on; raises what work raises.
 
-    gevent would print an exception that leaves the thread, with its message.
+    The thread passes exceptions on as values. Otherwise gevent would print them, message included.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -46,7 +46,7 @@ def in_thread(threads: ThreadPool, work: Callable[[], T]) -> T:
 
     threads.spawn(keep).get()
     if errors:
-        raise errors.pop()  # a list that still held it would keep this frame and the picture alive
+        raise errors.pop()  # if it stayed in the list, a cycle would keep the picture in memory
     return results.pop()
 
 
@@ -67,9 +67,9 @@ class Ticket:
 class InferencePool:
     """One warmed pipeline, a native thread for each slot, and a bounded queue.
 
-    Frames start in the order of arrival, but large ones (over SMALL pixels) never take the last
-    slot and together never exceed most_pixels, so small frames can pass a large one that waits.
-    All methods are for the greenlets of one event loop.
+    Frames start in the order of arrival. Large ones (over SMALL pixels) never take the last slot
+    and together never exceed most_pixels, so small frames can overtake a waiting large one.
+    Call all methods from greenlets of one event loop.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class InferencePool:
         self._queue_size, self._most_pixels = queue_size, most_pixels
         self._waiting: deque[Ticket] = deque()
         self._running: set[Ticket] = set()
-        self._queued = 0  # frames of requests, waiting or running; those of streams do not count
+        self._queued = 0  # frames of requests, waiting or running; stream frames do not count
         self._closed = False
         self._threads, self._opener = ThreadPool(slots), ThreadPool(1)
         self._pipeline = load()
-        # In all threads at once, so that each is there, with its own part of the heap.
+        # In all threads at once, so that each thread exists and has allocated its own heap.
         warmed = [self._threads.spawn(self._pipeline.warm) for _ in range(slots)]
         self._opener.spawn(int).get()
         for each in warmed:
@@ -100,7 +100,7 @@ class InferencePool:
 
     @property
     def busy(self) -> int:
-        """How many frames are being worked on."""
+        """How many frames are being analysed."""
         return len(self._running)
 
     @property
@@ -109,7 +109,7 @@ class InferencePool:
         return len(self._waiting)
 
     def apart(self, work: Callable[[], T], size: int) -> T:
-        """Call work that parses so many bytes, in a native thread where it could block the loop."""
+        """Call work that parses `size` bytes; large sizes run in a thread to not block the loop."""
         return work() if size <= OPENED_AT_ONCE else in_thread(self._opener, work)
 
     def open(self, data: bytes, max_pixels: int) -> Picture:
@@ -117,9 +117,9 @@ class InferencePool:
         return self.apart(lambda: open_picture(data, max_pixels), len(data))
 
     def run(self, work: Callable[[MaskPipeline], T], pixels: int) -> T:
-        """Analyse a request's frame of so many pixels; raises Overloaded where the queue is full.
+        """Analyse a request's frame of `pixels` pixels; raises Overloaded if the queue is full.
 
-        Large frames may fill at most half of the queue, so small ones always find a place.
+        Large frames may fill at most half of the queue, so they cannot crowd out small ones.
         """
         ticket = Ticket(pixels)
         large = sum(each.large for each in self._waiting)
@@ -134,9 +134,9 @@ class InferencePool:
             self._queued -= 1
 
     def run_next(self, work: Callable[[MaskPipeline], T], pixels: int) -> T:
-        """Analyse a stream's frame; streams are bounded in number and send one frame at a time.
+        """Analyse a stream's frame; raises Overloaded if the pool is closed.
 
-        Raises Overloaded where the pool is closed.
+        No queue limit applies: the number of streams is limited, with one frame each at a time.
         """
         return self._run(work, Ticket(pixels))
 
@@ -153,7 +153,7 @@ class InferencePool:
             self._start_next()
 
     def _start_next(self) -> None:
-        """Give the free slots to the first frames that may start."""
+        """Give free slots to the first frames in the queue that may start."""
         for ticket in list(self._waiting):
             if self._closed or len(self._running) >= self.slots:
                 break
@@ -173,11 +173,11 @@ class InferencePool:
         return len(large) < most and sum(large) + ticket.pixels <= self._most_pixels
 
     def worked_on_longer_than(self, seconds: float) -> int:
-        """Return how many frames have been worked on for longer."""
+        """Return how many frames have been in analysis for longer than `seconds`."""
         begun_before = time.monotonic() - seconds
         return sum(each.began is not None and each.began < begun_before for each in self._running)
 
     def close(self) -> None:
-        """Start no frame any more; those that wait are refused."""
+        """Start no more frames and refuse the waiting ones."""
         self._closed = True
         self._start_next()

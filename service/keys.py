@@ -1,4 +1,4 @@
-"""API keys, of which only SHA-256 digests are known here; `python -m service.keys` makes one."""
+"""API keys, stored as SHA-256 digests only; `python -m service.keys` makes one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from service.config import ConfigError
 from service.limits import RateLimit, network_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-PROTOCOL = "key."  # in front of the key where it comes as the subprotocol of a WebSocket
-WRONG_A_MINUTE = 10  # keys that an address may try, also all at once
+PROTOCOL = "key."  # prefix of a key that is sent as a WebSocket subprotocol
+WRONG_A_MINUTE = 10  # wrong keys that an address may try; they may come all at once
 HOW_TO_SEND = "Send it in the header 'X-API-Key', or as 'Authorization: Bearer'."
 
 
 class Keys:
-    """The digests of the keys that let in: fixed ones, and those of a file that may change."""
+    """The digests of the valid keys: fixed ones, and those of a file that may change."""
 
     def __init__(self, fixed: Iterable[str] = (), file: Path | None = None) -> None:
-        """Read the file, where there is one; raises ConfigError if it or a line of it is bad."""
+        """Read the file, if given; raises ConfigError if it is unreadable or has a bad line."""
         self._fixed = frozenset(fixed)
         self._filed: frozenset[str] = frozenset()
         self._file = file
@@ -41,25 +41,25 @@ class Keys:
             raise ConfigError(complaint)
 
     def client(self, request: Request) -> str | None:
-        """Return the digest of a request's key, None where none is needed.
+        """Return the digest of a request's key, None if the service requires no key.
 
-        A good key is always accepted, however many wrong ones came from its address: a limit that
-        stopped it would let anyone there lock its holder out. Raises Unauthorized, and
+        A valid key is always accepted, even after many wrong ones from the same address. Otherwise
+        anyone at that address could lock out the key's owner. Raises Unauthorized, and
         TooManyRequests after WRONG_A_MINUTE wrong keys.
         """
         if not self.needed:
             return None
         key = sent_key(request)
         if key is None:
-            raise refusal(f"This service wants an API key. {HOW_TO_SEND}")
+            raise refusal(f"This service requires an API key. {HOW_TO_SEND}")
         digest = digest_of(key)
         if not self.know(digest):
             self._wrong.take(network_of(request.remote_addr))
-            raise refusal("This API key is not known, or not any more.")
+            raise refusal("This API key is unknown or was withdrawn. Use a valid one.")
         return digest
 
     def know(self, digest: str) -> bool:
-        """Tell whether a digest is one of the keys' in a time that says nothing about which."""
+        """Return whether a digest is valid; the time this takes does not reveal which key it is."""
         self._reread()
         found = False
         for known in self._fixed | self._filed:
@@ -68,7 +68,7 @@ class Keys:
 
     @property
     def unreadable(self) -> bool:
-        """Whether the file cannot be read now, so that the keys read last still count."""
+        """Whether the file cannot be read at the moment; the last keys read then stay valid."""
         self._reread()
         return self._state == ()
 
@@ -77,18 +77,18 @@ class Keys:
             current_app.logger.error(complaint)
 
     def _refresh(self) -> str:
-        """Read a file that changed; return what is wrong with it, once."""
+        """Read the file if it changed; return what is wrong with it, once per change."""
         if self._file is None:
             return ""
         with self._lock:
             try:
                 stat = self._file.stat()
-                state = (stat.st_ino, stat.st_size, stat.st_ctime_ns)  # ctime: its rights too
+                state = (stat.st_ino, stat.st_size, stat.st_ctime_ns)  # ctime: permissions too
                 if state == self._state:
                     return ""
                 lines = self._file.read_text().splitlines()
             except (OSError, ValueError) as error:
-                # As at the moment when it is replaced: the keys that were in it stay.
+                # It may be in the middle of a replacement, so its last keys stay valid.
                 known, self._state = self._state, ()
                 reason = getattr(error, "strerror", None) or "it is not text"
                 return "" if known == () else f"API_KEYS_FILE={self._file}: {reason}."
@@ -103,12 +103,12 @@ class Keys:
 
 
 def digest_of(key: str) -> str:
-    """Return the SHA-256 digest, in hex, of a key as WSGI hands it over: a byte a character."""
+    """Return the SHA-256 digest, in hex, of a key in WSGI's form: one character per byte."""
     return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()
 
 
 def sent_key(request: Request) -> str | None:
-    """Return the key that a request carries, in whichever of the three ways."""
+    """Return the key of a request: from X-API-Key, Authorization or the WebSocket subprotocol."""
     if key := request.headers.get("X-API-Key"):
         return key
     authorization = request.authorization
@@ -119,18 +119,18 @@ def sent_key(request: Request) -> str | None:
 
 
 def key_protocol(request: Request) -> str | None:
-    """Return the subprotocol that is a key: a browser can set no header of a WebSocket."""
+    """Return the subprotocol that holds a key; browsers cannot set headers of a WebSocket."""
     offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
     protocols = (protocol.strip() for protocol in offered)
     return next((each for each in protocols if each.startswith(PROTOCOL)), None)
 
 
 def refusal(detail: str) -> Unauthorized:
-    """Make the answer to whoever has no key that counts."""
+    """Make the answer to a request without a valid key."""
     return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "facemask"}))
 
 
 if __name__ == "__main__":
     new = secrets.token_urlsafe(32)
-    print(f"key, for who asks:      {new}")
+    print(f"key, for the client:    {new}")
     print(f"digest, for API_KEYS:   {digest_of(new)}")

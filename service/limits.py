@@ -1,4 +1,4 @@
-"""How many frames or wrong keys a client may send in a time, and how many streams it may open."""
+"""Limits per client: the rate of frames, the rate of wrong keys, and the number of streams."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from service.hosts import address_of
 from service.inference import Overloaded
 from service.server.websocket import WebSocket
 
-BURST_S = 2.0  # whoever was silent may send the frames of so many seconds at once
+BURST_S = 2.0  # after a pause, a client may send the frames of this many seconds at once
 
 
 class RateLimit:
     """The generic cell rate algorithm (ITU-T I.371), which keeps one number per busy client.
 
-    The clock is monotonic, and whoever has been silent for a burst is forgotten: no clock that
-    jumps locks anybody out, and no flood of addresses fills the memory.
+    The clock is monotonic, so a clock change locks no client out. Clients that were silent for
+    a burst are forgotten, so a flood of addresses does not fill the memory.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class RateLimit:
         burst_s: float = BURST_S,
         complaint: str = "More than {:g} frames per second.",
     ) -> None:
-        """Allow so many events per second and client; 0 allows all."""
+        """Set the events per second and client; 0 means no limit."""
         self._complaint = complaint.format(per_second)
         self._interval = 1 / per_second if per_second else 0.0
-        self._burst = max(burst_s, self._interval)  # one always fits
-        self._paid_until: dict[str, float] = {}  # in the order of the clients' last frames
+        self._burst = max(burst_s, self._interval)  # at least one event always fits
+        self._paid_until: dict[str, float] = {}  # ordered by the clients' last event
         self._lock = threading.Lock()
 
     def take(self, client: str) -> None:
-        """Count an event of a client; raises TooManyRequests, which says when to come again."""
+        """Count an event of a client; raises TooManyRequests with the seconds to wait."""
         if not self._interval:
             return
         with self._lock:
@@ -67,16 +67,16 @@ class RateLimit:
     def _forget(self, now: float) -> None:
         for client, paid_until in list(itertools.islice(self._paid_until.items(), 2)):
             if paid_until <= now:
-                del self._paid_until[client]  # two for each that comes: they become fewer
+                del self._paid_until[client]  # up to two per new event, so the number shrinks
 
 
 def network_of(address: str | None) -> str:
-    """Return an address as the limits count it: without a port, and of IPv6 the /64.
+    """Return an address as the limits count it: without a port, and for IPv6 its /64 network.
 
-    A port, which some proxies add, is another with each connection; a /64 is one customer's.
+    Some proxies add a port, which differs for each connection. A /64 belongs to one customer.
     """
     ip = address_of(address or "")
-    if ip is None:  # a Unix socket has none
+    if ip is None:  # a Unix socket has no IP address
         return address or ""
     if ip.version == 4:
         return str(ip)
@@ -84,7 +84,7 @@ def network_of(address: str | None) -> str:
 
 
 class TooManyStreams(Overloaded):
-    """As many streams are open as may be; to be tried again when one may have ended."""
+    """The limit on open streams is reached; retry later, when one may have ended."""
 
     RETRY_AFTER_S = 5
 
@@ -93,7 +93,7 @@ class TooManyStreams(Overloaded):
 
 
 class Streams:
-    """The open streams of this process, of which there may be only so many."""
+    """The open streams of this process, limited in total and per client."""
 
     def __init__(self, most: int, most_per_client: int) -> None:
         self.stopping = False
@@ -103,14 +103,14 @@ class Streams:
 
     @contextmanager
     def place(self, client: str) -> Iterator[None]:
-        """Hold a place for a client's stream; raises TooManyStreams."""
+        """Reserve a place for a client's stream; raises TooManyStreams."""
         if self.stopping or self._clients.total() >= self._most:
             raise TooManyStreams(
                 "Too many streams are open. Try again later, or use POST /predict."
             )
         if self._clients[client] >= self._most_per_client:
             raise TooManyStreams(
-                f"You have {self._most_per_client} streams open, as many as one client may. "
+                f"You have {self._most_per_client} streams open, the limit per client. "
                 "Close one, or use POST /predict."
             )
         self._clients[client] += 1
@@ -118,11 +118,11 @@ class Streams:
             yield
         finally:
             self._clients[client] -= 1
-            self._clients += Counter()  # forgets clients without a stream
+            self._clients += Counter()  # removes clients without a stream
 
     @contextmanager
     def opened(self, socket: WebSocket) -> Iterator[None]:
-        """Register a stream, so that a stop closes it; close it when the block ends."""
+        """Register a stream so that a stop closes it; close it when the block ends."""
         self._open.add(socket)
         try:
             yield
@@ -132,7 +132,7 @@ class Streams:
             socket.join()
 
     def end(self) -> None:
-        """Close all streams with code 1001 and take no more."""
+        """Close all streams with code 1001 and accept no new ones."""
         self.stopping = True
         for socket in self._open:
-            gevent.spawn(socket.close, CloseCode.GOING_AWAY, "the service stops")
+            gevent.spawn(socket.close, CloseCode.GOING_AWAY, "the service is stopping")

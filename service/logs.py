@@ -1,7 +1,7 @@
 """The log: one line per event on standard error, as text or as JSON.
 
-It never holds a picture, a box, the value of a query or a header, nor what of a broken request
-or of an exception could be any of them.
+It never holds a picture, a box, or the value of a query or header. Parts of broken requests and
+exception messages could contain them, so they are left out too.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
 def event(name: str, **fields: object) -> None:
-    """Log that something happened, and what is known of it, at level info."""
+    """Log an event and its fields at level info."""
     EVENTS.info(name, extra={"fields": fields})
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return what event() was told, in its order."""
+    """Return the fields that were passed to event(), in their order."""
     return dict(getattr(record, "fields", {}))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and the event's fields."""
+    """One JSON object per line: time (UTC), level, logger, message, and the event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people: time (UTC), level, message and name=value, quoted where needed."""
+    """The same as readable text: time (UTC), level, message and name=value pairs."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -65,13 +65,13 @@ class TextFormatter(logging.Formatter):
 
 
 def quoted(value: object) -> str:
-    """Return a value as text that cannot be taken for another field or line."""
+    """Return a value as text, quoted if it could be mistaken for another field or line."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def is_discreet(record: logging.LogRecord) -> bool:
-    """Cut from gunicorn's lines what a client sent: it could be a picture's bytes or a query."""
+    """Remove client data, such as bytes of a picture or a query, from gunicorn's log lines."""
     if record.name == "gunicorn.error":
         message = record.getMessage()
         if message.startswith("Invalid request from ip="):
@@ -82,10 +82,10 @@ def is_discreet(record: logging.LogRecord) -> bool:
 
 
 def exception_of(record: logging.LogRecord) -> str:
-    """Return the traceback of a record's exception, if it has one, from the first cause on.
+    """Return the traceback of a record's exception, the first cause first; "" without one.
 
-    An exception's message could hold what a client sent, or a box: only that of one at the start
-    of a worker, when there were no clients yet, is told.
+    Messages of exceptions are left out, as they could hold client data or a box. The exception is
+    an error at the start of a worker, before any client has connected.
     """
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
@@ -101,22 +101,22 @@ def exception_of(record: logging.LogRecord) -> str:
 
 
 def log_failures() -> None:
-    """Log also what Python would write to standard error itself, message and all."""
+    """Log errors that Python would otherwise write to standard error with their message."""
 
     def in_thread(failure: threading.ExceptHookArgs) -> None:
-        FAILURES.error("Unforeseen error in a thread", exc_info=failure.exc_value)
+        FAILURES.error("Unexpected error in a thread", exc_info=failure.exc_value)
 
     def ignored(failure: sys.UnraisableHookArgs) -> None:
-        FAILURES.error("Unforeseen error, ignored", exc_info=failure.exc_value)
+        FAILURES.error("Unexpected error, ignored", exc_info=failure.exc_value)
 
     def in_greenlet(_: object, __: object, error: object, ___: object) -> None:
         cause = error if isinstance(error, BaseException) else None
-        FAILURES.error("Unforeseen error in a greenlet", exc_info=cause)
+        FAILURES.error("Unexpected error in a greenlet", exc_info=cause)
 
     gevent.get_hub().print_exception = in_greenlet  # type: ignore[assignment,method-assign]
     threading.excepthook = in_thread
     sys.unraisablehook = ignored
-    # Pillow warns of damaged headers; Python keeps every text that it has seen, and so would grow.
+    # Pillow warns about damaged headers. Python stores each distinct warning, so memory would grow.
     warnings.simplefilter("ignore")
 
 
@@ -136,19 +136,19 @@ def settings(form: str, level: str) -> dict[str, Any]:
                 "filters": ["discreet"],
             }
         },
-        # The libraries' own chatter could hold what passes through them.
+        # Verbose log lines of libraries could hold client data.
         "root": {"level": "WARNING", "handlers": ["console"]},
         "loggers": {
             "service": console,
             "gunicorn.error": console,
-            # Its lines hold the query; log_requests() writes those that are kept.
+            # Its lines hold the query; log_requests() writes lines without it.
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
         },
     }
 
 
 def log_requests(app: Flask) -> None:
-    """Log one line for every answer of an application."""
+    """Make an application log one line per answer."""
 
     @app.before_request
     def begin() -> None:
@@ -172,5 +172,5 @@ def log_requests(app: Flask) -> None:
 
 
 def faces_found() -> Mapping[str, int]:
-    """Return the number of faces in the answer, where there is one."""
+    """Return the number of faces as a log field, if a picture was analysed."""
     return {"faces": g.faces} if "faces" in g else {}

@@ -1,7 +1,7 @@
-"""What Prometheus may know of the service, at /metrics.
+"""Prometheus metrics at /metrics.
 
-One process serves, so that its own registry is the whole truth; several would each show a part.
-Every label has few values that are known beforehand.
+One process serves, so its registry is complete; several processes would each show a part.
+Every label has a small, fixed set of values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Metrics:
     """The metrics of one application, in a registry of their own."""
 
     def __init__(self, pool: InferencePool, keys: Keys) -> None:
-        # A series more for each, that nobody asks for.
+        # They would add a series for each counter and histogram that the dashboards do not use.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -43,7 +43,7 @@ class Metrics:
         GCCollector(registry=registry)
         self._seconds = Histogram(
             "facemask_stage_seconds",
-            "Time that an answered frame spent in a stage; whole includes its wait for a slot.",
+            "Time an answered frame spent in a stage; whole includes the wait for a slot.",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
@@ -53,32 +53,33 @@ class Metrics:
         )
         self.requests = Counter(
             "facemask_requests",
-            "Answered requests, by the address as it is in the document, and by status.",
+            "Answered requests, by path as in the OpenAPI document, and by status.",
             ["path", "status"],
             registry=registry,
         )
         self.refused = Counter(
             "facemask_refused",
-            "Refused: a full queue, no memory, a stop, too many streams, or sent too slowly.",
+            "Refused requests and frames, by reason: queue full, memory full, stopping, "
+            "too many streams, or sent too slowly.",
             ["reason"],
             registry=registry,
         )
-        self.open_streams = Gauge("facemask_open_streams", "Streams now open.", registry=registry)
+        self.open_streams = Gauge("facemask_open_streams", "Open streams.", registry=registry)
         self.stream_frames = Counter(
-            "facemask_stream_frames", "Frames that streams sent.", registry=registry
+            "facemask_stream_frames", "Frames received over streams.", registry=registry
         )
         self.stream_dropped = Counter(
             "facemask_stream_frames_dropped",
-            "Those of them never answered, since a newer one came.",
+            "Stream frames that were replaced by a newer one before an answer.",
             registry=registry,
         )
         for name, meaning, value in (
-            ("busy_slots", "Slots in which a frame is worked on.", lambda: pool.busy),
-            ("slots", "Frames that may be worked on at once.", lambda: pool.slots),
+            ("busy_slots", "Slots that are analysing a frame.", lambda: pool.busy),
+            ("slots", "Frames that can be analysed at once.", lambda: pool.slots),
             ("queue_length", "Frames that wait for a slot.", lambda: pool.waiting),
             (
                 "keys_file_unreadable",
-                "1 while API_KEYS_FILE cannot be read and the keys read last still count.",
+                "1 while API_KEYS_FILE cannot be read and the last keys read stay valid.",
                 lambda: keys.unreadable,
             ),
         ):
@@ -87,7 +88,7 @@ class Metrics:
             "facemask_model_info", "The loaded model.", ["name", "version"], registry=registry
         )
         model.labels(pool.card.name, pool.card.version).set(1)
-        # What has not happened yet is shown as 0, or a first event would not be seen as a rise.
+        # Start every series at 0; otherwise Prometheus would not see the first event as a rise.
         for stage in STAGES:
             self._seconds.labels(stage)
         for label in LABELS:
@@ -96,7 +97,7 @@ class Metrics:
             self.refused.labels(reason)
 
     def answered(self, analysis: Analysis, seconds: float) -> None:
-        """Count an answered frame, its faces and its time; seconds is all that it took."""
+        """Count an answered frame, its faces and its time. seconds: total, the wait included."""
         for stage, spent in analysis.timings_ms.items():
             self._seconds.labels(stage).observe(spent / 1e3)
         self._seconds.labels("whole").observe(seconds)
@@ -115,7 +116,7 @@ def create_metrics(config: Config, metrics: Metrics) -> Blueprint:
 
     @blueprint.before_app_request
     def keep_apart() -> None:
-        # Gunicorn tells on which of its sockets the request came in; a client cannot.
+        # Gunicorn sets this from the socket that accepted the request; a client cannot change it.
         apart = request.environ["SERVER_PORT"] == str(config.METRICS_PORT)
         if config.METRICS_PORT and apart != (request.path == "/metrics"):
             raise NotFound

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the schemas that validate, and the page that shows it."""
+"""The OpenAPI 3.1 document, generated from the validating schemas, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.views import IMAGE_TYPES
 
 Json = dict[str, Any]
 
-VERSION = "0.1.0"  # of the interface; a test holds it to pyproject.toml's
+VERSION = "0.1.0"  # of the interface; a test compares it with pyproject.toml
 
 MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     (JsonImage, "validation"),
@@ -43,14 +43,14 @@ MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
 PICTURE: Json = {"type": "string", "format": "binary"}
 RETRY_AFTER: Json = {
     "Retry-After": {
-        "description": "Seconds after which to try again.",
+        "description": "Seconds to wait before another try.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     }
 }
 AUTHENTICATE: Json = {
     "WWW-Authenticate": {
-        "description": "How to send a key, apart from X-API-Key.",
+        "description": "How to send a key other than in X-API-Key.",
         "required": True,
         "schema": {"type": "string"},
     }
@@ -58,33 +58,33 @@ AUTHENTICATE: Json = {
 HEADERS = {401: AUTHENTICATE, 429: RETRY_AFTER, 503: RETRY_AFTER}
 REQUEST_ID: Json = {
     "X-Request-ID": {
-        "description": "Names the request in the log.",
+        "description": "Identifies the request in the log.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     }
 }
 REASONS = {
-    400: "A parameter or the body's form is not as described.",
-    401: "The API key is missing or is none of those that count.",
-    403: "The request comes from a page of another site that is not in CORS_ORIGINS.",
-    404: "There is no such file.",
-    408: "The request did not come in within the time for it.",
-    411: "The body has neither a length nor is it sent in chunks.",
+    400: "A parameter or the body's form is invalid.",
+    401: "The API key is missing or invalid.",
+    403: "The request comes from another site's page whose origin is not in CORS_ORIGINS.",
+    404: "The file does not exist.",
+    408: "The request arrived too slowly.",
+    411: "The request has neither a Content-Length nor a chunked body.",
     413: "The body has too many bytes, or the picture too many pixels.",
     414: "The address with its query is too long.",
-    415: "The Content-Type is not one of a picture.",
-    416: "The file has no such range of bytes.",
+    415: "The Content-Type is not supported.",
+    416: "The requested range is outside the file.",
     421: "The Host header is a name that is not in ALLOWED_HOSTS.",
-    422: "The bytes are not a whole JPEG, PNG or WebP picture.",
-    426: "The request does not ask for a WebSocket.",
-    429: "More frames a second, or wrong keys a minute, than one client may send.",
+    422: "The bytes are not a complete JPEG, PNG or WebP picture.",
+    426: "The request does not open a WebSocket.",
+    429: "The client sent too many frames a second or too many wrong keys a minute.",
     431: "The headers are too large.",
     500: "The service failed; its log has the reason under the request's ID.",
-    503: "Too many frames are waiting, too many streams are open, or the service stops.",
+    503: "Too many frames are waiting, too many streams are open, or the service is stopping.",
 }
 
 EVERYWHERE = (408, 414, 421, 431, 500)
-GUARDED = ("/predict", "/stream", "/model", "/metrics")  # by keys, where there are any
+GUARDED = ("/predict", "/stream", "/model", "/metrics")  # require a key if any are configured
 KEYS: Json = {
     "Header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
@@ -92,12 +92,12 @@ KEYS: Json = {
 
 
 def reference(model: type[BaseModel]) -> Json:
-    """Point to a model's schema."""
+    """Return a reference to a model's schema."""
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def answer(description: str, content: dict[str, Json], headers: Json | None = None) -> Json:
-    """Describe a response; content is the schema of each media type."""
+    """Describe a response. content: the schema of each media type."""
     return {
         "description": description,
         "headers": REQUEST_ID | (headers or {}),
@@ -106,7 +106,7 @@ def answer(description: str, content: dict[str, Json], headers: Json | None = No
 
 
 def problems(*statuses: int) -> Json:
-    """Describe responses that are problems; those of EVERYWHERE any address may give."""
+    """Describe error responses: those given and those in EVERYWHERE, which any path can send."""
     described = {}
     for status in sorted({*statuses, *EVERYWHERE}):
         headers = HEADERS.get(status)
@@ -116,10 +116,10 @@ def problems(*statuses: int) -> Json:
 
 
 def parameters(query: type[BaseModel], detectors: Sequence[str]) -> list[Json]:
-    """Describe a query, whose parameters may all be left out; detectors: those installed."""
+    """Describe a query; all of its parameters are optional. detectors: those installed."""
     described = []
     for name, field in query.model_json_schema()["properties"].items():
-        # None stands for a parameter that is not there; nothing in a query says it.
+        # None means that the parameter is omitted; a query cannot express it as a value.
         (only,) = (kind for kind in field.get("anyOf", [field]) if kind != {"type": "null"})
         text = field["description"]
         if name == "detector":
@@ -133,7 +133,7 @@ def parameters(query: type[BaseModel], detectors: Sequence[str]) -> list[Json]:
 
 
 def get(summary: str, responses: Json, **more: object) -> Json:
-    """Describe an address that is only read."""
+    """Describe a path with a GET operation."""
     return {"get": {"summary": summary, **more, "responses": responses | problems()}}
 
 
@@ -148,8 +148,8 @@ def predict(detectors: Sequence[str]) -> Json:
     found = {"application/json": reference(Prediction), "image/jpeg": PICTURE}
     return {
         "post": {
-            "summary": "Judge the faces of a picture",
-            "description": "The answer is JSON, or the picture with its boxes drawn where "
+            "summary": "Find and classify the faces in a picture",
+            "description": "The answer is JSON. It is the picture with boxes drawn on it if "
             "annotate is true or the Accept header prefers image/jpeg.",
             "parameters": parameters(PredictQuery, detectors),
             "requestBody": {
@@ -157,21 +157,21 @@ def predict(detectors: Sequence[str]) -> Json:
                 "description": "A JPEG, PNG or WebP picture.",
                 "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
             },
-            "responses": {"200": answer("What was found.", found)}
+            "responses": {"200": answer("The faces found.", found)}
             | problems(400, 403, 411, 413, 415, 422, 503),
         }
     }
 
 
 def stream(detectors: Sequence[str]) -> Json:
-    """Describe WS /stream, for whose messages OpenAPI has no words of its own."""
+    """Describe WS /stream; OpenAPI cannot describe its messages, so x-messages names them."""
     return get(
-        "Judge a camera's frames over a WebSocket",
+        "Find and classify the faces in a camera's frames over a WebSocket",
         {"101": {"description": "The WebSocket is open."}} | problems(400, 403, 426, 503),
-        description="Send each frame as a binary message: a JPEG, PNG or WebP picture. Each is "
-        "answered with a text message: StreamAnswer, or FrameProblem where it cannot be used. "
-        "A frame that waits while a newer one comes is dropped and counted. Closed with 1001 the "
-        "service stops, 1008 no frame for a while, 1009 a message too large.",
+        description="Send each frame as a binary message: a JPEG, PNG or WebP picture. The answer "
+        "is a text message: StreamAnswer, or FrameProblem if the frame cannot be used. A waiting "
+        "frame is dropped and counted when a newer one arrives. Close codes: 1001 the service is "
+        "stopping, 1008 no frame for a while, 1009 a message was too large.",
         parameters=parameters(StreamQuery, detectors),
         **{"x-messages": {"oneOf": [reference(StreamAnswer), reference(FrameProblem)]}},
     )
@@ -181,13 +181,13 @@ def static() -> Json:
     """Describe the page's files."""
     name = {"name": "filename", "in": "path", "required": True, "schema": {"type": "string"}}
     file = answer("The file, or a range of it.", {"*/*": PICTURE})
-    unchanged = {"description": "The file is as the client has it.", "headers": REQUEST_ID}
+    unchanged = {"description": "The client's copy is up to date.", "headers": REQUEST_ID}
     responses = {"200": file, "206": file, "304": unchanged} | problems(404, 416)
     return get("A file of the pages", responses, parameters=[name])
 
 
 def paths(config: Config, detectors: Sequence[str]) -> Json:
-    """Describe every address."""
+    """Describe every path."""
     page = {"text/html": {"type": "string"}}
     document = {"application/json": {"type": "object"}}
     metrics = {"text/plain": {"type": "string"}, "application/openmetrics-text": {"type": "string"}}
@@ -197,20 +197,20 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
     described = {
         "/predict": predict(detectors),
         "/stream": stream(detectors),
-        "/model": get("Which model is it", {"200": answer("Its card.", model)}),
-        "/healthz": get("Is the process alive", {"200": answer("It is.", status)}),
+        "/model": get("The loaded model", {"200": answer("The model card.", model)}),
+        "/healthz": get("Liveness check", {"200": answer("The process is alive.", status)}),
         "/readyz": get(
-            "Is the model loaded",
-            {"200": answer("It is, and warmed.", readiness)} | problems(503),
+            "Readiness check",
+            {"200": answer("The model is loaded and warmed.", readiness)} | problems(503),
         ),
-        "/metrics": get("Metrics for Prometheus", {"200": answer("All of them.", metrics)}),
+        "/metrics": get("Metrics for Prometheus", {"200": answer("All metrics.", metrics)}),
         "/openapi.json": get("This document", {"200": answer("OpenAPI 3.1.", document)}),
-        "/docs": get("This document, to read", {"200": answer("The page.", page)}),
+        "/docs": get("This document as a web page", {"200": answer("The page.", page)}),
         "/": get("The page with the live camera", {"200": answer("The page.", page)}),
         "/static/{filename}": static(),
     }
     if config.METRICS_PORT:
-        del described["/metrics"]  # it is not at this address
+        del described["/metrics"]  # it is on another port
     if config.needs_keys:
         for path in described.keys() & set(GUARDED):
             for operation in described[path].values():
@@ -222,14 +222,14 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
 
 
 def document(config: Config, detectors: Sequence[str]) -> Json:
-    """Return the OpenAPI document of a configured service and its installed detectors."""
+    """Return the OpenAPI document for a configuration and the installed detectors."""
     _, schemas = models_json_schema(MODELS, ref_template="#/components/schemas/{model}")
     return {
         "openapi": "3.1.1",
         "info": {
             "title": "Mask check",
             "version": VERSION,
-            "description": "How probable it is, for every face in a picture, that it wears a mask. "
+            "description": "Finds faces in pictures and estimates whether each one wears a mask. "
             "Every error is application/problem+json (RFC 9457).",
             "license": {"name": "MIT", "identifier": "MIT"},
         },

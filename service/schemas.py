@@ -1,4 +1,4 @@
-"""Every request and response, declared once: what validates is what is answered."""
+"""The schema of every request and response, for validation and for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
 from model.video import tracking
 
-# Padding may be left out; the last character has no bits to spare.
+# Padding is optional; unused bits of the last character must be 0.
 BASE64 = {
     "type": "string",
     "contentEncoding": "base64",
     "pattern": "^(?:[A-Za-z0-9+/]{4})*"
     "(?:[A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$",
 }
-# What has a default is in every answer all the same.
+# Fields with a default are present in every answer too.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
-Detector = Annotated[DetectorName | None, Field(description="Which face detector.")]
+Detector = Annotated[DetectorName | None, Field(description="The face detector to use.")]
 MinConfidence = Annotated[
     float | None,
-    Field(ge=LEAST_CONFIDENCE, le=1, description="The least confidence of a detected face."),
+    Field(ge=LEAST_CONFIDENCE, le=1, description="The minimum confidence of a detected face."),
 ]
 
 
 class PredictQuery(BaseModel):
-    """The query of POST /predict; what is not given is as the service is configured."""
+    """The query of POST /predict; omitted parameters use the service's settings."""
 
     model_config = ConfigDict(extra="forbid")
 
     detector: Detector = None
     min_confidence: MinConfidence = None
-    annotate: bool = Field(default=False, description="Answer with the picture and its boxes.")
+    annotate: bool = Field(
+        default=False, description="Answer with the picture and boxes drawn on it."
+    )
 
 
 class StreamQuery(BaseModel):
-    """The query of WS /stream; what is not given is as the service is configured."""
+    """The query of WS /stream; omitted parameters use the service's settings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,7 +58,7 @@ class JsonImage(BaseModel):
 
 
 class BoxBody(BaseModel):
-    """Whole pixels of the upright picture, inside it."""
+    """A box inside the upright picture, in whole pixels."""
 
     x: int
     y: int
@@ -65,14 +67,14 @@ class BoxBody(BaseModel):
 
 
 class Probabilities(BaseModel):
-    """They sum to 1."""
+    """The probabilities of both labels; they sum to 1."""
 
     mask: Share
     no_mask: Share
 
 
 class Verdict(BaseModel):
-    """One face."""
+    """The result for one face."""
 
     id: int
     box: BoxBody
@@ -82,7 +84,7 @@ class Verdict(BaseModel):
 
     @classmethod
     def of(cls, index: int, verdict: pipeline.Verdict) -> Verdict:
-        """Make the answer's part about one face."""
+        """Make the result for one face from the pipeline's verdict."""
         box, mask = verdict.face.box, round(verdict.mask, 4)
         return cls(
             id=index,
@@ -94,7 +96,7 @@ class Verdict(BaseModel):
 
 
 class Summary(BaseModel):
-    """How many faces have which label."""
+    """The number of faces per label."""
 
     model_config = ALL_REQUIRED
 
@@ -104,7 +106,7 @@ class Summary(BaseModel):
 
 
 class ModelName(BaseModel):
-    """What judged: the version is the first 12 hex digits of the weights' SHA-256."""
+    """The model and detector used; version: the first 12 hex digits of the weights' SHA-256."""
 
     name: str
     version: str
@@ -112,14 +114,14 @@ class ModelName(BaseModel):
 
 
 class ImageSize(BaseModel):
-    """Pixels of the upright picture."""
+    """The size of the upright picture in pixels."""
 
     width: int
     height: int
 
 
 class Timings(BaseModel):
-    """Milliseconds."""
+    """The time of each stage in milliseconds."""
 
     decode: float
     detect: float
@@ -134,7 +136,8 @@ class Prediction(BaseModel):
     image: ImageSize
     faces: list[Verdict]
     faces_left_out: Annotated[
-        int, Field(ge=0, description="Found too, but more than are judged; the smallest.")
+        int,
+        Field(ge=0, description="Faces found beyond the limit of MAX_FACES; the smallest ones."),
     ]
     summary: Summary
     timings_ms: Timings
@@ -143,7 +146,7 @@ class Prediction(BaseModel):
     def of(
         cls, request_id: str, name: str, version: str, analysis: pipeline.Analysis
     ) -> Prediction:
-        """Make the answer of an analysis."""
+        """Make the answer from an analysis."""
         width, height = analysis.size
         labels = [verdict.label for verdict in analysis.verdicts]
         return cls(
@@ -158,7 +161,7 @@ class Prediction(BaseModel):
 
 
 class TrackedVerdict(Verdict):
-    """One face of a stream; label and probabilities are those of its track."""
+    """The result for one face of a stream; label and probabilities are those of its track."""
 
     track_id: int
     age: float
@@ -167,7 +170,8 @@ class TrackedVerdict(Verdict):
 class StreamAnswer(Prediction):
     """The answer to a frame of a stream.
 
-    frame_id counts the frames that the stream sent, from 0; dropped, those never answered so far.
+    frame_id: number of the frame within the stream, from 0. dropped: frames replaced by a newer
+    one so far.
     """
 
     faces: list[TrackedVerdict]  # type: ignore[assignment]
@@ -183,7 +187,7 @@ class StreamAnswer(Prediction):
         frame_id: int,
         dropped: int,
     ) -> StreamAnswer:
-        """Make the answer of a tracker's analysis."""
+        """Make the answer from a tracker's analysis."""
         prediction = Prediction.of(request_id, card.name, card.version, analysis)
         faces = [
             TrackedVerdict(**dict(face), track_id=verdict.track_id, age=round(verdict.age, 2))
@@ -222,7 +226,8 @@ class Readiness(BaseModel):
 
     status: Literal["ready"]
     warnings: Annotated[
-        list[str], Field(description="What an operator should repair; requests are answered.")
+        list[str],
+        Field(description="Faults for an operator to repair; requests are answered meanwhile."),
     ]
 
 
@@ -239,6 +244,6 @@ class Problem(BaseModel):
 
 
 class FrameProblem(Problem):
-    """An error that one frame of a stream met with."""
+    """An error for one frame of a stream."""
 
     frame_id: int

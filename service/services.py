@@ -1,4 +1,4 @@
-"""What one application is made of, handed on as one value."""
+"""The parts of one application, passed around as one value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.keys import Keys
 from service.limits import RateLimit, Streams
 from service.metrics import Metrics
 
-if TYPE_CHECKING:  # importing it costs memory, so it is imported only where traces are wanted
+if TYPE_CHECKING:  # it costs memory, so it is imported only if traces are configured
     from service.tracing import Traces
 
 NAME = "services"
@@ -22,7 +22,7 @@ NAME = "services"
 
 @dataclass(frozen=True)
 class Services:
-    """The parts that requests share. traces: None where no collector is configured."""
+    """The parts that requests share. traces: None if no collector is configured."""
 
     config: Config
     pool: InferencePool
@@ -34,15 +34,15 @@ class Services:
     traces: Traces | None
 
     def attach(self, app: Flask) -> None:
-        """Let current_services() find these from the application's requests."""
+        """Make these available to the application's requests through current_services()."""
         app.extensions[NAME] = self
 
 
 def services_of(app: Flask) -> Services:
-    """Return what an application is made of."""
+    """Return the services of an application."""
     return cast(Services, app.extensions[NAME])
 
 
 def current_services() -> Services:
-    """Return what the application is made of that handles the current request."""
+    """Return the services of the application that handles the current request."""
     return services_of(current_app)

@@ -1,4 +1,4 @@
-"""WS /stream: a camera's frames in, one answer per frame out, one verdict per person."""
+"""WS /stream: takes a camera's frames, answers each frame, and tracks each person's verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.services import Services
 
 
 class Upgraded(Response):
-    """Stands for a response where the WebSocket was all there is to send."""
+    """The placeholder response after a WebSocket has ended; nothing more is sent."""
 
     default_status = 101
 
@@ -37,7 +37,7 @@ def create_stream(services: Services) -> Blueprint:
     blueprint = Blueprint("stream", __name__)
 
     @blueprint.get("/stream", websocket=True)
-    @blueprint.get("/stream")  # not asked for as a WebSocket, it says how to
+    @blueprint.get("/stream")  # a plain request is told to open a WebSocket
     def stream() -> Response:
         query = StreamQuery.model_validate(request.args.to_dict())
         detector = query.detector or config.DETECTOR
@@ -51,8 +51,8 @@ def create_stream(services: Services) -> Blueprint:
 
         def answer(message: Message) -> BaseModel:
             if g.key is not None and not services.keys.know(g.key):
-                socket.close(CloseCode.POLICY_VIOLATION, "the API key does not count any more")
-                raise refusal("This API key does not count any more.")
+                socket.close(CloseCode.POLICY_VIOLATION, "the API key was withdrawn")
+                raise refusal("This API key was withdrawn. Use a valid one.")
             services.limit.take(g.client)
             if isinstance(message.content, str):
                 raise UndecodableImage("Send a picture as a binary message, not text.")
@@ -89,17 +89,17 @@ def create_stream(services: Services) -> Blueprint:
 
 
 def converse(socket: WebSocket, answer: Callable[[Message], BaseModel], metrics: Metrics) -> None:
-    """Answer messages until the connection is closed; what is wrong with one ends nothing."""
+    """Answer messages until the connection is closed; a bad message does not end the stream."""
     last = -1
     while (message := socket.take()) is not None:
-        # The newest wins: those between the last and this one were dropped.
+        # Only the newest message is taken; those since the last one were dropped.
         metrics.stream_frames.inc(message.index - last)
         metrics.stream_dropped.inc(message.index - last - 1)
         last = message.index
         g.request_id = uuid.uuid4().hex
         try:
             body = answer(message)
-        except Exception as error:  # noqa: BLE001 (errors.py tells which are foreseen)
+        except Exception as error:  # noqa: BLE001 (errors.py logs unexpected ones)
             problem = errors.problem_of(error)
             body = FrameProblem(**problem.model_dump(), frame_id=message.index)
         socket.send(body.model_dump_json())

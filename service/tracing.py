@@ -1,7 +1,7 @@
-"""OpenTelemetry traces, where the environment asks for them; imported only then, after the fork.
+"""OpenTelemetry traces. Imported only if the environment configures them, and after the fork.
 
-A trace tells when what was done, how it ended and how many faces there were: no picture, box,
-query, header or address.
+A trace holds the time of each stage, the status and the number of faces. It never holds a picture,
+box, query, header or address.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from model.pipeline import Analysis, Stage
 
 TRACED = {"service.predict", "stream.stream"}
-END_S = 2.0  # for the last spans; a collector that is away does not hold up a stop
+END_S = 2.0  # to send the last spans; a collector that is down does not delay a stop
 
 
 class Traces:
-    """The spans of one application, sent by a thread of their own, a bounded number of them."""
+    """The spans of one application: a bounded number, sent by a thread of their own."""
 
     def __init__(self, version: str) -> None:
-        """Begin; the variables that OpenTelemetry specifies say where to, and how many."""
+        """Start; OpenTelemetry's own variables set the collector and the limits."""
         resource = Resource({"service.name": "facemask", "service.version": version})
         self._provider = TracerProvider(
             resource=resource.merge(OTELResourceDetector().detect()),
@@ -37,7 +37,7 @@ class Traces:
         self._tracer = self._provider.get_tracer("facemask", version)
 
     def trace_requests(self, app: Flask) -> None:
-        """Make a span of every request that an application works on."""
+        """Make a span for every request to /predict and /stream."""
 
         @app.before_request
         def begin() -> None:
@@ -67,7 +67,7 @@ class Traces:
             return response
 
     def frame(self, analysis: Analysis) -> None:
-        """Make a trace of an answered frame of a stream, linked to the stream's own span."""
+        """Make a trace for an answered frame of a stream, linked to the stream's span."""
         span = self._tracer.start_span(
             "frame",
             kind=SpanKind.SERVER,
@@ -82,14 +82,14 @@ class Traces:
         span.end()
 
     def stages(self, span: Span, stages: Sequence[Stage]) -> None:
-        """Make spans of the stages within one."""
+        """Make a child span for each stage."""
         parent = set_span_in_context(span)
         for stage in stages:
             part = self._tracer.start_span(stage.name, parent, start_time=stage.began_ns)
             part.end(stage.began_ns + round(stage.ms * 1e6))
 
     def end(self) -> None:
-        """Send what is left, for END_S at most."""
+        """Send the remaining spans, for END_S at most."""
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(END_S)

@@ -1,4 +1,4 @@
-"""The addresses of the service."""
+"""The HTTP endpoints of the service: the page, /predict, /model, /healthz and /readyz."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from service.server.body import COPIES, receive
 from service.services import Services
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
-FORM_PARTS, FIELDS_BYTES = 20, 500_000  # of a form, the picture apart
-# The parser keeps every value of a body before it checks any, with 50 bytes for each of its own.
+FORM_PARTS, FIELDS_BYTES = 20, 500_000  # limits on a form, the picture not counted
+# The parser stores every value before it checks any, at 50 bytes of overhead each.
 JSON_MARKS, MOST_JSON_MARKS = (b",", b":", b"[", b"{"), 50
-RESTART_S = 5  # after a stop, until it is worth to ask whether another has taken its place
+RESTART_S = 5  # until another process may have replaced this one
 UNREADABLE = (
-    "The file named by API_KEYS_FILE cannot be read; the keys read last still count. "
+    "The file named by API_KEYS_FILE cannot be read; the last keys read stay valid. "
     "The log has the reason."
 )
 HOW_TO_SEND = (
@@ -35,7 +35,7 @@ HOW_TO_SEND = (
 
 
 def create_views(services: Services) -> Blueprint:
-    """Make the blueprint of the page, /predict, and what tells of the service."""
+    """Make the blueprint of the page, /predict, /model, /healthz and /readyz."""
     pool = services.pool
     views = Blueprint("service", __name__)
 
@@ -49,9 +49,9 @@ def create_views(services: Services) -> Blueprint:
 
     @views.get("/readyz")
     def readyz() -> Response:
-        # The pool is made, loaded and warmed, before there is an app that could answer.
+        # The model is loaded and warmed before the app exists, so only a stop needs a check.
         if services.streams.stopping:
-            raise ServiceUnavailable("The service stops.", retry_after=RESTART_S)
+            raise ServiceUnavailable("The service is stopping.", retry_after=RESTART_S)
         return json_of(Readiness(status="ready", warnings=[UNREADABLE] * services.keys.unreadable))
 
     @views.get("/model")
@@ -69,7 +69,7 @@ def create_views(services: Services) -> Blueprint:
         loan = services.buffers.open(connection.evict if connection else None)
         try:
             response = judge(services, query, loan)
-            # The picture is not needed any more; the answer is, until the client has read it.
+            # The picture is no longer needed; the answer is kept until the client has read it.
             loan.resize(response.content_length or 0)
         except BaseException:
             loan.close()
@@ -115,12 +115,12 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
 
 
 def json_of(body: BaseModel) -> Response:
-    """Return a body as JSON."""
+    """Make a JSON response."""
     return Response(body.model_dump_json(), mimetype="application/json")
 
 
 def posted_image(body: bytes, pool: InferencePool) -> bytes:
-    """Return the bytes of the picture that a body carries, in any of the three ways."""
+    """Return the picture's bytes from a body: raw, multipart form or JSON."""
     if request.mimetype in IMAGE_TYPES:
         return body
     if request.mimetype == "application/json":
@@ -131,22 +131,20 @@ def posted_image(body: bytes, pool: InferencePool) -> bytes:
         if image is None:
             raise BadRequest(f"The form has no file in the field 'image'. {HOW_TO_SEND}")
         return image
-    raise UnsupportedMediaType(
-        f"Content-Type '{request.mimetype}' is not a picture's. {HOW_TO_SEND}"
-    )
+    raise UnsupportedMediaType(f"Content-Type '{request.mimetype}' is not supported. {HOW_TO_SEND}")
 
 
 def json_field(body: bytes) -> bytes:
     """Return the picture in the field 'image' of a JSON object; raises BadRequest."""
     if sum(map(body.count, JSON_MARKS)) > MOST_JSON_MARKS:
-        raise BadRequest("The JSON has more than the one field 'image'. Send only that.")
+        raise BadRequest("The JSON has more than the field 'image'. Send that field only.")
     return JsonImage.model_validate_json(body).image
 
 
 def image_field(body: bytes, boundary: bytes) -> bytes | None:
-    """Return the file in the field 'image' of a form, None where there is none.
+    """Return the file in the field 'image' of a form, None if it has none; raises BadRequest.
 
-    Everything stays in memory: Werkzeug would put large files on disk. Raises BadRequest.
+    Everything stays in memory; by default Werkzeug would write large files to disk.
     """
     parser = MultiPartParser(
         lambda *_, **__: BytesIO(), max_form_memory_size=FIELDS_BYTES, max_form_parts=FORM_PARTS
@@ -154,6 +152,8 @@ def image_field(body: bytes, boundary: bytes) -> bytes | None:
     try:
         _, files = parser.parse(BytesIO(body), boundary, len(body))
     except ValueError as error:
-        raise BadRequest("The form is not multipart/form-data as its header says.") from error
+        raise BadRequest(
+            "The body is not valid multipart/form-data, although its Content-Type says so."
+        ) from error
     file = files.get("image")
     return None if file is None else file.read()

@@ -1,4 +1,4 @@
-"""What every answer of the service must keep to, whatever it was sent."""
+"""Check the rules that every answer of the service must obey, for any input."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from bench.hardening.inputs import Input
 from service.schemas import FrameProblem, Prediction, Problem, StreamAnswer
 
-# 501: a transfer coding that nobody has; 503: every stream or the queue is full; 505: HTTP/3.9.
+# 501: unknown transfer coding; 503: all streams or the queue are full; 505: HTTP version.
 REFUSALS = {501, 503, 505}
 
 
 class Fault(Exception):
-    """The service did not keep its word."""
+    """The service broke a rule."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Answer:
 
 
 def check(answer: Answer, data: Input) -> None:  # noqa: C901 (one rule after another)
-    """Raise Fault unless an answer is as the schemas say."""
+    """Raise Fault unless an answer matches the schemas."""
     kind = answer.headers.get("content-type", "").split(";")[0]
     if answer.status >= 500 and answer.status not in REFUSALS:
         raise Fault(f"status {answer.status}")
@@ -39,7 +39,7 @@ def check(answer: Answer, data: Input) -> None:  # noqa: C901 (one rule after an
         raise Fault("no request ID")
     if answer.status >= 400:
         if kind != "application/problem+json":
-            raise Fault(f"{answer.status} is {kind}")
+            raise Fault(f"{answer.status} has content type {kind}")
         if data.method != "HEAD":
             problem = Problem.model_validate_json(answer.body, strict=True)
             if problem.status != answer.status:
@@ -58,30 +58,30 @@ def check(answer: Answer, data: Input) -> None:  # noqa: C901 (one rule after an
         and kind == "image/jpeg"
         and cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR) is None
     ):
-        raise Fault("the annotated picture is none")
+        raise Fault("the annotated picture cannot be decoded")
 
 
 def check_prediction(answer: Prediction) -> None:
-    """Raise Fault unless boxes are inside the picture, and all sums are right."""
+    """Raise Fault unless boxes are inside the picture and all totals are right."""
     labels = Counter(face.label for face in answer.faces)
     if answer.summary.model_dump() != {
         name: labels[name] for name in ("mask", "no_mask", "uncertain")
     }:
-        raise Fault("the summary counts other labels")
+        raise Fault("the summary does not match the faces' labels")
     for face in answer.faces:
         box, shares = face.box, face.probabilities
         if min(box.x, box.y) < 0 or min(box.width, box.height) < 1:
-            raise Fault(f"{box} is none")
+            raise Fault(f"{box} is not a valid box")
         if box.x + box.width > answer.image.width or box.y + box.height > answer.image.height:
             raise Fault(f"{box} is not inside {answer.image}")
         if not 0 <= face.detection_confidence <= 1:
-            raise Fault(f"a confidence of {face.detection_confidence}")
+            raise Fault(f"a confidence of {face.detection_confidence}, outside 0..1")
         if min(shares.mask, shares.no_mask) < 0 or abs(shares.mask + shares.no_mask - 1) > 1e-9:
-            raise Fault(f"{shares} are no probabilities")
+            raise Fault(f"{shares} are not probabilities")
 
 
 def check_message(text: bytes) -> str:
-    """Raise Fault unless a message of a stream is as the schemas say; return its status."""
+    """Raise Fault unless a stream's message matches the schemas; return its status."""
     body = json.loads(text)
     model: type[BaseModel] = FrameProblem if "status" in body else StreamAnswer
     parsed = model.model_validate_json(text, strict=True)
@@ -90,5 +90,5 @@ def check_message(text: bytes) -> str:
         return "answer"
     status = int(body["status"])
     if status >= 500:
-        raise Fault(f"a message of status {status}")
+        raise Fault(f"a message with status {status}")
     return str(status)

@@ -1,10 +1,10 @@
-"""What attackers send: all of it is refused, and the worker does not notice.
+"""Send attacks, which must be refused without affecting the worker.
 
     python -m bench.hardening.attack
 
-Costly pictures and files that are two things at once, broken request lines, headers and framings,
-bodies without end, everything too large, guessed keys, other sites' pages, paths that lead out of
-the folder, and headers smuggled into answers.
+The attacks are decompression bombs, polyglot files, broken request lines, headers and framing,
+endless bodies, oversized input, guessed keys, cross-origin requests, path traversal and header
+injection.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ SCRIPT = b"<html><script>alert(1)</script></html>"
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent and what came: no answers where the connection was closed without one."""
+    """An attack and its answers; there are none if the connection was closed without one."""
 
     name: str
     answers: tuple[Answer, ...]
 
     @property
     def refused(self) -> bool:
-        """Whether nothing was given: each answer is a problem that is no 500."""
+        """Whether every answer is a problem document with a status other than 500."""
         return all(is_refusal(each) for each in self.answers)
 
 
 def is_refusal(answer: Answer) -> bool:
-    """Tell whether an answer refuses, is described, and is no failure."""
+    """Return whether an answer is a refusal as problem+json and not an internal error."""
     if not 400 <= answer.status < 600 or answer.status == 500:
         return False
     kind = answer.headers.get("Content-Type") == "application/problem+json"
@@ -79,20 +79,20 @@ def is_refusal(answer: Answer) -> bool:
 
 
 def send(url: str, name: str, data: bytes) -> Sent:
-    """Send bytes, and that no more come, and take what is answered until the end."""
+    """Send bytes, end the sending side, and read all answers."""
     got: list[Answer] = []
     with connect(url, timeout_s=60) as sock:
         try:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
             got.extend(answers(sock))
-        except (ConnectionError, OSError):  # it did not want to hear all
+        except (ConnectionError, OSError):  # closed before everything was sent
             pass
     return Sent(name, tuple(got))
 
 
 def endless(url: str, first: bytes, again: bytes, most_s: float = 60) -> Sent:
-    """Send without end until that is refused."""
+    """Send data without end until the connection is refused or closed."""
     got: list[Answer] = []
     end = time.monotonic() + most_s
     with connect(url, timeout_s=60) as sock:
@@ -110,13 +110,13 @@ def endless(url: str, first: bytes, again: bytes, most_s: float = 60) -> Sent:
 
 
 def polyglots() -> dict[str, bytes]:
-    """Return files that are a picture and something else, or only seem to be one."""
+    """Return files that are a picture and something else, or only look like a picture."""
     jpeg, png = FRAME, small("PNG")
     return {
-        "JPEG with a page behind": jpeg + SCRIPT,
-        "JPEG with an archive behind": jpeg + b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18),
-        "PNG with a page behind": png + SCRIPT,
-        "page with a JPEG behind": SCRIPT + jpeg,
+        "JPEG followed by a page": jpeg + SCRIPT,
+        "JPEG followed by an archive": jpeg + b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(18),
+        "PNG followed by a page": png + SCRIPT,
+        "page followed by a JPEG": SCRIPT + jpeg,
         "PDF with a JPEG inside": b"%PDF-1.7\n" + jpeg,
         "GIF with a script": b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)",
         "SVG with a script": b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>',
@@ -129,7 +129,7 @@ def polyglots() -> dict[str, bytes]:
 
 
 def oversized() -> dict[str, bytes]:
-    """Return requests that are too large in one way each."""
+    """Return requests that are each too large in one way."""
     fields = b"".join(
         b'--b\r\nContent-Disposition: form-data; name="n%d"\r\n\r\nx\r\n' % n for n in range(5000)
     )
@@ -161,19 +161,19 @@ def oversized() -> dict[str, bytes]:
 
 
 def allows(answer: Answer) -> bool:
-    """Tell whether a browser would let another site's page read an answer."""
+    """Return whether a browser would let a page from another site read the answer."""
     return "Access-Control-Allow-Origin" in answer.headers
 
 
 def handshake(origin: str, *headers: str) -> bytes:
-    """Return the request for a WebSocket that a page of an origin would send."""
+    """Return the WebSocket request that a page from an origin would send."""
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
     asks = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
     return get("/stream", *asks, f"Origin: {origin}", *headers)
 
 
 def injections(url: str) -> Iterator[Sent]:
-    """Send what could end up in a header of the answer, as it is or decoded."""
+    """Send text that could end up in a header of the answer, raw or decoded."""
     yield send(url, "query", post(FRAME, path=f"/predict?detector=yunet{INJECTION}"))
     yield send(url, "path", get(f"/nowhere{INJECTION}"))
     yield send(url, "slash", get(f"//elsewhere.example/{INJECTION}"))
@@ -188,14 +188,14 @@ def count(sent: Iterable[Sent]) -> str:
 
 
 def refusals(test: str, sent: Sequence[Sent]) -> Row:
-    """Make the row of a goal that all is refused; a failure is named."""
+    """Return the row for the goal that all are refused; names the failures."""
     bad = [each.name for each in sent if not each.refused]
     measured = count(sent) + (f"; NOT: {', '.join(bad[:5])}" if bad else "")
     return Row(test, f"all {len(sent)} refused, as problem+json", measured, not bad)
 
 
 def survivals(test: str, sent: Sequence[Sent]) -> Row:
-    """Make the row of a goal that all is judged or refused, and none of it comes back."""
+    """Return the row for the goal that all are judged or refused and none is echoed."""
     bad = [
         each.name
         for each in sent
@@ -208,7 +208,7 @@ def survivals(test: str, sent: Sequence[Sent]) -> Row:
 
 
 def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]:
-    """Attack a service that is open and one that wants keys; bombs: names, all if None."""
+    """Attack a service without keys and one that requires them; bombs: names, all if None."""
     names = list(BOMBS) if bombs is None else list(bombs)
     rows: list[Row] = []
     with Server(LOG_LEVEL="error", CORS_ORIGINS=SITE) as server:
@@ -233,7 +233,7 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
             endless(url, chunked + trailer, b"X-A: b\r\n" * 1000),
             endless(url, b"GET / HTTP/1.1\r\n", b"X-A: b\r\n" * 1000),
         ]
-        rows.append(refusals("chunks, trailers and headers without end", sent))
+        rows.append(refusals("endless chunks, trailers and headers", sent))
         sent = [send(url, name, data) for name, data in track(oversized().items(), "Oversized")]
         rows.append(refusals("oversized everything", sent))
         sent = [send(url, path, get(path)) for path in PATHS]
@@ -245,12 +245,12 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
         pages = [send(url, o, get("/model", f"Origin: {o}")) for o in strange]
         allowed = sum(allows(answer) for each in pages for answer in each.answers)
         rows.append(
-            Row("wrong origin, CORS", "no page may read", f"{allowed} allowed", allowed == 0)
+            Row("wrong origin, CORS", "no page may read it", f"{allowed} allowed", allowed == 0)
         )
         opened = [send(url, origin, handshake(origin)) for origin in strange]
         rows.append(refusals("wrong origin, WebSocket", opened))
         same = worker is not None and server.worker() == worker
-        rows.append(Row("all of these", "the worker is the same", "yes" if same else "no", same))
+        rows.append(Row("all attacks", "the worker is not replaced", "yes" if same else "no", same))
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     with Server(API_KEYS=digest, LOG_LEVEL="error") as server:
         url = server.url
@@ -264,10 +264,10 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
         again = send(url, "good key", get("/model", f"X-API-Key: {KEY}"))
         known = [answer.status for each in (good, again) for answer in each.answers]
         rows.append(
-            Row("key brute force", "who has a key is let in", str(known), known == [200, 200])
+            Row("key brute force", "a valid key is accepted", str(known), known == [200, 200])
         )
     return rows
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--guesses 20", guesses="of keys")
+    command(run, __doc__, "--guesses 20", guesses="number of guessed keys")

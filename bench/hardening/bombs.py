@@ -1,4 +1,4 @@
-"""Pictures made to cost far more than they weigh, each a few bytes that a hand put together."""
+"""Make small files that are expensive to decode, byte by byte."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from model.headers import PNG_START
 
-LARGEST = 10_000_000  # bytes of a body, as the service takes them by default
+LARGEST = 10_000_000  # bytes of a body, the service's default limit
 
 
 def small(file_format: str = "JPEG", **options: object) -> bytes:
@@ -34,32 +34,32 @@ def segment(marker: int, data: bytes) -> bytes:
 
 
 def behind_start(jpeg: bytes, segments: bytes) -> bytes:
-    """Put segments behind the two bytes that begin a JPEG."""
+    """Insert segments after the first two bytes of a JPEG."""
     return jpeg[:2] + segments + jpeg[2:]
 
 
 def frame_header(marker: int, width: int, height: int, bits: int = 8, components: int = 1) -> bytes:
-    """Return the segment that holds a JPEG's size."""
+    """Return the segment with a JPEG's size."""
     each = b"".join(bytes([n + 1, 0x11, 0]) for n in range(components))
     return segment(marker, struct.pack(">BHHB", bits, height, width, components) + each)
 
 
 def resized(jpeg: bytes, width: int, height: int) -> bytes:
-    """Write another size into a JPEG's header."""
+    """Change the size in a JPEG's header."""
     at = next(n for n in range(len(jpeg)) if jpeg[n] == 0xFF and jpeg[n + 1] in {0xC0, 0xC2})
     return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
 
 
 def many_scans(width: int, height: int, scans: int) -> bytes:
-    """Return a progressive grey JPEG, each scan of which says of all blocks that they are zero."""
+    """Return a progressive grey JPEG in which each scan says that all blocks are zero."""
     quantisation = segment(0xDB, bytes([0]) + bytes([1]) * 64)
-    # One code of one bit: DC difference 0; and for AC the end of a band of 16384 blocks and more.
+    # One code of one bit: DC difference 0, and for AC the end of a run of 16384 or more blocks.
     dc = segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0]))
     ac = segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0]))
     blocks = -(-width // 8) * -(-height // 8)
     bands = -(-blocks // 16384)
     first = segment(0xDA, bytes([1, 1, 0x00, 0, 0, 0])) + bytes(-(-blocks // 8))
-    bits = "0" + "0" * 14  # the code, and how many blocks more
+    bits = "0" + "0" * 14  # the code, and the number of further blocks
     packed = (bits * bands).ljust(-(-len(bits) * bands // 8) * 8, "1")
     data = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\0")
     again = segment(0xDA, bytes([1, 1, 0x00, 1, 63, 0])) + data
@@ -73,7 +73,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def with_chunks(*chunks: bytes) -> bytes:
-    """Put chunks behind the header of a PNG."""
+    """Insert chunks after the header of a PNG."""
     png = small("PNG")
     return png[:33] + b"".join(chunks) + png[33:]
 
@@ -89,7 +89,7 @@ def riff(chunks: bytes) -> bytes:
 
 
 def sides(width: int, height: int) -> bytes:
-    """Return width and height as a WebP writes them."""
+    """Return width and height as encoded in a WebP."""
     return struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
 
 
@@ -101,7 +101,7 @@ def animated_webp(width: int, height: int, frames: int = 1) -> bytes:
 
 
 def refined(width: int, height: int, components: int, passes: int) -> bytes:
-    """Return a progressive JPEG that looks at all values of a component in each of its passes."""
+    """Return a progressive JPEG in which each pass reads all values of a component."""
     quantisation = segment(0xDB, bytes([0]) + bytes([1]) * 64)
     codes = segment(0xC4, bytes([0x00, 1] + [0] * 15 + [0]))
     codes += segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0]))
@@ -125,7 +125,7 @@ def png(width: int, height: int, depth: int, colours: int, packed: bytes) -> byt
 
 
 def predicted(width: int, height: int, depth: int, colours: int, bytes_each: int) -> bytes:
-    """Return a PNG, each byte of which a decoder has to predict (Paeth) from three others."""
+    """Return a PNG in which each byte must be predicted from three others (Paeth)."""
     row = b"\4" + bytes(range(64)) * (width * bytes_each // 64)
     rows = row.ljust(width * bytes_each + 1, b"\1") * height
     return png(width, height, depth, colours, zlib.compress(rows, 1))
@@ -137,7 +137,7 @@ def wide_webp(width: int, height: int) -> bytes:
 
 
 def crowded_directory(entries: int, value: int) -> bytes:
-    """Return EXIF data with so many entries, each of which claims the same bytes for its value."""
+    """Return EXIF data with many entries that all claim the same bytes as their value."""
     head = b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", entries)
     each = (struct.pack(">HHII", 0x8000 + n, 7, value, 8) for n in range(entries))
     directory = head + b"".join(each) + bytes(4)
@@ -145,24 +145,24 @@ def crowded_directory(entries: int, value: int) -> bytes:
 
 
 def circular_directory() -> bytes:
-    """Return EXIF data whose directory is followed by itself, and holds itself."""
+    """Return EXIF data with a directory that contains itself and is its own successor."""
     entries = struct.pack(">HHII", 0x8769, 4, 1, 8) + struct.pack(">HHII", 0x0112, 3, 1, 6 << 16)
     return b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", 2) + entries + struct.pack(">I", 8)
 
 
 def exif_jpeg(exif: bytes) -> bytes:
-    """Return a JPEG with EXIF data in as many segments as it needs."""
+    """Return a JPEG with EXIF data, split into segments."""
     pieces = (exif[n : n + 65_000] for n in range(0, len(exif), 65_000))
     return behind_start(small(), b"".join(segment(0xE1, b"Exif\0\0" + each) for each in pieces))
 
 
 def zeros(length: int) -> bytes:
-    """Return so many packed zeros."""
+    """Return compressed zeros."""
     return zlib.compress(bytes(length), 9)
 
 
 def full(build: Callable[[int], bytes]) -> bytes:
-    """Repeat what build makes of a number until the body is as large as may be."""
+    """Call build with the number of repetitions that fills the largest body."""
     once = len(build(1)) - len(build(0))
     return build((LARGEST - len(build(0))) // once)
 
@@ -175,14 +175,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG of endless junk": lambda: full(lambda n: behind_start(small(), b"\xff\0" * n)),
     "JPEG of 49 megapixels whose passes refine nothing": lambda: refined(7_000, 7_000, 3, 39),
     "JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11),
-    "JPEG of as many blocks as are read, with bytes too many": lambda: (
+    "JPEG of as many blocks as are read, with extra bytes": lambda: (
         refined(7_000, 7_000, 3, 11)[:-2] + b"\xff\xd1" + b"\1\2\3" * 10 + b"\xff\xd9"
     ),
     "CMYK JPEG of as many pixels and blocks as are read": lambda: refined(3_870, 3_870, 4, 26),
     "PNG of endless profiles": lambda: full(
         lambda n: with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n)
     ),
-    "PNG of endless profiles behind its pixels": lambda: full(
+    "PNG of endless profiles after its pixels": lambda: full(
         lambda n: (
             small("PNG")[:-12]
             + chunk(b"iCCP", b"x\0\0" + zeros(1_000_000)) * n

@@ -1,9 +1,9 @@
-"""All trials that overload, attack, kill, replace and starve the service, one after another.
+"""Run all trials that overload, attack, kill, replace and starve the service, one after another.
 
     python -m bench.hardening.chaos
     python -m bench.hardening.chaos kill term
 
-One table shows every goal. A trial that cannot be run, as without Docker, misses its goal.
+One table shows every goal. A trial that cannot run, for example without Docker, misses its goal.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ TRIALS = (
 
 
 def trial(name: str) -> list[Row]:
-    """Run one trial in its full length; whatever ends it early becomes a goal that is missed."""
-    goal = "the trial is run to its end"
+    """Run one trial at full length; if it ends early, its goal is missed."""
+    goal = "the trial runs to its end"
     try:
         rows: list[Row] = importlib.import_module(f"bench.hardening.{name}").run()
     except ModuleNotFoundError as error:
         return [Row(name, goal, f"not run: there is no module {error.name}", met=False)]
     except SkipTest as reason:
         return [Row(name, goal, f"not run: {reason}", met=False)]
-    except Exception as error:  # noqa: BLE001 (the other trials are run all the same)
+    except Exception as error:  # noqa: BLE001 (the other trials still run)
         traceback.print_exc()
         return [Row(name, goal, f"ended by {type(error).__name__}: {error}"[:300], met=False)]
     return rows
@@ -52,7 +52,7 @@ def run(names: Sequence[str] = TRIALS, output: Path | None = None) -> list[Row]:
             if output is not None:
                 write(rows, output)
     except KeyboardInterrupt:
-        rows.append(Row(name, "the trial is run to its end", "interrupted", met=False))
+        rows.append(Row(name, "the trial runs to its end", "interrupted", met=False))
     return rows
 
 
@@ -63,11 +63,13 @@ def main() -> int:
         description=__doc__.splitlines()[0],
         epilog="example: python -m bench.hardening.chaos kill term --output runs/chaos.json",
     )
-    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"of {', '.join(TRIALS)} (all)")
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"{', '.join(TRIALS)} (all)")
     parser.add_argument("--output", type=Path, help="write the rows to this file, as JSON")
     options = parser.parse_args()
     if unknown := set(options.trials) - set(TRIALS):
-        parser.error(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+        parser.error(
+            f"unknown trials {', '.join(sorted(unknown))}; choose from {', '.join(TRIALS)}"
+        )
     return finish(run(options.trials or TRIALS, options.output), options.output)
 
 

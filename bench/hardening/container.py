@@ -1,9 +1,9 @@
-"""The container, confined as docker-compose.yml confines it and cut off from every network, works.
+"""Check that the container works with docker-compose.yml's restrictions and without a network.
 
     python -m bench.hardening.container
 
-Its network is one of Docker's internal ones: this machine reaches the container, which reaches
-no other machine.
+It uses an internal Docker network: this machine can reach the container, but the container can
+reach no other machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.hardening.engine import docker, lacking, logs
 from bench.hardening.load import FRAME, HEADERS
 from bench.hardening.rows import Row, command
 
-NAME = "the container: an ordinary user, read-only, no capabilities, no way out"
+NAME = "the container: non-root user, read-only, no capabilities, no outgoing connections"
 PROJECT = "maskconfined"
 OVERRIDE = """\
 services:
@@ -41,7 +41,7 @@ REACH = (
 
 @contextmanager
 def confined() -> Iterator[str]:
-    """Start the container as compose does, but on an internal network; give its id."""
+    """Start the container with compose, but on an internal network; yields its id."""
     environ = {"IMAGE": "facemask:test", "CPUS": "1", "COMPOSE_PROJECT_NAME": PROJECT}
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as override:
         override.write(OVERRIDE)
@@ -55,12 +55,12 @@ def confined() -> Iterator[str]:
 
 
 def inspected(container: str, template: str) -> str:
-    """Return what Docker knows of a container, as a template of its own says."""
+    """Return the output of docker inspect for a container, formatted by a template."""
     return docker("inspect", "--format", template, container).strip()
 
 
 def statuses(container: str) -> list[dict[str, str]]:
-    """Return what the kernel says of each process in the container."""
+    """Return /proc/PID/status of each process in the container."""
     text = docker("exec", container, "sh", "-c", "cat /proc/[0-9]*/status", check=False)
     processes: list[dict[str, str]] = []
     for line in text.splitlines():
@@ -72,7 +72,7 @@ def statuses(container: str) -> list[dict[str, str]]:
 
 
 def confinement(container: str) -> Row:
-    """Tell what the processes in the container may do."""
+    """Check the privileges and limits of the container's processes."""
     processes = statuses(container)
     users = {int(each["Uid"].split()[0]) for each in processes}
     capabilities = {int(each[kind], 16) for each in processes for kind in ("CapEff", "CapBnd")}
@@ -85,7 +85,7 @@ def confinement(container: str) -> Row:
     memory, pids, read_only = inspected(container, limits).split()
     return Row(
         NAME,
-        "no root, no capability, nothing gained by exec, nowhere to write, memory and pids limited",
+        "not root, no capabilities, no new privileges, nothing writable, memory and pids limited",
         f"users {users}, capabilities {capabilities}, no new privileges {privileges}, "
         f"writable {written or 'nothing'}, {int(memory) >> 20} MiB, {pids} processes",
         len(processes) >= 2
@@ -100,7 +100,7 @@ def confinement(container: str) -> Row:
 
 
 def egress(container: str) -> Row:
-    """Let the container try to reach a public address; Docker lets it reach this machine alone."""
+    """Check that the container cannot reach a public address."""
     (network,) = inspected(
         container, "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
     ).split()
@@ -108,19 +108,19 @@ def egress(container: str) -> Row:
     said = docker("exec", container, "python3", "-c", REACH).strip()
     return Row(
         NAME,
-        "no way out of this machine",
+        "no connections beyond this machine",
         f"internal network: {internal}; a public address: {said}",
         internal == "true" and said != "reached",
     )
 
 
 def answers(url: str, frames: int) -> Iterator[Row]:
-    """Ask for everything that the service has."""
+    """Request every page and endpoint of the service."""
     found = {path: requests.get(url + path, timeout=30).status_code for path in PAGES}
     wrong = {path: status for path, status in found.items() if status != 200}
     yield Row(
         NAME,
-        "the page, /docs and the rest are there",
+        "the page, /docs and the other paths answer with 200",
         f"{len(found) - len(wrong)} of {len(found)}" + (f", not: {wrong}" if wrong else ""),
         not wrong,
     )
@@ -136,14 +136,14 @@ def answers(url: str, frames: int) -> Iterator[Row]:
         streamed = '"faces":[{' in str(stream.recv(timeout=60))
     yield Row(
         NAME,
-        "/predict answers frames and forms, /stream too",
+        "/predict answers frames and forms, and /stream answers frames",
         f"{found_faces.count(1)} of {frames} frames, form {form.status_code}, stream {streamed}",
         found_faces == [1] * frames and form.headers["Content-Type"] == "image/jpeg" and streamed,
     )
 
 
 def run(frames: int = 500) -> list[Row]:
-    """Start it, look at it, and send it so many frames; skips where there is no Docker."""
+    """Start the container, inspect it, and send it frames; skips if Docker is missing."""
     if reason := lacking():
         raise SkipTest(reason)
     with confined() as container:
@@ -165,4 +165,4 @@ def run(frames: int = 500) -> list[Row]:
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--frames 100", frames="how many it is sent")
+    command(run, __doc__, "--frames 100", frames="number of frames to send")

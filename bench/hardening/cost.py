@@ -2,9 +2,9 @@
 
     python -m bench.hardening.cost --minutes 10 --output runs/hardening/cost.json
 
-Recipes are mutated, sent one at a time to the real service, and kept where they cost more than the
-others of their kind. A run that was interrupted continues from its output; delete that if the
-service has changed, for what was found is not measured again.
+Recipes are mutated, sent one at a time to the real service, and kept if they cost more than the
+others of their kind. An interrupted run continues from its output. Delete the output if the service
+has changed, because its costs are not measured again.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from bench.hardening.wire import connect
 
 MINUTES = 60.0
 MOST_CPU_S = 1.0  # the goal for one request
-STOP_AT_S = 20.0  # of CPU time: the worker is then killed, and the input costs at least that
-PATIENCE_S = 90.0  # for an answer, however busy the machine is
-REST_S, RESTS = 0.05, 0.002  # a worker rests if it takes less CPU time than this in a while
-KEPT_MB = 100.0  # a worker that keeps more memory would hide what the next input takes
-KEEP = 3  # of each kind and aim
+STOP_AT_S = 20.0  # CPU time after which the worker is killed; the input costs at least this
+PATIENCE_S = 90.0  # wait for an answer, even on a busy machine
+REST_S, RESTS = 0.05, 0.002  # a worker is idle if it uses less CPU time than RESTS in REST_S
+KEPT_MB = 100.0  # a worker that keeps more memory would hide the next input's peak
+KEEP = 3  # inputs kept for each kind and aim
 MB = 1_000_000
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one input cost the worker.
+    """The cost of one input for the worker.
 
-    cpu_s: CPU seconds of all its threads. peak_mb, kept_mb: the most memory during the request, and
-    the memory after it, over that before. status: of the first answer; "killed" where the worker
-    was killed after STOP_AT_S, "ended" where it ended by itself.
+    cpu_s: CPU seconds of all its threads. peak_mb, kept_mb: increase of memory at its peak during
+    the request, and after it. status: of the first answer; "killed" if the worker was killed after
+    STOP_AT_S, "ended" if it exited by itself.
     """
 
     cpu_s: float
@@ -69,7 +69,7 @@ class Cost:
 
     @property
     def cpu_s_per_kb(self) -> float:
-        """CPU seconds for each 1000 bytes sent."""
+        """CPU seconds per 1000 bytes sent."""
         return self.cpu_s / self.size * 1000
 
 
@@ -82,7 +82,7 @@ AIMS: dict[str, Callable[[Cost], float]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """A recipe, what it cost, and the number of the try."""
+    """A recipe, its cost, and the number of the try."""
 
     recipe: Recipe
     cost: Cost
@@ -90,14 +90,14 @@ class Found:
 
     @property
     def kind(self) -> tuple[int | str, ...]:
-        """Inputs compete within their kind alone, so that one dear kind does not end the search."""
+        """Inputs compete only within their kind, so that one costly kind does not replace all."""
         genes = {**DEFAULTS, **self.recipe}
         return genes["way"], genes["format"], genes["detector"] == "haar"
 
 
 @dataclass
 class Population:
-    """What was found so far; statuses counts the answers, ended the workers that crashed."""
+    """The inputs found so far. statuses: number of tries by status."""
 
     seed: int = 1
     tries: int = 0
@@ -106,14 +106,14 @@ class Population:
     found: list[Found] = field(default_factory=list)
 
     def is_record(self, new: Found) -> bool:
-        """Tell whether an input costs more than all others, in any way."""
+        """Return whether an input costs more than all others, by any aim."""
         return any(
             aim(new.cost) > max((aim(each.cost) for each in self.found), default=0.0)
             for aim in AIMS.values()
         )
 
     def add(self, new: Found) -> None:
-        """Keep an input, and forget those that are not among the dearest any more."""
+        """Add an input, and drop those that are no longer among the costliest."""
         best = [each for some in self._best([new, *self.found]) for each in some]
         self.found = [each for each in (*self.found, new) if each in best]
 
@@ -128,19 +128,19 @@ class Population:
         ]
 
     def dearest(self, aim: str, count: int = 1) -> list[Found]:
-        """Return the inputs that cost the most."""
+        """Return the inputs that cost the most by an aim."""
         return sorted(self.found, key=lambda each: AIMS[aim](each.cost), reverse=True)[:count]
 
     def write(self, path: Path) -> None:
-        """Write all to a JSON file."""
+        """Write the population to a JSON file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".part")  # an interruption leaves the last one whole
+        scratch = path.with_suffix(".part")  # so that an interruption leaves the old file intact
         scratch.write_text(json.dumps(asdict(self), indent=1) + "\n")
         scratch.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Population:
-        """Read what write() wrote."""
+        """Read a file written by write()."""
         data = json.loads(path.read_text())
         found = [
             Found(each["recipe"], Cost(**each["cost"]), each["number"])
@@ -150,7 +150,7 @@ class Population:
 
 
 class Meter:
-    """A service of its own, whose worker is measured."""
+    """Runs a service and measures its worker."""
 
     def __init__(self, *, stop_at_s: float = STOP_AT_S, prefix: Sequence[str] = ()) -> None:
         self._stop_at_s = stop_at_s
@@ -169,14 +169,14 @@ class Meter:
         trace: TracebackType | None,
     ) -> None:
         with suppress(psutil.Error):
-            self._worker.kill()  # what it works on does not matter any more
+            self._worker.kill()  # its current request no longer matters
         self._server.__exit__(kind, error, trace)
 
     def cost(self, recipe: Recipe) -> Cost:
-        """Send an input and return what it cost."""
+        """Send an input and return its cost."""
         sent = build(recipe)
         before, began = self._rss(), self._at_rest()
-        self._proc("clear_refs").write_text("5")  # VmHWM begins anew
+        self._proc("clear_refs").write_text("5")  # resets VmHWM
         statuses: list[str] = []
         args = (self._server.url, sent, statuses, self._at_rest)
         sender = threading.Thread(target=exchange, args=args, daemon=True)
@@ -191,7 +191,7 @@ class Meter:
             else:
                 spent = self._at_rest() - began
             peak, after = self._peak(), self._rss()
-        except (OSError, psutil.Error):  # there is no such process any more
+        except (OSError, psutil.Error):  # the process has exited
             statuses[:] = ["ended"]
             peak = after = before
             self.ended += 1
@@ -215,11 +215,11 @@ class Meter:
         return worker
 
     def _cpu(self) -> float:
-        # The clock of another process, as clock_getcpuclockid(3) numbers it, counts nanoseconds.
+        # The CPU clock of another process, with the id of clock_getcpuclockid(3).
         return time.clock_gettime((~self._worker.pid << 3) | 2)
 
     def _at_rest(self) -> float:
-        """Wait until the worker does nothing any more, and return its CPU time."""
+        """Wait until the worker is idle, and return its CPU time."""
         now = self._cpu()
         while True:
             last = now
@@ -246,11 +246,11 @@ def exchange(
     rest: Callable[[], object],
     source: str = "",
 ) -> None:
-    """Send an input over one connection, and note the status of the first answer.
+    """Send an input over one connection, and record the status of the first answer.
 
-    rest: waits after each part of a stream. source: the client's own address.
+    rest: called to wait after each part of a stream. source: the client's address.
     """
-    # The input may be refused before all is sent, and the worker may end.
+    # The input may be refused before it is sent completely, and the worker may exit.
     with suppress(OSError), connect(url, timeout_s=PATIENCE_S, source=source) as sock:
         listener = threading.Thread(target=listen, args=(sock, statuses), daemon=True)
         listener.start()
@@ -264,7 +264,7 @@ def exchange(
 
 
 def listen(sock: socket.socket, statuses: list[str]) -> None:
-    """Take all that is answered; the first status is kept."""
+    """Read all answers and keep the first status."""
     with suppress(OSError):
         while data := sock.recv(1 << 20):
             if not statuses and data.startswith(b"HTTP/1.1 "):
@@ -272,7 +272,7 @@ def listen(sock: socket.socket, statuses: list[str]) -> None:
 
 
 def wait_for(statuses: list[str]) -> None:
-    """Wait until there is an answer."""
+    """Wait for the first answer."""
     end = time.monotonic() + PATIENCE_S
     while not statuses and time.monotonic() < end:
         time.sleep(0.005)
@@ -287,9 +287,9 @@ def search(  # noqa: PLR0913
     tries: int | None = None,
     after: Callable[[], object] = lambda: None,
 ) -> None:
-    """Measure the seeds, then mutants of what is dearest, for some minutes or tries.
+    """Measure the seeds, then mutations of the costliest inputs, for some minutes or tries.
 
-    after is called after each try.
+    after: called after each try.
     """
     waiting = list(seeds.values()) if not population.tries else []
     began, before, first = time.monotonic(), population.minutes, population.tries
@@ -303,7 +303,7 @@ def search(  # noqa: PLR0913
             recipe = waiting.pop(0) if waiting else mutant(rng, population)
             found = Found(recipe, measure(recipe), population.tries)
             if population.is_record(found):
-                again = measure(recipe)  # it may have been dear by chance
+                again = measure(recipe)  # the high cost may have been chance
                 found = Found(
                     recipe, min(found.cost, again, key=lambda cost: cost.cpu_s), found.number
                 )
@@ -319,7 +319,7 @@ def search(  # noqa: PLR0913
 
 
 def mutant(rng: random.Random, population: Population) -> Recipe:
-    """Return a child of one of the dearest inputs, or of one of any kind, each half of the time."""
+    """Return a mutation: half of the time of one of the costliest inputs, else of a random kind."""
     kinds = sorted({each.kind for each in population.found}, key=str)
     kind = rng.choice(kinds)
     some = [each for each in population.found if each.kind == kind]
@@ -329,14 +329,14 @@ def mutant(rng: random.Random, population: Population) -> Recipe:
 
 
 def rows(population: Population) -> list[Row]:
-    """Return what was found, as rows of a table."""
-    test = f"{population.tries:,} inputs made to cost, {population.minutes:.0f} minutes"
+    """Return the results as rows of a table."""
+    test = f"{population.tries:,} costly inputs, {population.minutes:.0f} minutes"
     dearest = population.dearest("cpu_s")[0]
     ended = population.statuses.get("ended", 0)
     return [
         Row(
             test,
-            f"CPU time of the dearest request <= {MOST_CPU_S:g} s",
+            f"CPU time of the costliest request <= {MOST_CPU_S:g} s",
             f"{dearest.cost.cpu_s:.2f} s ({text_of(dearest.recipe)})",
             dearest.cost.cpu_s <= MOST_CPU_S,
         ),
@@ -345,9 +345,9 @@ def rows(population: Population) -> list[Row]:
 
 
 def show_dearest(population: Population, count: int = 8) -> None:
-    """Print the dearest inputs by each aim."""
+    """Print the costliest inputs by each aim."""
     table = Table(
-        "dearest by", "CPU s", "bytes", "CPU s/kB", "peak MB", "kept MB", "status", "recipe"
+        "costliest by", "CPU s", "bytes", "CPU s/kB", "peak MB", "kept MB", "status", "recipe"
     )
     for aim in AIMS:
         for each in population.dearest(aim, count):
@@ -372,15 +372,18 @@ def run(
     output: Path | None = None,
     stop_at_s: float = STOP_AT_S,
 ) -> Population:
-    """Search with a service of its own.
+    """Start a service and search.
 
-    A search in output that was interrupted goes on; one that lasted its minutes begins anew.
+    Continues an interrupted search in output; a completed one is started again.
     """
     population = Population(seed)
     if output is not None and output.exists():
         population = Population.read(output)
         if population.seed != seed:
-            raise ValueError(f"{output} holds a search of seed {population.seed}, not {seed}")
+            raise ValueError(
+                f"{output} holds a search with seed {population.seed}, not {seed}; "
+                "use that seed or another output"
+            )
         if population.minutes > 0.99 * minutes:
             population = Population(seed)
     with suppress(KeyboardInterrupt), Meter(stop_at_s=stop_at_s) as meter:
@@ -400,14 +403,21 @@ def main() -> int:
         description=(__doc__ or "").partition("\n")[0],
         epilog="example: python -m bench.hardening.cost --minutes 10 --output runs/cost.json",
     )
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of search (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="duration (%(default)s)")
     parser.add_argument("--tries", type=int, help="stop after this many inputs")
-    parser.add_argument("--seed", type=int, default=1, help="(%(default)s)")
-    parser.add_argument("--stop-at", type=float, default=STOP_AT_S, help="CPU s (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (%(default)s)")
     parser.add_argument(
-        "--output", type=Path, help="a JSON file; an interrupted search in it goes on"
+        "--stop-at",
+        type=float,
+        default=STOP_AT_S,
+        help="kill the worker after this many CPU seconds (%(default)s)",
     )
-    parser.add_argument("--recipe", help="only measure this, such as 'format=webp detector=haar'")
+    parser.add_argument(
+        "--output", type=Path, help="JSON file; an interrupted search in it continues"
+    )
+    parser.add_argument(
+        "--recipe", help="measure only this recipe, such as 'format=webp detector=haar'"
+    )
     args = parser.parse_args()
     try:
         if args.recipe is not None:

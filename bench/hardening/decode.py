@@ -1,4 +1,4 @@
-"""Let a pipeline analyse pictures made to cost far more than they weigh, and measure the cost."""
+"""Measure the cost of analysing small files that are made to be expensive to decode."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bench.hardening.rows import Row, finish
 from model.images import ImageError, open_picture
 from model.pipeline import MaskPipeline
 
-MOST_MB = 600  # of memory over that of a warmed pipeline, for each slot
+MOST_MB = 600  # memory per slot, above that of a warmed-up pipeline
 TIMEOUT_S = 120
-MOST_S = 10.0  # of CPU time, on a core of today
+MOST_S = 10.0  # CPU time on a current core
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one picture cost; answer is the refusal, or how many faces there are."""
+    """The cost of one picture. answer: the refusal, or the number of faces."""
 
     name: str
     weight: int
@@ -37,26 +37,26 @@ class Cost:
 
 
 def peak_kb() -> int:
-    """Return the most memory that this process has held since reset_peak()."""
+    """Return the peak memory of this process since reset_peak(), in kB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def reset_peak() -> None:
-    """Start to measure the peak anew."""
+    """Reset the measured peak memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 @cache
 def warmed() -> MaskPipeline:
-    """Return a pipeline that has run once."""
+    """Return a warmed-up pipeline."""
     pipeline = MaskPipeline.load()
     pipeline.warm()
     return pipeline
 
 
 def cost(name: str) -> Cost:
-    """Analyse one picture with each detector, in a process of its own, and measure."""
+    """Analyse one picture with two detectors, in this process, and return the cost."""
     data = BOMBS[name]()
     pipeline = warmed()
     reset_peak()
@@ -69,7 +69,7 @@ def cost(name: str) -> Cost:
             answers.append(f"{len(faces)} faces")
         except ImageError as error:
             answers.append(str(error)[:60])
-        except Exception as error:  # noqa: BLE001 (that is what is looked for)
+        except Exception as error:  # noqa: BLE001 (unforeseen errors are reported)
             foreseen = False
             answers.append(repr(error)[:200])
     spent, grown = time.process_time() - began, (peak_kb() - memory) / 1024
@@ -77,9 +77,9 @@ def cost(name: str) -> Cost:
 
 
 def run(names: Sequence[str] = tuple(BOMBS), *, apart: bool = True) -> list[Cost]:
-    """Return the cost of each picture of BOMBS; raises TimeoutError for a process that dies.
+    """Return the cost of each picture of BOMBS; raises TimeoutError if its process dies.
 
-    apart: each in a process of its own, where nothing that another left hides what it takes.
+    apart: analyse each in a separate process, so that memory left by another does not hide its use.
     """
     with get_context("spawn").Pool(1, maxtasksperchild=1 if apart else None) as pool:
         tasks = [pool.apply_async(cost, (name,)) for name in names]
@@ -88,7 +88,7 @@ def run(names: Sequence[str] = tuple(BOMBS), *, apart: bool = True) -> list[Cost
 
 
 def rows(costs: Sequence[Cost]) -> list[Row]:
-    """Return what was found, as rows of a table."""
+    """Return the results as rows of a table."""
     longest = max(costs, key=lambda each: each.cpu_s)
     largest = max(costs, key=lambda each: each.peak_mb)
     unforeseen = [each.name for each in costs if not each.foreseen]
@@ -117,7 +117,7 @@ def main() -> None:
         description=__doc__,
         epilog="Example: python -m bench.hardening.decode --output runs/hardening/decode.json",
     )
-    parser.add_argument("--output", type=Path, help="a JSON file for the rows")
+    parser.add_argument("--output", type=Path, help="write the rows to this JSON file")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     costs = run()

@@ -1,4 +1,4 @@
-"""The real Docker, for the tests and trials that need it."""
+"""Run Docker, for the tests and trials that need it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.12-slim-bookworm")
 
 
 def docker(*arguments: str, check: bool = True, environ: Mapping[str, str] | None = None) -> str:
-    """Run the docker command and return what it printed, nothing where it failed.
+    """Run a docker command and return its standard output, empty if it failed.
 
-    Raises RuntimeError with its output where it failed and check is set.
+    check: raise RuntimeError with its output if it fails.
     """
     process = subprocess.run(  # noqa: S603 (our own commands)
         ["docker", *arguments],  # noqa: S607 (wherever it is installed)
@@ -31,14 +31,14 @@ def docker(*arguments: str, check: bool = True, environ: Mapping[str, str] | Non
 
 
 def lacking() -> str:
-    """Say what is missing to build and run the image; nothing where all is there."""
+    """Return what is missing to build and run the image; empty if nothing is."""
     if shutil.which("docker") is None or not docker("info", check=False):
         return "needs a running Docker engine"
     if not docker("compose", "version", check=False):
         return "needs docker compose v2"
     present = docker("image", "inspect", BASE_IMAGE, check=False)
     if not present and not docker("pull", BASE_IMAGE, check=False):
-        return f"the base image {BASE_IMAGE} cannot be pulled here; set BASE_IMAGE to another"
+        return f"the base image {BASE_IMAGE} cannot be pulled; set BASE_IMAGE to another one"
     return ""
 
 
@@ -48,7 +48,7 @@ def build(image: str) -> None:
 
 
 def logs(container: str) -> str:
-    """Return all that a container has written, to standard output and to standard error."""
+    """Return a container's standard output and standard error."""
     process = subprocess.run(  # noqa: S603 (our own command)
         ["docker", "logs", container],  # noqa: S607 (wherever it is installed)
         stdout=subprocess.PIPE,

@@ -1,9 +1,9 @@
-"""One client sends the dearest inputs as fast as it may: the others are served nearly as before.
+"""Measure honest clients while another sends the costliest inputs at its rate limit.
 
     python -m bench.hardening.fairness --seconds 180
 
-The inputs are those that `bench.hardening.cost` found, or its seeds where there is no such file.
-Each client has a loopback address of its own, so that the service counts them apart.
+The inputs are those that `bench.hardening.cost` found, or its seeds if its file is missing. Each
+client has its own loopback address, so that the service limits them separately.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from bench.hardening.server import Server
 from bench.servers import ROOT
 
 FOUND = ROOT / "runs" / "hardening" / "cost.json"
-EACH = 5  # of the dearest inputs, by CPU time and by CPU time for each kB
-RATE = 5  # requests a second that one client may send
+EACH = 5  # number of inputs, by CPU time and by CPU time per kB
+RATE = 5  # requests per second allowed per client
 HONEST, PAUSE_S = 3, 0.25
 AT_ONCE = 32  # requests of the attacker
 SETTLE_S = 1.0
@@ -41,9 +41,9 @@ MOST_CPU_S_PER_KB = 0.05
 
 @dataclass
 class Window:
-    """What honest clients saw in a time, and the CPU seconds that the service took in it.
+    """Results of honest clients during an interval, and the service's CPU seconds in it.
 
-    took_ms: of each request; infinite where it was not answered with 200.
+    took_ms: time of each request; infinite if it was not answered with 200.
     """
 
     took_ms: list[float] = field(default_factory=list)
@@ -53,20 +53,20 @@ class Window:
 
     @property
     def p99(self) -> float:
-        """The p99 in ms; infinite where more than one request in a hundred was not answered."""
+        """The p99 in ms; infinite if more than one request in a hundred was not answered."""
         return float(np.quantile(self.took_ms, 0.99, method="higher"))
 
 
 @dataclass
 class Attack:
-    """What the attacker sent, and how often it got which status."""
+    """The bytes that the attacker sent, and the number of answers by status."""
 
     size: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
 
 
 def cpu(server: Server) -> float:
-    """Return the CPU seconds of the service, with those of workers that have ended."""
+    """Return the CPU seconds of the service, including those of workers that have exited."""
     times = psutil.Process(server.process.pid).cpu_times()
     now = times.children_user + times.children_system
     worker = server.worker()
@@ -74,7 +74,7 @@ def cpu(server: Server) -> float:
 
 
 def honest(server: Server, seconds: float) -> Window:
-    """Send requests from honest clients for a while, each below its rate limit."""
+    """Send requests from honest clients, each below its rate limit."""
     window = Window()
     end = time.monotonic() + seconds
 
@@ -103,7 +103,7 @@ def honest(server: Server, seconds: float) -> Window:
 
 @contextmanager
 def attacked(server: Server, inputs: Sequence[Sent]) -> Iterator[Attack]:
-    """Send the inputs in turn from one client, RATE a second, until the block ends."""
+    """Send the inputs in turn from one client, RATE per second, until the block ends."""
     attack, stop = Attack(), threading.Event()
     room = threading.Semaphore(AT_ONCE)
 
@@ -131,16 +131,16 @@ def attacked(server: Server, inputs: Sequence[Sent]) -> Iterator[Attack]:
 
 
 def dearest(found: Path, aim: str) -> list[Sent]:
-    """Return the dearest inputs that a search found, or its seeds."""
+    """Return the costliest inputs that a search found, or its seeds if there was no search."""
     if found.exists():
         return [build(each.recipe) for each in Population.read(found).dearest(aim, EACH)]
     return [build(recipe) for recipe in SEEDS.values()]
 
 
 def run(seconds: float = 180, found: Path = FOUND) -> list[Row]:
-    """Measure honest clients for a third of the time alone, and then beside the attacker.
+    """Measure honest clients alone for a third of the time, then with the attacker.
 
-    The attacker sends first what costs the most CPU time, then what costs the most for its size.
+    The attacker sends the inputs that cost the most CPU time, then those that cost the most per kB.
     """
     kinds = {
         "CPU time": dearest(found, "cpu_s"),
@@ -149,18 +149,18 @@ def run(seconds: float = 180, found: Path = FOUND) -> list[Row]:
     each_s = seconds / 3
     rows = []
     with Server(RATE_LIMIT=str(RATE), LOG_LEVEL="error") as server:
-        honest(server, 2)  # to warm it
+        honest(server, 2)  # warm-up
         alone = honest(server, each_s)
         for kind, inputs in kinds.items():
             with attacked(server, inputs) as attack:
                 beside = honest(server, each_s)
-            test = f"{len(inputs)} dearest inputs by {kind}, {RATE} a second, for {each_s:g} s"
+            test = f"{len(inputs)} costliest inputs by {kind}, {RATE} per second, {each_s:g} s"
             rows += compared(test, alone, beside, attack)
     return rows
 
 
 def compared(test: str, alone: Window, beside: Window, attack: Attack) -> list[Row]:
-    """Return what an attack did to the others, as rows of a table."""
+    """Return the effect of an attack on honest clients, as rows of a table."""
     other = {name: count for name, count in beside.outcomes.items() if name != "answered"}
     times = beside.p99 / alone.p99
     seconds, kb = beside.seconds, attack.size / 1000  # the last answers may be late
@@ -181,7 +181,7 @@ def compared(test: str, alone: Window, beside: Window, attack: Attack) -> list[R
         ),
         Row(
             test,
-            f"CPU time for each kB that it sends <= {MOST_CPU_S_PER_KB:g} s",
+            f"CPU time per kB that the attacker sends <= {MOST_CPU_S_PER_KB:g} s",
             f"{spent / kb:.4f} s ({spent / seconds:.2f} cores, {kb / seconds:.1f} kB/s; "
             f"answers: {statuses})",
             spent / kb <= MOST_CPU_S_PER_KB,
@@ -194,6 +194,6 @@ if __name__ == "__main__":
         run,
         __doc__,
         "--seconds 60",
-        seconds="a third of it without the attacker",
-        found="file of inputs that bench.hardening.cost wrote",
+        seconds="duration; a third of it is without the attacker",
+        found="file of inputs written by bench.hardening.cost",
     )

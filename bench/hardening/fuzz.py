@@ -1,8 +1,8 @@
-"""Send spoilt pictures, forms, JSON, queries, headers and streams to the real service.
+"""Send damaged pictures, forms, JSON, queries, headers and streams to the real service.
 
-The decoders are C code in wheels without instrumentation, which a fuzzer that is guided by coverage
-(atheris) cannot see into; and it runs in one process, where a crash would end it. So the inputs are
-mutations of real pictures and requests, each of which follows from the seed and its number.
+The inputs are mutations of real pictures and requests; each is determined by the seed and its
+number. A coverage-guided fuzzer (atheris) is not used: the decoders are C code without
+instrumentation, and a crash would end the fuzzer, which runs in the same process.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from bench.servers import ROOT
 
 INPUTS = 100_000
 CLIENTS = 4
-TIMEOUT_S = 30  # without an answer for so long is a hang
-PATIENCE_S = 0.2  # for an answer in a stream, which may rightly be silent: half a message is none
+TIMEOUT_S = 30  # no answer for this long counts as a hang
+PATIENCE_S = 0.2  # wait for an answer in a stream; there is none to an incomplete message
 SEED = 1
 FAILED = ROOT / "runs" / "fuzz"
 CLOSES = {None, 1000, 1001, 1002, 1003, 1007, 1008, 1009}
@@ -49,7 +49,7 @@ class Hang(Exception):
 
 @dataclass
 class Found:
-    """What all inputs came to: how many answers of each status, and what was wrong with which."""
+    """The results of all inputs: answers by status, and faults and hangs by input number."""
 
     inputs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ class Found:
 
 
 class Client:
-    """Sends inputs one after another, over one connection as long as that may be."""
+    """Sends inputs one after another, reusing the connection where possible."""
 
     def __init__(self, url: str, found: Found) -> None:
         self._url = url
@@ -71,7 +71,7 @@ class Client:
         self._connection: socket.socket | None = None
 
     def send(self, data: Input) -> None:
-        """Send an input and check all that comes; raises Fault or Hang."""
+        """Send an input and check all answers; raises Fault or Hang."""
         reused = self._connection is not None
         try:
             self._exchange(data)
@@ -80,7 +80,7 @@ class Client:
             raise Hang(f"no answer in {TIMEOUT_S} s") from error
         except (ConnectionError, HTTPException) as error:
             self.close()
-            if data.framed and reused:  # it may have been closed before this was sent
+            if data.framed and reused:  # may have been closed before this was sent
                 self.send(data)
             elif data.framed:
                 raise Fault(f"no answer: {error!r}") from error
@@ -111,7 +111,7 @@ class Client:
             return
         if not data.after:
             connection.shutdown(socket.SHUT_WR)
-        # As many answers as the server took the bytes for requests.
+        # The server may take the bytes for several requests, and sends an answer to each.
         file = connection.makefile("rb")
         while file.peek(1):
             response = HTTPResponse(Borrowed(file), method=data.method)  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ class Client:
         return not response.will_close
 
     def _converse(self, connection: socket.socket, sent: bytes, file: BufferedReader) -> None:
-        """Send frames, an end to the last one, and read messages until the server closes."""
+        """Send frames, end the sending side, and read messages until the server closes."""
         protocol = ClientProtocol(parse_uri(self._url.replace("http", "ws", 1)), max_size=None)
         protocol.state = State.OPEN
         protocol.parser = protocol.parse()
@@ -160,7 +160,7 @@ class Client:
 
 
 class Borrowed:
-    """Lends HTTPResponse a file that outlives it, since more may follow."""
+    """Gives HTTPResponse a file that stays open, because more answers may follow."""
 
     def __init__(self, file: BufferedReader) -> None:
         self._file = file
@@ -177,17 +177,20 @@ class Borrowed:
 
 
 def push(connection: socket.socket, data: bytes, heard: threading.Event) -> None:
-    """Send all, and that nothing more will come; but the latter would end what is not answered."""
+    """Send all data, then end the sending side, which would cancel unanswered requests.
+
+    Therefore it first waits until something is heard, or for PATIENCE_S.
+    """
     try:
         connection.sendall(data)
         heard.wait(PATIENCE_S)
         connection.shutdown(socket.SHUT_WR)
-    except OSError:  # the server has closed already, as it may
+    except OSError:  # the server may have closed already
         pass
 
 
 def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = FAILED) -> Found:
-    """Send so many inputs to a service of its own; what fails is written to a folder."""
+    """Start a service and send it inputs; those that fail are written to a folder."""
     found = Found()
     numbers = itertools.count(first)
     lock, stop = threading.Lock(), threading.Event()
@@ -211,7 +214,7 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
                     client.send(data)
                 except Hang as error:
                     complaint = found.hangs[number] = str(error)
-                except Exception as error:  # noqa: BLE001 (whatever is not as the schemas say)
+                except Exception as error:  # noqa: BLE001 (any deviation from the schemas)
                     complaint = found.faults[number] = f"{type(error).__name__}: {error}"[:500]
                 if complaint:
                     keep(folder, seed, number, data, complaint)
@@ -230,13 +233,13 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
         found.crashes = int(server.worker() != worker)
     found.crashes += server.said.count("was sent SIG")
     found.unforeseen = sum(
-        "Unforeseen error" in line or "Traceback" in line for line in server.said.splitlines()
+        "Unexpected error" in line or "Traceback" in line for line in server.said.splitlines()
     )
     return found
 
 
 def keep(folder: Path, seed: int, number: int, data: Input, complaint: str) -> None:
-    """Write an input that failed, and why."""
+    """Write an input that failed, and the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{seed}-{number}"
     (folder / f"{name}.bin").write_bytes(data.data + data.after)
@@ -246,7 +249,7 @@ def keep(folder: Path, seed: int, number: int, data: Input, complaint: str) -> N
 
 
 def rows(found: Found) -> list[Row]:
-    """Return what was found, as rows of a table."""
+    """Return the results as rows of a table."""
     test = f"fuzzing, {found.inputs:,} inputs"
     answers = ", ".join(f"{n} of {status}" for status, n in sorted(found.statuses.items()))
     messages = ", ".join(f"{n} of {kind}" for kind, n in sorted(found.messages.items()))
@@ -256,7 +259,7 @@ def rows(found: Found) -> list[Row]:
         Row(test, "0 unforeseen errors in the log", str(found.unforeseen), not found.unforeseen),
         Row(
             test,
-            "0 answers of 500 or not as the schemas say",
+            "0 answers with status 500 or outside the schemas",
             f"{len(found.faults)} (answers: {answers}; in streams: {messages})",
             not found.faults,
         ),
@@ -268,18 +271,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.hardening.fuzz",
         description=__doc__,
-        epilog="Example, one input again: python -m bench.hardening.fuzz --first 4711 --inputs 1",
+        epilog="Example, repeat one input: python -m bench.hardening.fuzz --first 4711 --inputs 1",
     )
-    parser.add_argument("--inputs", type=int, default=INPUTS, help="how many (%(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="(%(default)s)")
-    parser.add_argument("--first", type=int, default=0, help="the first one's number (%(default)s)")
-    parser.add_argument("--output", type=Path, help="a JSON file for the rows")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="number of inputs (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first (%(default)s)")
+    parser.add_argument("--output", type=Path, help="write the rows to this JSON file")
     args = parser.parse_args()
     found = run(args.inputs, args.seed, args.first)
     for number, complaint in sorted((found.faults | found.hangs).items())[:20]:
         print(f"Input {number}: {complaint}")
     if found.faults or found.hangs:
-        print(f"Inputs that failed are in {FAILED}.")
+        print(f"Failed inputs are in {FAILED}.")
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         details = args.output.with_suffix(".details.json")

@@ -1,11 +1,11 @@
-"""Requests that are broken, or whose end is in doubt: no two of a kind."""
+"""Requests that are malformed or have an ambiguous length, each in a different way."""
 
 from __future__ import annotations
 
 from bench.hardening.wire import get, post
 
 CHUNKED = "Transfer-Encoding: chunked"
-BEHIND = get()  # what a smuggler hides behind a request, or in its body
+BEHIND = get()  # a request smuggled after another request, or in its body
 WRONG = {
     "two lengths": post(b"abc", "Content-Length: 3", "Content-Length: 3"),
     "two lengths that differ": post(BEHIND, "Content-Length: 0", f"Content-Length: {len(BEHIND)}"),
@@ -15,7 +15,7 @@ WRONG = {
     "a hexadecimal length": post(b"abc", "Content-Length: 0x3"),
     "an empty length": post(b"abc", "Content-Length:"),
     "a length in another script": post(b"abc", "Content-Length: \xb3"),
-    "a space behind the name": post(b"abc", "Content-Length : 3"),
+    "a space after the name": post(b"abc", "Content-Length : 3"),
     "a folded length": post(b"abc", "Content-Length:\r\n 3"),
     "a length and chunks": post(b"0\r\n\r\n", "Content-Length: 5", CHUNKED),
     "chunks and a length": post(b"0\r\n\r\n", CHUNKED, "Content-Length: 5"),
@@ -27,28 +27,28 @@ WRONG = {
     "a control character before chunks": post(b"0\r\n\r\n", "Transfer-Encoding:\x0bchunked"),
     "folded chunks": post(b"0\r\n\r\n", "Transfer-Encoding:\r\n chunked"),
     "chunks in HTTP/1.0": post(b"0\r\n\r\n", CHUNKED, version="1.0"),
-    "a space behind a chunk's size": post(b"3 \r\nabc\r\n0\r\n\r\n", CHUNKED),
+    "a space after a chunk's size": post(b"3 \r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a negative chunk": post(b"-3\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a hexadecimal prefix": post(b"0x3\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a chunk longer than it says": post(b"3\r\nabcdef0\r\n\r\n", CHUNKED),
     "a chunk with a wrong extension": post(b"3;;\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a length as a trailer": post(b"0\r\nContent-Length: 3\r\n\r\n", CHUNKED),
     "a line that ends in a line feed": b"POST /predict HTTP/1.1\nContent-Length: 3\r\n\r\nabc",
-    "a line that ends in a return": post(b"abc", "Content-Length: 3\rHost: other"),
-    "a space behind Transfer-Encoding": post(b"0\r\n\r\n", "Transfer-Encoding : chunked"),
-    "a tab behind Transfer-Encoding": post(b"0\r\n\r\n", "Transfer-Encoding\t: chunked"),
+    "a line that ends in a carriage return": post(b"abc", "Content-Length: 3\rHost: other"),
+    "a space after Transfer-Encoding": post(b"0\r\n\r\n", "Transfer-Encoding : chunked"),
+    "a tab after Transfer-Encoding": post(b"0\r\n\r\n", "Transfer-Encoding\t: chunked"),
     "chunks and identity": post(b"0\r\n\r\n", "Transfer-Encoding: chunked, identity"),
     "identity alone": post(b"abc", "Transfer-Encoding: identity", "Content-Length: 3"),
     "chunks in quotes": post(b"0\r\n\r\n", 'Transfer-Encoding: "chunked"'),
-    "chunks behind a zero": post(b"0\r\n\r\n", "Transfer-Encoding: \0chunked"),
+    "chunks after a NUL": post(b"0\r\n\r\n", "Transfer-Encoding: \0chunked"),
     "chunks with a parameter": post(b"0\r\n\r\n", "Transfer-Encoding: chunked;a=b"),
-    "a length behind a zero": post(b"abc", "Content-Length: \x003"),
+    "a length after a NUL": post(b"abc", "Content-Length: \x003"),
     "a length with an exponent": post(b"abc", "Content-Length: 3e0"),
     "a length with a point": post(b"abc", "Content-Length: 3.0"),
     "two lengths in one": post(b"abc", "Content-Length: 3 3"),
-    "a line feed behind a chunk's size": post(b"3\nabc\r\n0\r\n\r\n", CHUNKED),
-    "a line feed behind a chunk": post(b"3\r\nabc\n0\r\n\r\n", CHUNKED),
-    "a return behind a chunk's size": post(b"3\rabc\r\n0\r\n\r\n", CHUNKED),
+    "a line feed after a chunk's size": post(b"3\nabc\r\n0\r\n\r\n", CHUNKED),
+    "a line feed after a chunk": post(b"3\r\nabc\n0\r\n\r\n", CHUNKED),
+    "a carriage return after a chunk's size": post(b"3\rabc\r\n0\r\n\r\n", CHUNKED),
     "a line feed in an extension": post(b"3;a\nb\r\nabc\r\n0\r\n\r\n", CHUNKED),
     "a line feed in a trailer": post(b"0\r\nX-A: b\n\r\n\r\n", CHUNKED),
     "a signed chunk": post(b"+3\r\nabc\r\n0\r\n\r\n", CHUNKED),
@@ -106,7 +106,7 @@ FIELDS += [
 
 
 def broken() -> dict[str, bytes]:
-    """Return requests that no server may take, by what is wrong with them."""
+    """Return requests that a server must refuse, by what is wrong with them."""
     lines = {f"method {method!r:.30}": f"{method} /healthz HTTP/1.1" for method in METHODS}
     lines |= {f"target {target!r:.30}": f"GET {target} HTTP/1.1" for target in TARGETS}
     lines |= {f"version {version!r}": f"GET /healthz {version}" for version in VERSIONS}

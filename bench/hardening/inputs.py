@@ -1,4 +1,4 @@
-"""What the fuzzer sends: each input follows wholly from a seed and its number."""
+"""Make the fuzzer's inputs; each is determined by the seed and its number."""
 
 import base64
 import json
@@ -60,8 +60,8 @@ HANDSHAKE = (
 class Input:
     """Bytes to send on a connection.
 
-    framed: it is one request and says rightly how long it is, so that one answer comes and the
-    connection may be used again. after: what follows once the answer is 101.
+    framed: it is one request with its correct length, so that one answer comes and the connection
+    can be reused. after: bytes to send after an answer of 101.
     """
 
     data: bytes
@@ -71,7 +71,7 @@ class Input:
 
 
 def make(seed: int, number: int) -> Input:
-    """Return an input."""
+    """Return the input with this number."""
     rng = random.Random(f"{seed} {number}")  # noqa: S311 (the same each time)
     kinds = (pictured, form, text, query, headers, raw, stream)
     (kind,) = rng.choices(kinds, (45, 12, 10, 8, 8, 7, 10))
@@ -86,7 +86,7 @@ def request(
     target: str = "/predict",
     framed: bool = True,
 ) -> Input:
-    """Put a request together; sometimes its body comes in chunks."""
+    """Return a request; sometimes its body is chunked."""
     head = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *lines]
     if rng.random() < 0.1 and method == "POST":
         head.append("Transfer-Encoding: chunked")
@@ -99,13 +99,13 @@ def request(
 
 
 def pictured(rng: random.Random) -> Input:
-    """Send a picture as it is."""
+    """Return a request with a picture as its body."""
     target = "/predict?annotate=true" if rng.random() < 0.1 else "/predict"
     return request(rng, picture(rng), f"Content-Type: {rng.choice(TYPES)}", target=target)
 
 
 def form(rng: random.Random) -> Input:
-    """Send a form, its parts or their frame spoilt."""
+    """Return a form, in which parts or boundaries may be damaged."""
     parts = []
     for _ in range(rng.choice((0, 1, 1, 1, 2, 5, 1200 if rng.random() < 0.1 else 3))):
         name = rng.choice(("image", "image", "image", "", "x", "im\xffage"))
@@ -121,7 +121,7 @@ def form(rng: random.Random) -> Input:
 
 
 def text(rng: random.Random) -> Input:
-    """Send JSON, of the right form or of others, and spoilt."""
+    """Return JSON that may have the wrong structure or be damaged."""
     encoded = base64.b64encode(picture(rng)).decode()
     value: object = rng.choice(
         (encoded, encoded, encoded, encoded[:-1], "=" * 9, "\ud800", None, 7, [], {}, 1e308)
@@ -138,7 +138,7 @@ def text(rng: random.Random) -> Input:
 
 
 def query(rng: random.Random) -> Input:
-    """Send a whole picture with parameters right and wrong."""
+    """Return a request with an undamaged picture, and valid and invalid parameters."""
     pairs = [
         f"{rng.choice(NAMES[:3] if rng.random() < 0.8 else NAMES)}={rng.choice(VALUES)}"
         for _ in range(rng.choice((1, 1, 2, 3, 50)))
@@ -149,7 +149,7 @@ def query(rng: random.Random) -> Input:
 
 
 def headers(rng: random.Random) -> Input:
-    """Send headers that no well-bred client sends, with any method to any address."""
+    """Return a request with unusual headers, and any method and path."""
     lines = [
         f"{rng.choice(HEADERS)}: {rng.choice(HEADER_VALUES)}"
         for _ in range(rng.choice((1, 1, 2, 5, 120)))
@@ -160,7 +160,7 @@ def headers(rng: random.Random) -> Input:
 
 
 def raw(rng: random.Random) -> Input:
-    """Send a request of which any byte may be spoilt."""
+    """Return a request in which any byte may be damaged."""
     whole = rng.choice((pictured, form, text, query))(rng).data
     head, limit, body = whole.partition(b"\r\n\r\n")
     if rng.random() < 0.8:
@@ -169,7 +169,7 @@ def raw(rng: random.Random) -> Input:
 
 
 def frame(rng: random.Random, opcode: int, data: bytes, *, last: bool = True) -> bytes:
-    """Return a frame of a WebSocket as a client sends it."""
+    """Return a WebSocket frame as a client sends it."""
     key = rng.randbytes(4)
     short = len(data) if len(data) < 126 else 126 if len(data) < 65536 else 127
     length = {126: struct.pack(">H", len(data) % 65536), 127: struct.pack(">Q", len(data))}
@@ -180,7 +180,7 @@ def frame(rng: random.Random, opcode: int, data: bytes, *, last: bool = True) ->
 
 
 def stream(rng: random.Random) -> Input:
-    """Open a stream and send messages whole, in pieces and broken, and what is between them."""
+    """Return a stream with whole, fragmented and broken messages and control frames."""
     target = rng.choice(("/stream", "/stream", "/stream", "/stream?detector=haar", "/stream?x=1"))
     lines = HANDSHAKE
     if spoilt := rng.random() < 0.1:
@@ -188,7 +188,7 @@ def stream(rng: random.Random) -> Input:
     elif rng.random() < 0.2:
         lines += f"{rng.choice(HEADERS)}: {rng.choice(HEADER_VALUES)}\r\n"
     sent = []
-    # Half of the streams break no rule, so that their messages are looked at.
+    # Half of the streams are valid, so that the service processes their messages.
     orderly = rng.random() < 0.5
     whats = ("picture", "pieces") if orderly else ("picture", "any", "control", "length", "many")
     for _ in range(rng.choice((1, 2, 3, 6))):

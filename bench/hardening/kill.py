@@ -1,9 +1,9 @@
-"""kill -9 of the worker every few seconds under load: nothing is lost that a retry can save.
+"""Kill the worker with kill -9 every few seconds under load; a retry must lose nothing.
 
     python -m bench.hardening.kill --seconds 120
 
-HTTP clients ask without pause and try again; the project's own client judges two films over
-streams and over /predict. Each film must come out whole: every frame once, in its order.
+HTTP clients send requests without pause and retry. The project's own client sends one film over
+/stream and one over /predict. Every frame of each film must be answered once, in order.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from bench.hardening.server import Server
 from bench.servers import ROOT
 
 CLIENTS = 6
-START_GOAL_S = 1.5  # .6 s for the new worker, and what a busy machine adds
+START_GOAL_S = 1.5  # .6 s for the new worker, and time for a busy machine
 
 
 @dataclass
 class Requests:
-    """What HTTP clients saw. failed: when each failure came. frames: asked for, and answered."""
+    """The HTTP clients' results. failed: times of failures. frames: sent; answered: of these."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     failed: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Requests:
 
 
 def film(path: Path, frames: int) -> Path:
-    """Write a film of one person, whose first frames are still and whose others move."""
+    """Write a film of one person who moves in the first 60 frames and then stays still."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 15, (512, 512))
     picture = cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR)
     for number in range(frames):
@@ -55,7 +55,7 @@ def film(path: Path, frames: int) -> Path:
 
 
 def insist(port: int, seen: Requests, stop: threading.Event) -> None:
-    """Ask for one frame after the other, each until it is answered."""
+    """Send one frame after another, each until it is answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     while not stop.is_set():
         seen.frames += 1
@@ -86,7 +86,7 @@ def start_client(server: Server, source: Path, folder: Path) -> subprocess.Popen
 
 
 def kill(server: Server) -> float | None:
-    """Kill the worker; return the seconds until another answers, None if none does in 30."""
+    """Kill the worker; returns the seconds until another answers, None after 30 seconds."""
     worker = server.worker()
     if worker is None:
         return None
@@ -106,7 +106,7 @@ def kill(server: Server) -> float | None:
 
 
 def whole(folder: Path, name: str, frames: int) -> tuple[bool, list[str]]:
-    """Tell whether each frame of a film was answered once and in order, and the events' kinds."""
+    """Return whether each frame of a film was answered once and in order, and its events."""
     lines = (folder / f"{name}.answers").read_text().splitlines()
     events = (folder / f"{name}.events").read_text().splitlines()
     in_order = [json.loads(line)["frame"] for line in lines] == list(range(frames))
@@ -114,7 +114,7 @@ def whole(folder: Path, name: str, frames: int) -> tuple[bool, list[str]]:
 
 
 def run(seconds: float = 120, every_s: float = 5, frames: int = 2000) -> list[Row]:
-    """Kill the worker at this interval for so long; the films have so many frames each."""
+    """Kill the worker every every_s seconds; frames: number of frames of each film."""
     seen, stop = Requests(), threading.Event()
     kills: list[float] = []
     restarts: list[float | None] = []
@@ -161,20 +161,20 @@ def run(seconds: float = 120, every_s: float = 5, frames: int = 2000) -> list[Ro
     return [
         Row(
             name,
-            f"only requests in that worker fail: at most {CLIENTS} a kill, none at other times",
-            f"{per_kill:.1f} a kill ({failed}), {len(astray)} at other times",
+            f"only requests in that worker fail: at most {CLIENTS} per kill, none at other times",
+            f"{per_kill:.1f} per kill ({failed}), {len(astray)} at other times",
             not astray and per_kill <= CLIENTS and set(failed) <= {"lost"},
         ),
         Row(
             name,
-            "a retry gets every frame answered",
+            "every frame is answered after retries",
             f"{seen.answered} of {seen.frames} frames",
             seen.answered == seen.frames > 0 and unanswered == 0,
         ),
         Row(
             name,
             "the client loses no frame and no event, over /stream and over /predict",
-            f"{[len(events) for _, events in films]} events, films whole: "
+            f"{[len(events) for _, events in films]} events, films complete: "
             f"{[in_order for in_order, _ in films]}, reconnected {reconnected} times",
             all(
                 in_order and "no_mask_confirmed" in events and events[-1] == "last_seen"
@@ -196,7 +196,7 @@ if __name__ == "__main__":
         run,
         __doc__,
         "--seconds 30 --frames 500",
-        seconds="how long",
-        every_s="between kills",
-        frames="of each film",
+        seconds="duration",
+        every_s="seconds between kills",
+        frames="frames per film",
     )

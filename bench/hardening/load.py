@@ -1,4 +1,4 @@
-"""Clients that ask without pause, and can tell in which way a request failed."""
+"""Clients that send requests without pause and classify how a request failed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ HEADERS = {"Content-Type": "image/jpeg"}
 
 
 class Outcome(enum.Enum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     ANSWERED = "200"
-    BUSY = "503 or 429 with Retry-After: a clean refusal that says to come again"
-    REFUSED = "the connection was not made"
-    LOST = "the connection was made, the request sent, and there was no answer"
+    BUSY = "503 or 429 with Retry-After: a clean refusal that says when to retry"
+    REFUSED = "the connection was not accepted"
+    LOST = "the connection was accepted and the request sent, but there was no answer"
     STALE = "a kept connection was closed before the request was sent"
     FAILED = "any other answer"
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How a client asks: on a connection that it keeps, or on a new one each time."""
+    """How a client sends requests; keep: on one connection instead of a new one each time."""
 
     port: int
     keep: bool
@@ -38,7 +38,7 @@ class Ask:
 
 
 def ask(connection: http.client.HTTPConnection, path: str = "/predict") -> tuple[Outcome, bool]:
-    """Send a frame over a connection; tell what became of it, and if the connection goes on."""
+    """Send a frame over a connection; returns the outcome, and whether it stays open."""
     fresh = connection.sock is None
     if fresh:
         try:
@@ -60,7 +60,7 @@ def ask(connection: http.client.HTTPConnection, path: str = "/predict") -> tuple
 
 
 def is_closed(connection: http.client.HTTPConnection) -> bool:
-    """Tell whether the server has closed a kept connection, as every pool looks before it asks."""
+    """Return whether the server has closed a kept connection, as connection pools check."""
     if connection.sock is None:
         return False
     connection.sock.settimeout(0)
@@ -75,7 +75,7 @@ def is_closed(connection: http.client.HTTPConnection) -> bool:
 
 
 def keep_asking(how: Ask, outcomes: Counter[Outcome], stop: threading.Event) -> None:
-    """Ask until told to stop; whoever is refused tries again in 50 ms."""
+    """Send requests until told to stop; after a refusal, wait 50 ms and retry."""
     connection = http.client.HTTPConnection("127.0.0.1", how.port, timeout=30)
     while not stop.is_set():
         if is_closed(connection):

@@ -1,4 +1,4 @@
-"""Small pictures of every kind, and ways to spoil them; all of it follows from a random.Random."""
+"""Make small pictures of every kind and damage them; a random.Random determines everything."""
 
 import io
 import random
@@ -23,7 +23,7 @@ RIFF_START = 12
 
 @cache
 def pictures() -> tuple[bytes, ...]:
-    """Return the pictures: NASA's portrait, small, and a plain one, as encoders write them."""
+    """Return valid pictures in many formats: NASA's portrait, reduced, and a plain one."""
     face = PillowImage.fromarray(portrait()[40:210, 130:300]).resize((96, 96))
     plain = PillowImage.new("RGB", (17, 9), (200, 30, 90))
     exif = PillowImage.Exif()
@@ -55,7 +55,7 @@ def pictures() -> tuple[bytes, ...]:
 
 
 def saved(picture: PillowImage.Image, file_format: str, **options: Any) -> bytes:
-    """Return a picture as a file of a format; options are those of Pillow's save."""
+    """Return a picture encoded in a format; options are passed to Pillow's save."""
     buffer = io.BytesIO()
     picture.save(buffer, file_format, **options)
     return buffer.getvalue()
@@ -67,7 +67,7 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def interlaced_png(width: int, height: int) -> bytes:
-    """Return a grey PNG in Adam7's seven passes: x and y of the first pixel, and the steps."""
+    """Return a grey interlaced PNG (Adam7); each pass is x and y of its first pixel, and steps."""
     passes = (
         *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8)),
         *((2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
@@ -81,7 +81,7 @@ def interlaced_png(width: int, height: int) -> bytes:
 
 
 def flip(rng: random.Random, data: bytes) -> bytes:
-    """Turn over a few bits."""
+    """Flip a few bits."""
     spoilt = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8, 40))):
         spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
@@ -89,7 +89,7 @@ def flip(rng: random.Random, data: bytes) -> bytes:
 
 
 def overwrite(rng: random.Random, data: bytes) -> bytes:
-    """Write a number, at which code tends to break, somewhere; often near the begin."""
+    """Overwrite a random place, often near the start, with a number at which code tends to fail."""
     at = rng.randrange(min(len(data), rng.choice((40, 200, len(data)))))
     value = rng.choice(INTERESTING + HUGE)
     form = rng.choice(("B", ">H", "<H", ">I", "<I"))
@@ -98,7 +98,7 @@ def overwrite(rng: random.Random, data: bytes) -> bytes:
 
 
 def part(rng: random.Random, data: bytes) -> tuple[int, int]:
-    """Return the start and end of a random part of the data."""
+    """Return start and end of a random part of the data."""
     begin = rng.randrange(len(data))
     return begin, min(len(data), begin + rng.choice((1, 2, 4, 16, 64, 512, 4096)))
 
@@ -127,13 +127,13 @@ def insert(rng: random.Random, data: bytes) -> bytes:
 
 
 def splice(rng: random.Random, data: bytes) -> bytes:
-    """Go on with the end of another picture."""
+    """Replace the end by the end of another picture."""
     other = rng.choice(pictures())
     return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Take a picture apart: the segments of a JPEG, the chunks of a PNG or WebP."""
+    """Split a picture into the segments of a JPEG or the chunks of a PNG or WebP."""
     if data.startswith(b"\xff\xd8"):
         cuts = [n for n in range(2, len(data) - 1) if data[n] == 0xFF and data[n + 1] >= 0xC0]
     else:
@@ -149,7 +149,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 def rearrange(rng: random.Random, data: bytes) -> bytes:
-    """Repeat, leave out, exchange or spoil whole pieces; a spoilt PNG chunk sums up right."""
+    """Repeat, delete, swap or damage whole pieces; a damaged PNG chunk gets a valid checksum."""
     parts = pieces(data)
     at, other = rng.randrange(len(parts)), rng.randrange(len(parts))
     what = rng.choice(("repeat", "leave", "exchange", "spoil", "spoil"))
@@ -169,7 +169,7 @@ def rearrange(rng: random.Random, data: bytes) -> bytes:
 
 
 def resize(rng: random.Random, data: bytes) -> bytes:
-    """Write another size into the header."""
+    """Change the size in the header."""
     width, height = (rng.choice((*INTERESTING, *(range(1, 300)))) for _ in range(2))
     if rng.random() < 0.1:
         width = rng.choice(HUGE)
@@ -198,13 +198,13 @@ def spoil(
     data: bytes,
     ways: tuple[Callable[[random.Random, bytes], bytes], ...] = GENERAL,
 ) -> bytes:
-    """Change data in one or a few ways."""
+    """Damage data in one or more ways."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
         data = rng.choice(ways)(rng, data)[:MOST_BYTES] or b"\0"
     return data
 
 
 def picture(rng: random.Random) -> bytes:
-    """Return a picture, whole only now and then."""
+    """Return a picture that is usually damaged."""
     data = rng.choice(pictures())
     return data if rng.random() < 0.05 else spoil(rng, data, OF_PICTURES)

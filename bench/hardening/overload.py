@@ -1,9 +1,10 @@
-"""Ten times the clients that there is room for: who is let in is served, the rest told at once.
+"""Load the service with ten times the clients it has room for.
 
     python -m bench.hardening.overload --seconds 120
 
-At first as many clients ask as there are slots and places in the queue, which are all busy then and
-nobody is refused; then ten times as many, who ask again a moment after a refusal; then one.
+Accepted requests must be served in time; the others must be refused at once. First there are as
+many clients as slots and queue places, so all are busy and no request is refused. Then there are
+ten times as many, which retry a moment after a refusal. Then there is one.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from bench.hardening.server import Server
 
 SLOTS, QUEUE = 2, 8
 TIMES = 10
-GOAL = 3.0  # times the p99 of a full queue
-AT_ONCE = 1.0  # times that p99: a refusal has not waited in the queue
+GOAL = 3.0  # times the p99 with a full queue
+AT_ONCE = 1.0  # times that p99; a faster refusal did not wait in the queue
 RECOVERY_S = 5.0
 AGAIN_S = 1.0  # as Retry-After says
 
 
 @dataclass
 class Seen:
-    """What clients saw: the ms of answers and of refusals, and how many of each outcome."""
+    """The clients' results: times of answers and refusals in ms, and number of each outcome."""
 
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def p99(self, which: str) -> float:
-        """Return the p99 in ms of what is called accepted or refused; 0 where there is none."""
+        """Return the p99 in ms; which: "accepted" or "refused". Returns 0 if there are none."""
         values = getattr(self, which)
         return float(np.quantile(values, 0.99)) if values else 0.0
 
 
 def load(port: int, clients: int, seconds: float) -> Seen:
-    """Let so many clients ask without pause; who is refused waits as long as it is told to."""
+    """Send requests from clients without pause; a refused client waits as Retry-After says."""
     seen = Seen()
     end = time.monotonic() + seconds
 
@@ -72,7 +73,7 @@ def load(port: int, clients: int, seconds: float) -> Seen:
 
 
 def recovery(port: int, typical_ms: float) -> float:
-    """Return the seconds until three answers in a row take no longer than they did with a queue."""
+    """Return the seconds until three answers in a row take at most typical_ms each."""
     begin = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     good = 0
@@ -88,11 +89,11 @@ def recovery(port: int, typical_ms: float) -> float:
 
 
 def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
-    """Load the service for so long with so many times the clients that it has room for."""
+    """Load the service; times: clients as a multiple of what it has room for."""
     room = SLOTS + QUEUE
     with Server(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
         worker = server.worker()
-        load(server.port, room, 1)  # to warm it
+        load(server.port, room, 1)  # warm-up
         full = load(server.port, room, max(2.0, seconds / 6))
         over = load(server.port, times * room, seconds)
         back_s = recovery(server.port, full.p99("accepted"))
@@ -103,13 +104,13 @@ def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
     return [
         Row(
             test,
-            f"accepted p99 <= {GOAL:g} x that of a full queue",
+            f"accepted p99 <= {GOAL:g} x that with a full queue",
             f"{most:.0f} -> {over.p99('accepted'):.0f} ms",
             0 < over.p99("accepted") <= GOAL * most,
         ),
         Row(
             test,
-            "the rest is told 503 at once",
+            "the others are refused with 503 at once",
             f"p99 of refusals {over.p99('refused'):.0f} ms",
             bool(over.refused) and over.p99("refused") <= AT_ONCE * most,
         ),
@@ -120,9 +121,9 @@ def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
             set(over.outcomes) <= {"answered", "busy"} and over.outcomes["answered"] > 0,
         ),
         Row(test, f"recovers within {RECOVERY_S:g} s", f"{back_s:.1f} s", back_s <= RECOVERY_S),
-        Row(test, "the worker is the same", "yes" if same else "no", same),
+        Row(test, "the worker is not replaced", "yes" if same else "no", same),
     ]
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--seconds 30", seconds="of overload")
+    command(run, __doc__, "--seconds 30", seconds="duration of the overload")

@@ -1,7 +1,7 @@
-"""Inputs described by a few genes, so that a search can change what they are made of.
+"""Describe inputs by "genes", which a search can change.
 
-A recipe names only the genes that differ from DEFAULTS. `build` turns it into bytes; the same
-recipe always gives the same bytes, and any values of the genes give some input.
+A recipe contains only the genes that differ from DEFAULTS. `build` turns it into bytes. The same
+recipe always gives the same bytes, and any values of the genes give an input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bench.hardening.mutations import saved
 
 Recipe: TypeAlias = Mapping[str, int | str]
 
-# A list of words, or the least and the most of a number.
+# The values of each gene: a list of words, or the least and greatest number.
 WORDS: dict[str, tuple[str, ...]] = {
     "way": ("body", "form", "json", "chunks", "stream", "get"),
     "format": ("jpeg", "png", "webp", "none"),
@@ -91,7 +91,7 @@ DEFAULTS: dict[str, int | str] = {
     "quality": 60,
     "kept_percent": 100,
 }
-# Which genes have an effect: search changes no others, and a recipe names no others.
+# The genes that have an effect; only these are changed by the search and part of a recipe.
 SIZE = ("width", "height", "content", "turned", "kept_percent")
 OF_FORMAT: dict[str, tuple[str, ...]] = {
     "jpeg": ("jpeg", "quality", "scans", *SIZE, "extra"),
@@ -109,26 +109,26 @@ OF_WAY: dict[str, tuple[str, ...]] = {
     "stream": (*QUERY, "part", "parts", "part_bytes", "messages"),
     "get": (*HEAD, "path", "requests"),
 }
-MOST_DRAWN = 51_000_000  # pixels; a larger picture is refused, so its header is enough
-LONGEST_DRAWN = 65_500  # of a side, as JPEG encoders take it
-MOST_ROWS = 220_000_000  # bytes of a PNG before they are packed
+MOST_DRAWN = 51_000_000  # pixels; a larger picture is refused, so only its header is made
+LONGEST_DRAWN = 65_500  # pixels of a side, the limit of JPEG encoders
+MOST_ROWS = 220_000_000  # bytes of a PNG before compression
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What goes over one connection; of a stream each part waits for the rest after the last."""
+    """Data for one connection; in a stream, the worker must be idle before the next part."""
 
     parts: tuple[bytes, ...]
     stream: bool = False
 
     @property
     def size(self) -> int:
-        """How many bytes that are."""
+        """The number of bytes."""
         return sum(map(len, self.parts))
 
 
 def build(recipe: Recipe) -> Sent:
-    """Return what a recipe says to send."""
+    """Return the data that a recipe describes."""
     genes = {**DEFAULTS, **recipe}
     way = genes["way"]
     lines = head_lines(genes)
@@ -161,7 +161,7 @@ def build(recipe: Recipe) -> Sent:
     return Sent(("\r\n".join(lines).encode() + body,))
 
 
-# What the lists in headers are made of, over and over.
+# The item that is repeated in the value of each header.
 ITEMS = {
     "Accept": "a/b;q=0.1,",
     "Accept-Language": "aa;q=0.1,",
@@ -177,7 +177,7 @@ ITEMS = {
 
 
 def head_lines(genes: Mapping[str, int | str]) -> list[str]:
-    """Return header lines: one or more of a name, each a list as long as may be."""
+    """Return header lines with the same name, each with a list of header_bytes."""
     name = str(genes["header"])
     item = ITEMS.get(name, "x")
     value = item * (number(genes, "header_bytes") // len(item))
@@ -187,7 +187,7 @@ def head_lines(genes: Mapping[str, int | str]) -> list[str]:
 
 
 def number(genes: Mapping[str, int | str], name: str) -> int:
-    """Return a gene that is a number."""
+    """Return the value of a numeric gene."""
     return int(genes[name])
 
 
@@ -203,12 +203,12 @@ def target(path: str, genes: Mapping[str, int | str]) -> str:
 
 
 def times(genes: Mapping[str, int | str], name: str, each: bytes, room: int = LARGEST) -> bytes:
-    """Repeat bytes as often as a gene says and as the largest body has room for."""
+    """Repeat bytes as often as a gene says, within the size limit."""
     return each * min(number(genes, name), max(0, room) // max(1, len(each)))
 
 
 def form(genes: Mapping[str, int | str], picture: bytes) -> bytes:
-    """Return a form with the picture behind other fields, files, or lines of its own head."""
+    """Return a form with the picture after other fields, files or header lines."""
     padding = b"x" * min(number(genes, "part_bytes"), LARGEST)
     room = LARGEST - len(picture) - 200
     field = b'--b\r\nContent-Disposition: form-data; name="a"%b\r\n\r\n' + padding + b"\r\n"
@@ -221,7 +221,7 @@ def form(genes: Mapping[str, int | str], picture: bytes) -> bytes:
 
 
 def json_body(genes: Mapping[str, int | str], picture: bytes) -> bytes:
-    """Return JSON with the picture behind other members, or padded base64."""
+    """Return JSON with the picture after other members, or with padded base64."""
     text = base64.b64encode(picture + bytes(min(number(genes, "part_bytes"), LARGEST * 3 // 4)))
     text = text[: LARGEST - 100]
     kinds = {"line": b"\n", "nested": b'"a":[[[[[[]]]]]],', "escaped": b'"\\u0061":[],'}
@@ -232,7 +232,7 @@ def json_body(genes: Mapping[str, int | str], picture: bytes) -> bytes:
 
 
 def flood(genes: Mapping[str, int | str]) -> bytes:
-    """Return the frames of a stream that come before its pictures."""
+    """Return the frames that a stream sends before its pictures."""
     rng = random.Random(0)  # noqa: S311 (the same each time)
     data = bytes(min(number(genes, "part_bytes"), LARGEST - 14))
     part = genes["part"]
@@ -246,7 +246,7 @@ def flood(genes: Mapping[str, int | str]) -> bytes:
 
 @lru_cache(24)
 def picture_of(chosen: tuple[tuple[str, int | str], ...]) -> bytes:
-    """Return a picture; chosen: its genes."""
+    """Return a picture; chosen: its genes as pairs."""
     genes = {**DEFAULTS, **dict(chosen)}
     make = {"jpeg": jpeg, "png": png, "webp": webp}.get(str(genes["format"]))
     data = make(genes) if make else extra(genes)
@@ -254,7 +254,7 @@ def picture_of(chosen: tuple[tuple[str, int | str], ...]) -> bytes:
 
 
 def drawn(genes: Mapping[str, int | str], width: int, height: int) -> PillowImage.Image:
-    """Return a picture of tiles, each plain, noise, or a face."""
+    """Return a picture of tiles that are plain, noise or faces."""
     side = number(genes, "tile")
     if genes["content"] == "faces":
         face = PillowImage.fromarray(portrait()[40:210, 130:300])
@@ -268,13 +268,13 @@ def drawn(genes: Mapping[str, int | str], width: int, height: int) -> PillowImag
 
 
 def sides(genes: Mapping[str, int | str]) -> tuple[int, int, bool]:
-    """Return width, height, and whether so many pixels are drawn."""
+    """Return width, height, and whether the pixels are drawn (see MOST_DRAWN)."""
     width, height = number(genes, "width"), number(genes, "height")
     return width, height, width * height <= MOST_DRAWN and max(width, height) <= LONGEST_DRAWN
 
 
 def filler(genes: Mapping[str, int | str], most: int) -> bytes:
-    """Return what an extra piece holds: zeros, noise, or packed zeros, a thousand times as many."""
+    """Return the content of an extra piece: zeros, noise, or 1000 times as many packed zeros."""
     length = min(number(genes, "extra_bytes"), most)
     if genes["extra_data"] == "packed":
         return zlib.compress(bytes(min(length * 1000, 20_000_000)), 9)[:most]
@@ -284,7 +284,7 @@ def filler(genes: Mapping[str, int | str], most: int) -> bytes:
 
 
 def turn(genes: Mapping[str, int | str]) -> bytes:
-    """Return the piece of a picture that says how it is turned; none where it is upright."""
+    """Return the piece of a picture with its EXIF orientation; empty if it is upright."""
     if genes["turned"] == 1:
         return b""
     exif = b"MM\0\x2a\0\0\0\x08\0\1" + struct.pack(">HHIHxx", 0x0112, 3, 1, genes["turned"])
@@ -300,7 +300,7 @@ def riff(name: bytes, data: bytes) -> bytes:
 
 
 def extra(genes: Mapping[str, int | str]) -> bytes:
-    """Return the pieces that stand between a picture's head and its pixels."""
+    """Return the extra pieces between a picture's header and its pixels."""
     name = str(genes["extra"])
     if not name or not genes["extras"]:
         return b""
@@ -352,13 +352,13 @@ def jpeg(genes: Mapping[str, int | str]) -> bytes:
 
 
 def pixels_of(genes: Mapping[str, int | str], length: int) -> bytes:
-    """Return so many bytes of a row."""
+    """Return a row of pixels of a length in bytes."""
     if genes["content"] == "plain":
         return bytes(length)
     return np.resize(np.asarray(drawn(genes, 512, 1)), length).astype(np.uint8).tobytes()
 
 
-# Each pass of an interlaced PNG: x and y of its first pixel, and the steps to the next ones.
+# The passes of an interlaced PNG: x and y of the first pixel, and the steps to the next ones.
 ADAM7 = (
     *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8)),
     *((2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
@@ -366,7 +366,7 @@ ADAM7 = (
 
 
 def png(genes: Mapping[str, int | str]) -> bytes:
-    """Return a PNG, each row of which is the same."""
+    """Return a PNG in which all rows are equal."""
     width, height, draws = sides(genes)
     colour, depth, samples = {
         "grey": (0, 8, 1),
@@ -398,7 +398,7 @@ def png(genes: Mapping[str, int | str]) -> bytes:
 
 
 def plain_vp8l(width: int, height: int) -> bytes:
-    """Return the chunk of a lossless WebP whose pixels take no bits: each code has one symbol."""
+    """Return the chunk of a lossless WebP with pixels of zero bits: each code has one symbol."""
     bits = "".join(
         format(value, f"0{length}b")[::-1]
         for value, length in (
@@ -414,7 +414,7 @@ def plain_vp8l(width: int, height: int) -> bytes:
 
 
 def webp(genes: Mapping[str, int | str]) -> bytes:
-    """Return a WebP; an animation's pictures are all plain."""
+    """Return a WebP; the pictures of an animation are all plain."""
     width, height, draws = sides(genes)
     kind = genes["webp"]
     limited = (min(width, 16_383), min(height, 16_383))
@@ -445,14 +445,14 @@ def webp(genes: Mapping[str, int | str]) -> bytes:
 
 
 def mutated(rng: random.Random, recipe: Recipe, other: Recipe) -> Recipe:
-    """Change a few genes, or take some from another recipe; what is as in DEFAULTS is left out."""
+    """Change a few genes, or take some from another recipe; genes equal to DEFAULTS are omitted."""
     genes = {**DEFAULTS, **recipe}
     if rng.random() < 0.15:
         genes |= {n: v for n, v in {**DEFAULTS, **other}.items() if rng.random() < 0.3}
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         names = active(genes)
         asked = [name for name in names if name in QUERY]
-        # The few genes of the query matter as often as the many of a picture.
+        # Choose the few genes of the query more often than by chance.
         name = rng.choice(asked if asked and rng.random() < 0.25 else names)
         if name in WORDS:
             genes[name] = rng.choice([word for word in WORDS[name] if word != genes[name]])
@@ -466,7 +466,7 @@ def mutated(rng: random.Random, recipe: Recipe, other: Recipe) -> Recipe:
 
 
 def active(genes: Recipe) -> tuple[str, ...]:
-    """Return the genes that have an effect."""
+    """Return the names of the genes that have an effect."""
     names = ["way", *OF_WAY[str(genes["way"])]]
     if "format" in names:
         names += OF_FORMAT[str(genes["format"])]
@@ -480,7 +480,7 @@ def active(genes: Recipe) -> tuple[str, ...]:
 
 
 def recipe_of(text: str) -> Recipe:
-    """Read a recipe written as `gene=value gene=value`; raises ValueError for what is no gene."""
+    """Parse a recipe of the form `gene=value gene=value`; raises ValueError if it is invalid."""
     recipe: dict[str, int | str] = {}
     for pair in text.split():
         name, _, value = pair.partition("=")
@@ -491,16 +491,16 @@ def recipe_of(text: str) -> Recipe:
             recipe[name] = value
         else:
             genes = ", ".join((*WORDS, *RANGES))
-            raise ValueError(f"'{pair}' is no gene and value; genes are {genes}")
+            raise ValueError(f"'{pair}' is not a valid gene=value; genes are {genes}")
     return recipe
 
 
 def text_of(recipe: Recipe) -> str:
-    """Write a recipe as recipe_of() reads it."""
+    """Format a recipe so that recipe_of() can parse it."""
     return " ".join(f"{name}={value}" for name, value in recipe.items())
 
 
-# Dear inputs of every kind that were found so far, and two cheap ones.
+# The costliest inputs of every kind found so far, and two cheap ones.
 LARGE = "format=webp width=16383 height=3050"
 SEEDS: dict[str, Recipe] = {
     name: recipe_of(text)

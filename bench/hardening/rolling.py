@@ -1,9 +1,9 @@
-"""Two containers behind HAProxy are replaced one by one under load: no request fails.
+"""Replace two containers behind HAProxy one by one under load; no request may fail.
 
     python -m bench.hardening.rolling --rounds 3
 
-It is what `make replicas` starts, and what it does again. Where the public image of HAProxy cannot
-be pulled, one is made of Debian's package.
+This is the setup of `make replicas`. If the public HAProxy image cannot be pulled, an image is
+built from Debian's package.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bench.servers import free_port
 
 PROXY_IMAGE = os.environ.get("PROXY_IMAGE", "haproxy:3.2")
 STAND_IN = "facemask-haproxy:trial"
-CLIENTS = 2  # of each kind; the two cores must also start containers
+CLIENTS = 2  # of each kind; few, because the two cores must also start containers
 COMPOSE = ("compose", "-f", "docker-compose.yml", "-f", "docker/proxy/compose.yml")
 
 
 def proxy_image() -> str:
-    """Return an image with HAProxy; nothing where none can be had."""
+    """Return the name of an image with HAProxy; empty if none is available."""
     for image in (PROXY_IMAGE, STAND_IN):
         if docker("image", "inspect", image, check=False):
             return image
@@ -51,18 +51,20 @@ def proxy_image() -> str:
 
 
 def replace(service: str, environ: Mapping[str, str]) -> None:
-    """Stop a container, make it anew, and wait until it is healthy."""
+    """Stop a container, create it again, and wait until it is healthy."""
     up = ("up", "--no-deps", "--no-build", "--force-recreate", "--detach", "--wait")
     docker(*COMPOSE, *up, service, environ=environ)
 
 
 def run(rounds: int = 3) -> list[Row]:
-    """Replace both containers so many times; skips where there is no Docker or no proxy."""
+    """Replace both containers in each round; skips if Docker or HAProxy is missing."""
     if reason := lacking():
         raise SkipTest(reason)
     image = proxy_image()
     if not image:
-        raise SkipTest(f"needs HAProxy: {PROXY_IMAGE} cannot be pulled, nor Debian's be installed")
+        raise SkipTest(
+            f"needs HAProxy; {PROXY_IMAGE} cannot be pulled, and Debian's cannot be installed"
+        )
     port = free_port()
     environ = {
         "PORT": str(port),
@@ -88,7 +90,7 @@ def run(rounds: int = 3) -> list[Row]:
             for service in ("mask", "twin"):
                 replace(service, environ)
                 seen.add(docker(*COMPOSE, "ps", "--quiet", service, environ=environ).strip())
-                time.sleep(2)  # the proxy looks once a second who is there
+                time.sleep(2)  # the proxy checks its servers once a second
         stop.set()
         for thread in threads:
             thread.join(60)
@@ -108,4 +110,4 @@ def run(rounds: int = 3) -> list[Row]:
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--rounds 1", rounds="how often both are replaced")
+    command(run, __doc__, "--rounds 1", rounds="how often to replace both")

@@ -1,4 +1,4 @@
-"""What a trial found: one row for each goal."""
+"""The results of a trial: one row for each goal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One goal of a trial, what was measured, and whether that meets it."""
+    """One goal of a trial, the measured result, and whether it meets the goal."""
 
     test: str
     goal: str
@@ -40,7 +40,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
 
 
 def finish(rows: Sequence[Row], output: Path | None = None) -> int:
-    """Print the rows, write them where a file is given, and return the exit code of a trial."""
+    """Print the rows, write them to a file if given, and return the trial's exit code."""
     show(rows)
     if output is not None:
         write(rows, output)
@@ -48,9 +48,9 @@ def finish(rows: Sequence[Row], output: Path | None = None) -> int:
 
 
 def command(run: Callable[..., list[Row]], about: str | None, example: str, **options: str) -> None:
-    """Run a trial as the command line says, and exit with 1 if a goal is missed.
+    """Run a trial with options from the command line; exits with 1 if a goal is missed.
 
-    options: what those parameters of run() mean that may be given; their defaults are its own.
+    options: help texts of run()'s parameters that become options; run() has their defaults.
     """
     name = f"python -m bench.hardening.{Path(inspect.getfile(run)).stem}"
     parser = argparse.ArgumentParser(
@@ -74,5 +74,5 @@ def command(run: Callable[..., list[Row]], about: str | None, example: str, **op
     try:
         rows = run(**given)
     except SkipTest as reason:
-        sys.exit(f"not run: {reason}")
+        sys.exit(f"skipped: {reason}")
     sys.exit(finish(rows, output))

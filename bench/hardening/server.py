@@ -1,4 +1,4 @@
-"""The real service for trials that stop it, kill its worker, or starve it."""
+"""Run the real service for trials that stop it, kill its worker, or restrict its resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the service answers; raises RuntimeError if it ends or takes too long."""
+    """Wait until the service is ready; raises RuntimeError if it exits or takes too long."""
     for _ in range(300):
         if process.poll() is not None:
             raise RuntimeError(f"the service stopped with exit code {process.returncode}")
@@ -32,9 +32,9 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 class Server:
-    """The service as `make serve` runs it, in a process that a trial may do with what it likes.
+    """The service as `make serve` runs it, in a process that a trial may signal or kill.
 
-    said: all that it wrote, once it has ended.
+    said: its output, after it has exited.
     """
 
     def __init__(
@@ -45,9 +45,10 @@ class Server:
         folder: Path = ROOT,
         **environ: str,
     ) -> None:
-        """Begin with a prefix, such as a program that starts it in other circumstances.
+        """Start the service.
 
-        folder: where the service's code lies.
+        prefix: a command that runs the service, such as one that changes its environment.
+        folder: the folder with the service's code.
         """
         self.port = int(environ.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
@@ -88,21 +89,21 @@ class Server:
         self._log.close()
 
     def saying(self) -> str:
-        """Return all that it has written so far."""
+        """Return its output so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode()
 
     def worker(self) -> psutil.Process | None:
-        """Return the process that answers, None where there is none just now."""
+        """Return the worker process; None if there is none at the moment."""
         children = psutil.Process(self.process.pid).children()
         return children[0] if children else None
 
     def refuses_after(self, patience_s: float = 30) -> float:
-        """Return the seconds until a new connection is refused."""
+        """Return the seconds until a new connection is refused; infinite if none is."""
         begin = time.monotonic()
         while time.monotonic() < begin + patience_s:
             try:
-                # A short time-out: the kernel may drop the first packet of a late one.
+                # Short timeout, because the kernel may drop the first packet of a late connection.
                 socket.create_connection(("127.0.0.1", self.port), timeout=0.05).close()
             except ConnectionRefusedError:
                 return time.monotonic() - begin

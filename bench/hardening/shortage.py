@@ -1,8 +1,8 @@
-"""The service lacks disk, /dev/shm, memory, its weights or its port, or its clock jumps.
+"""Run the service short of disk, /dev/shm, memory, weights or port, or with a jumping clock.
 
     python -m bench.hardening.shortage
 
-It works on, or it ends with a message that says what to do.
+It must keep working, or exit with a message that says what to do.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from service.config import Config
 IMAGE = "facemask:test"
 MB = 1_000_000
 SHORT = 64 * MB
-# Starts what follows with a clock that is off by what a file says. Only the clock that people read
-# is imitated, as when a machine's is set; libfaketime would break the other, by which is waited.
+# Runs gunicorn with a wall clock that is offset by the seconds in a file, as when a machine's clock
+# is set. libfaketime is not used, because it would also change the monotonic clock used for waits.
 CLOCK = """
 import os, pathlib, runpy, sys, time
 true_ns, file = time.time_ns, pathlib.Path(os.environ["CLOCK"])
@@ -53,7 +53,7 @@ CLEAN = ("Traceback", "was sent SIG")
 
 
 def post(url: str, data: bytes = FRAME, kind: str = "image/jpeg", key: str = "") -> int:
-    """Send a picture and return the status of the answer, 0 where there is none."""
+    """Send a picture and return the status of the answer, 0 if there is none."""
     headers = {"Content-Type": kind} | ({"X-API-Key": key} if key else {})
     try:
         return requests.post(f"{url}/predict", data, headers=headers, timeout=60).status_code
@@ -62,28 +62,28 @@ def post(url: str, data: bytes = FRAME, kind: str = "image/jpeg", key: str = "")
 
 
 def clean(said: str) -> bool:
-    """Tell whether the service wrote of no crash."""
+    """Return whether the service's output shows no crash."""
     return not any(sign in said for sign in CLEAN)
 
 
 def ends(test: str, words: str, **how: object) -> Row:
-    """Start what cannot start; it must end by itself and say these words."""
+    """Check that a service that cannot start exits by itself with a message with these words."""
     with Server(wait=False, **how) as server:  # type: ignore[arg-type]
         try:
             code: int | None = server.process.wait(30)
-        except Exception:  # noqa: BLE001 (it runs on)
+        except Exception:  # noqa: BLE001 (it keeps running)
             code = None
-    told = next((line for line in server.said.splitlines() if words in line), "nothing of it")
+    told = next((line for line in server.said.splitlines() if words in line), "no such message")
     met = code not in {0, None} and words in server.said and clean(server.said)
-    return Row(test, "ends with a message that says what to do", f"exit {code}: {told}", met)
+    return Row(test, "exits with a message that says what to do", f"exit {code}: {told}", met)
 
 
 def port_in_use() -> Iterator[Row]:
-    """Start a second service on the port of the first, which must not notice."""
+    """Start a second service on the port of the first one, which must not be affected."""
     with Server() as first:
         yield ends("port in use", "set HOST, PORT or METRICS_PORT", PORT=str(first.port))
         status = post(first.url)
-    yield Row("port in use", "who has it answers on", f"status {status}", status == 200)
+    yield Row("port in use", "the first keeps answering", f"status {status}", status == 200)
 
 
 def truncate(weights: Path) -> None:
@@ -99,10 +99,10 @@ def spoil(weights: Path) -> None:
 
 
 def damaged_weights() -> Iterator[Row]:
-    """Start copies of the service whose weights are spoilt in one bit, cut, or gone."""
+    """Start copies of the service with damaged, truncated or missing weights."""
     damages: tuple[tuple[str, Callable[[Path], None]], ...] = (
-        ("one bit is another", spoil),
-        ("the half is missing", truncate),
+        ("one bit is flipped", spoil),
+        ("the second half is missing", truncate),
         ("the file is missing", Path.unlink),
     )
     for name, damage in damages:
@@ -111,25 +111,25 @@ def damaged_weights() -> Iterator[Row]:
                 ignored = shutil.ignore_patterns("__pycache__", "training", "report")
                 shutil.copytree(ROOT / part, Path(scratch) / part, ignore=ignored)
             damage(Path(scratch) / "model/weights/mask_detector.onnx")
-            yield ends(f"weights: {name}", "Put model/weights back", folder=Path(scratch))
+            yield ends(f"weights: {name}", "Restore model/weights", folder=Path(scratch))
 
 
 def full_log() -> Iterator[Row]:
-    """Let the log go to a disk that is full."""
+    """Write the log to a full disk."""
     prefix = ("sh", "-c", 'exec "$@" 2>/dev/full', "sh")
     with Server(prefix=prefix, LOG_LEVEL="debug") as server:
         found = Counter(post(server.url) for _ in range(20))
     code = server.process.returncode
     yield Row(
         "the log's disk is full",
-        "answers on, and ends with 0",
+        "keeps answering, and exits with 0",
         f"{dict(found)}, exit {code}",
         found == {200: 20} and code == 0,
     )
 
 
 def clock_jump() -> Iterator[Row]:
-    """Let the clock jump a day ahead, then two back, while limits, keys and streams are in use."""
+    """Set the clock a day ahead, then two days back, while rate limits and keys are in use."""
     keys = ["first", "second", "third"]
     with tempfile.TemporaryDirectory() as scratch:
         clock, filed = Path(scratch) / "clock", Path(scratch) / "keys"
@@ -139,7 +139,7 @@ def clock_jump() -> Iterator[Row]:
             prefix=(sys.executable, "-c", CLOCK),
             CLOCK=str(clock),
             API_KEYS_FILE=str(filed),
-            RATE_LIMIT="1",  # two at once
+            RATE_LIMIT="1",  # allows two at once
             LOG_FORMAT="json",
         ) as server:
             found = []
@@ -148,13 +148,13 @@ def clock_jump() -> Iterator[Row]:
                 filed.write_text(hashlib.sha256(key.encode()).hexdigest())
                 found.append([post(server.url, key=key) for _ in range(3)])
                 found[-1].append(post(server.url, key="another"))
-                time.sleep(2.5)  # a worker that seems to be silent would be ended by now
+                time.sleep(2.5)  # by now a worker that seemed silent would be killed
                 found[-1].append(post(server.url, key=key))
         said, code = server.said, server.process.returncode
     days = {line[10:20] for line in said.splitlines() if line.startswith('{"time"')}
     yield Row(
         "clock jump: a day ahead, two back",
-        "rate limit, keys' file and worker go on as if nothing were",
+        "rate limit, keys file and worker are not affected",
         f"{found}, {len(days)} dates in the log, exit {code}",
         found == [[200, 200, 429, 401, 200]] * 3 and len(days) == 3 and code == 0 and clean(said),
     )
@@ -162,7 +162,7 @@ def clock_jump() -> Iterator[Row]:
 
 @contextmanager
 def container(*options: str, command: str = START) -> Iterator[tuple[str, str]]:
-    """Run the image as an ordinary user on a read-only root; give its id and address."""
+    """Run the image as a non-root user with a read-only root; yields its name and URL."""
     name = f"maskshortage{free_port()}"
     try:
         docker(
@@ -177,7 +177,7 @@ def container(*options: str, command: str = START) -> Iterator[tuple[str, str]]:
 
 
 def ready(name: str, url: str) -> bool:
-    """Wait until a container is ready; false if it ends or takes longer than half a minute."""
+    """Wait until a container is ready; returns False if it exits or takes over half a minute."""
     for _ in range(150):
         if docker("inspect", "--format", "{{.State.Running}}", name).strip() != "true":
             return False
@@ -191,17 +191,17 @@ def ready(name: str, url: str) -> bool:
 
 
 def works(test: str, *options: str, command: str = START) -> Row:
-    """Start a container that lacks something, and send it frames."""
+    """Check that a container that lacks something answers frames."""
     with container(*options, command=command) as (name, url):
         found = Counter(post(url) for _ in range(20)) if ready(name, url) else Counter[int]()
         said = logs(name)
-    told = "" if clean(said) else f"; it said: {said[-200:]}"
-    return Row(test, "answers on", f"{dict(found)}{told}", found == {200: 20} and clean(said))
+    told = "" if clean(said) else f"; its log: {said[-200:]}"
+    return Row(test, "keeps answering", f"{dict(found)}{told}", found == {200: 20} and clean(said))
 
 
 def without_disk() -> Iterator[Row]:
-    """Run without any place to write, and with places that are full."""
-    yield works("no /dev/shm, nowhere to write", "--ipc", "none")
+    """Run with no writable place, and with full disks."""
+    yield works("no /dev/shm, nothing writable", "--ipc", "none")
     yield works(
         *("full disk", "--tmpfs", "/tmp:size=4k,mode=1777", "--shm-size", "4k"),  # noqa: S108 (the container's)
         command=FILL + START,
@@ -209,7 +209,7 @@ def without_disk() -> Iterator[Row]:
 
 
 def large_png(pixels: int) -> bytes:
-    """Return a PNG of one colour with transparency, whose decoding takes the most memory."""
+    """Return a one-colour RGBA PNG, the kind that takes the most memory to decode."""
     side = int(pixels**0.5)
     buffer = io.BytesIO()
     Image.new("RGBA", (side, side), (9, 9, 9, 9)).save(buffer, "PNG")
@@ -217,23 +217,23 @@ def large_png(pixels: int) -> bytes:
 
 
 def short_memory(rounds: int) -> Iterator[Row]:
-    """Give 64 MB less than the service needs to live, and than large frames can take."""
+    """Run with 64 MB less memory than a worker needs, and than large frames may need."""
     limit = str(memory.LEAST - SHORT)
     with container("--memory", limit, "--memory-swap", limit) as (name, _):
         code = docker("wait", name).strip()
         said = logs(name)
-    told = next((line for line in said.splitlines() if "of memory" in line), "nothing of it")
+    told = next((line for line in said.splitlines() if "of memory" in line), "no such message")
     yield Row(
         "64 MB less memory than a worker needs",
-        "ends with a message that says what to do",
+        "exits with a message that says what to do",
         f"exit {code}: {told}",
         code == "1" and "Give it more" in told and clean(said),
     )
     config = Config.from_environ({"INFERENCE_SLOTS": "2"})
     large = large_png(min(config.MAX_PIXELS, MOST_UNPACKED // 4))
     for test, bytes_ in (
-        ("64 MB less memory than large frames can take", memory.needed(config) - SHORT),
-        ("as much memory as large frames can take", memory.needed(config) + MB),
+        ("64 MB less memory than large frames may need", memory.needed(config) - SHORT),
+        ("as much memory as large frames may need", memory.needed(config) + MB),
     ):
         found: Counter[int] = Counter()
         with container("--memory", str(bytes_), "--memory-swap", str(bytes_)) as (name, url):
@@ -256,15 +256,16 @@ def short_memory(rounds: int) -> Iterator[Row]:
         yield Row(
             test,
             "answers, no warning" if enough else "a warning that says what to do, and answers",
-            f"{bytes_ // MB} MB: {dict(found)}, warned: {warned}, never ended: {lived}",
+            f"{bytes_ // MB} MB: {dict(found)}, warned: {warned}, never killed: {lived}",
             begun and warned != enough and lived and found == {200: len(asks) * rounds},
         )
 
 
 def run(rounds: int = 10, *, containers: bool = True) -> list[Row]:
-    """Try every shortage; rounds: frames of each client where memory is short.
+    """Try every shortage.
 
-    containers: whether also those that need Docker; skips where there is none.
+    rounds: frames per client when memory is short. containers: also run the shortages that need
+    Docker; skips if Docker is missing.
     """
     trials: list[Iterator[Row]] = [port_in_use(), damaged_weights(), full_log(), clock_jump()]
     if containers:
@@ -280,6 +281,6 @@ if __name__ == "__main__":
         run,
         __doc__,
         "--no-containers",
-        rounds="frames where memory is short",
-        containers="also what needs Docker",
+        rounds="frames per client when memory is short",
+        containers="also run the shortages that need Docker",
     )

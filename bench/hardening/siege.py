@@ -1,9 +1,9 @@
-"""The worst inputs of every kind at once, in 1 GiB of memory: the kernel ends nothing.
+"""Send the worst inputs of every kind at once with 1 GiB of memory; nothing may be OOM-killed.
 
     python -m bench.hardening.siege --minutes 10
 
-The limit is that of a memory cgroup of its own (version 1, as root) or, elsewhere, of a Docker
-container. The attackers have an address each, where the service runs on this machine's loopback.
+The memory limit is set by a separate memory cgroup (version 1, as root), or by a Docker container
+if that is not possible. With the cgroup, each attacker has its own loopback address.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from bench.servers import free_port
 LIMIT = 1 << 30
 MB = 1_000_000
 CGROUP = Path("/sys/fs/cgroup/memory")
-# The service joins the cgroup, and sees it where a container would see its own.
+# The service joins the cgroup and sees it at the path where a container sees its own.
 JOIN = 'echo $$ >"$0/cgroup.procs" && mount --bind "$0" /sys/fs/cgroup/memory && exec "$@"'
 BIG = "extra=COM extras=152 extra_bytes=65000"  # 9.9 MB of comments
-# What is sent, and by how many clients at a time.
+# The inputs, and the number of clients that send each.
 SENDERS: dict[str, tuple[str, int]] = {
     "haar": ("format=webp width=2560 height=2560 content=faces tile=24 detector=haar", 2),
     "annotated": (f"{LARGE} annotate=true", 3),
@@ -56,7 +56,7 @@ PAUSE_S = 0.2
 
 @dataclass(frozen=True)
 class Besieged:
-    """A service whose memory is limited. read: gives a file of its cgroup; said: its log."""
+    """A service with limited memory. read: reads a file of its cgroup. said: returns its log."""
 
     url: str
     read: Callable[[str], str]
@@ -65,12 +65,12 @@ class Besieged:
 
 @contextmanager
 def in_cgroup(limit: int) -> Iterator[Besieged]:
-    """Run the service in a cgroup of version 1."""
+    """Run the service in a memory cgroup of version 1."""
     folder = CGROUP / f"facemask-siege-{free_port()}"
     folder.mkdir()
     try:
         (folder / "memory.limit_in_bytes").write_text(str(limit))
-        with suppress(OSError):  # where swap is not counted, there is none or it may be used
+        with suppress(OSError):  # not available if swap accounting is off
             (folder / "memory.memsw.limit_in_bytes").write_text(str(limit))
         prefix = ("unshare", "--mount", "sh", "-c", JOIN, str(folder))
         with Server(prefix=prefix, LOG_LEVEL="error") as server:
@@ -81,7 +81,7 @@ def in_cgroup(limit: int) -> Iterator[Besieged]:
             yield Besieged(server.url, read, server.saying)
     finally:
         for _ in range(50):
-            with suppress(OSError):  # as long as a process in it has not quite ended
+            with suppress(OSError):  # while a process in it is still exiting
                 folder.rmdir()
                 break
             time.sleep(0.1)
@@ -89,7 +89,7 @@ def in_cgroup(limit: int) -> Iterator[Besieged]:
 
 @contextmanager
 def in_container(limit: int) -> Iterator[Besieged]:
-    """Run the image with a limit of memory; raises RuntimeError where it does not start."""
+    """Run the image with a memory limit; raises RuntimeError if it does not start."""
     build_image(IMAGE)
     options = ("--memory", str(limit), "--memory-swap", str(limit), "--env", "LOG_LEVEL=error")
     with container(*options) as (name, url):
@@ -104,7 +104,7 @@ def in_container(limit: int) -> Iterator[Besieged]:
 
 
 def limits_here() -> bool:
-    """Tell whether a process may be put into a cgroup of version 1 and see it as its own."""
+    """Return whether a process can be put into a cgroup of version 1 and see it as its own."""
     probe = ("unshare", "--mount", "mount", "--bind", str(CGROUP), str(CGROUP))
     with suppress(OSError):
         folder = CGROUP / f"facemask-probe-{free_port()}"
@@ -117,27 +117,25 @@ def limits_here() -> bool:
 
 @contextmanager
 def besieged(limit: int = LIMIT) -> Iterator[Besieged]:
-    """Run the service with so many bytes of memory; skips where neither way works."""
+    """Run the service with limited memory; skips if neither way works."""
     if limits_here():
         with in_cgroup(limit) as service:
             yield service
     elif reason := lacking():
-        raise SkipTest(
-            f"needs root and a memory cgroup of version 1, or Docker, and Docker {reason}"
-        )
+        raise SkipTest(f"needs root and a memory cgroup of version 1, or Docker; Docker {reason}")
     else:
         with in_container(limit) as service:
             yield service
 
 
 def figure(text: str, name: str = "") -> int:
-    """Return the number behind a name in a file of a cgroup; 0 where there is none."""
+    """Return the number after a name in the text of a cgroup file; 0 if there is none."""
     found = re.search(rf"^{name} ?(\d+)$", text, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
 class Siege:
-    """The attackers; statuses counts what each kind was answered."""
+    """The attackers. statuses: number of answers by kind of input and status."""
 
     def __init__(self, url: str) -> None:
         self.statuses: Counter[str] = Counter()
@@ -184,14 +182,14 @@ class Siege:
         while not self._stop.wait(PAUSE_S):
             status: int | str = "closed"
             with suppress(OSError), self._connect(source) as sock:
-                with suppress(OSError):  # it may be refused before all is sent
+                with suppress(OSError):  # may be refused before it is sent completely
                     sock.sendall(sent.parts[0])
                     sock.shutdown(socket.SHUT_WR)
                 status = next((each.status for each in answers(sock)), "closed")
             self._count(name, status)
 
     def _stream(self, source: str, sent: Sent) -> None:
-        """Send messages one after another, and listen only in between."""
+        """Send messages one after another, and read only in between."""
         while not self._stop.wait(PAUSE_S):
             with suppress(OSError), self._connect(source) as sock:
                 sock.sendall(sent.parts[0])
@@ -216,7 +214,7 @@ class Siege:
 
 
 def run(minutes: float = 10.0) -> list[Row]:
-    """Besiege a service of its own; skips where memory cannot be limited."""
+    """Start a service and attack it; skips if memory cannot be limited."""
     with besieged() as service:
         siege = Siege(service.url)
         siege.begin()
@@ -238,11 +236,11 @@ def run(minutes: float = 10.0) -> list[Row]:
     failed = [name for name in siege.statuses if name.endswith(" 500")]
     return [
         Row(test, "0 OOM kills", f"{kills}, peak {peak / MB:.0f} MB", not kills),
-        Row(test, "the worker is never ended", f"{ended} times", not ended),
-        Row(test, "no answer of 500", statuses, not failed),
+        Row(test, "the worker is never killed", f"{ended} times", not ended),
+        Row(test, "no answer with status 500", statuses, not failed),
         Row(test, "an honest frame is answered afterwards", last, last == "200"),
     ]
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--minutes 1", minutes="of siege")
+    command(run, __doc__, "--minutes 1", minutes="duration")

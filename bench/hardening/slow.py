@@ -1,9 +1,9 @@
-"""Two hundred slow clients of five kinds: the others are served nearly as fast as without them.
+"""Connect two hundred slow clients; normal clients must be served nearly as fast as without them.
 
     python -m bench.hardening.slow --seconds 60
 
-One kind sends its head byte by byte, one its body, one chunks without end, one says nothing at all,
-and one does not read the answers. Who of them is closed comes again.
+There are five kinds. They send headers byte by byte, send a body byte by byte, send chunks without
+end, send nothing, or do not read the answers. A slow client reconnects when it is closed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from bench.hardening.wire import connect, get, post
 
 SOCKETS = 200
 PAUSE_S = 0.25  # between two bytes of a slow client
-GOAL = 2.0  # times the p99 without slow clients
+GOAL = 2.0  # multiple of the p99 without slow clients
 CHUNK = b"1\r\nx\r\n"
 
-# What each kind sends at first, and then again and again.
+# What each kind sends first, and then repeatedly.
 KINDS: dict[str, tuple[bytes, bytes]] = {
     "slow head": (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"x"),
     "slow body": (post(b"", "Content-Length: 1000000"), b"x"),
@@ -38,7 +38,7 @@ KINDS: dict[str, tuple[bytes, bytes]] = {
 
 
 class Slow:
-    """A slow client, which begins again where it was closed."""
+    """A slow client that reconnects when it is closed."""
 
     def __init__(self, url: str, kind: str) -> None:
         self.closed = 0
@@ -69,7 +69,7 @@ class Slow:
             self._sock.close()
             try:
                 self._sock = self._begin()
-            except OSError:  # as while the service makes room; the next time then
+            except OSError:  # possibly while the service makes room; retried the next time
                 return
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Slow:
 def paced(
     port: int, seconds: float, clients: int, pause_s: float
 ) -> tuple[list[float], Counter[str]]:
-    """Let normal clients ask for a while; return the ms of each answer, and the outcomes."""
+    """Send requests from normal clients; returns the ms of each answer, and the outcomes."""
     took: list[float] = []
     outcomes: Counter[str] = Counter()
     end = time.monotonic() + seconds
@@ -103,7 +103,7 @@ def paced(
 
 
 def together(works: list[Callable[[], None]]) -> None:
-    """Run all in threads of their own, and wait for them."""
+    """Run all functions in separate threads, and wait for them."""
     threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:
         thread.start()
@@ -112,19 +112,19 @@ def together(works: list[Callable[[], None]]) -> None:
 
 
 def keep_slow(slow: list[Slow], stop: threading.Event) -> None:
-    """Let the slow clients be slow until told to stop."""
+    """Keep the slow clients sending until told to stop."""
     while not stop.wait(PAUSE_S):
         for each in slow:
             each.go_on()
 
 
 def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) -> list[Row]:
-    """Ask for half the time alone and for half of it beside slow clients."""
+    """Measure normal clients for half of the time alone, and for half with slow clients."""
     kinds = list(KINDS)
     stop = threading.Event()
     with Server(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
         worker = server.worker()
-        paced(server.port, 1, 2, 0.05)  # to warm it
+        paced(server.port, 1, 2, 0.05)  # warm-up
         alone, _ = paced(server.port, seconds / 2, 2, 0.05)
         slow = [Slow(server.url, kinds[n % len(kinds)]) for n in range(sockets)]
         keeper = threading.Thread(target=keep_slow, args=(slow, stop), daemon=True)
@@ -149,14 +149,14 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
         ),
         Row(
             test,
-            f"normal clients' p99 <= {GOAL:g} x that without slow ones",
+            f"normal clients' p99 <= {GOAL:g} x that without slow clients",
             f"{p99[0]:.0f} -> {p99[1]:.0f} ms, x {p99[1] / p99[0]:.2f}",
             p99[1] <= GOAL * p99[0],
         ),
-        Row(test, "slow ones are closed", f"{closed} times", closed > 0),
-        Row(test, "the worker is the same", "yes" if same else "no", same),
+        Row(test, "slow clients are closed", f"{closed} times", closed > 0),
+        Row(test, "the worker is not replaced", "yes" if same else "no", same),
     ]
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--seconds 20", seconds="half of it without them", sockets="slow clients")
+    command(run, __doc__, "--seconds 20", seconds="half without them", sockets="slow clients")

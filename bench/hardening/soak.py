@@ -1,4 +1,4 @@
-"""Ask the real service for an hour, well and badly, and watch what its worker holds."""
+"""Send valid and invalid requests for an hour, and watch the worker's memory and resources."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from bench.hardening.visitor import JPEG, TIMEOUT_S, Visitor
 REQUESTS, MOST_S = 200_000, 3600.0
 CLIENTS = 4
 LOOK_S = 5.0
-WARM_UP = 0.2  # of the run: caches fill, and the heap finds its size
+WARM_UP = 0.2  # share of the run in which caches fill and the heap grows to its size
 MOST_MB_HOUR = 2.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the worker held at a moment; MB are 10^6 bytes."""
+    """The worker's resources at one moment; MB are 10^6 bytes."""
 
     at_s: float
     requests: int
@@ -44,7 +44,7 @@ class Look:
 
 @dataclass
 class Soaked:
-    """The looks at rest before and after, those between, and how many answers of each kind."""
+    """The results: measurements ("looks") during the run, idle before and after, and outcomes."""
 
     seconds: float = 0
     requests: int = 0
@@ -61,7 +61,7 @@ class Soaked:
         return [look for look in self.looks if look.at_s >= WARM_UP * self.seconds]
 
     def slope(self) -> tuple[float, float]:
-        """Return MB an hour by a line of least squares through PSS, and its standard error."""
+        """Return the PSS growth in MB per hour (least-squares line) and its standard error."""
         hours = np.array([look.at_s for look in self.settled]) / 3600
         memory = np.array([look.pss_mb for look in self.settled])
         if len(hours) < 3:
@@ -73,7 +73,7 @@ class Soaked:
         return slope, error
 
     def growth_mb(self) -> float:
-        """Return the median of the last quarter of the settled looks less that of the first."""
+        """Return the median PSS of the last quarter of the settled looks minus the first's."""
         memory = [look.pss_mb for look in self.settled]
         quarter = max(1, len(memory) // 4)
         return float(np.median(memory[-quarter:]) - np.median(memory[:quarter]))
@@ -93,7 +93,7 @@ def look(worker: psutil.Process, began: float, count: int) -> Look:
 
 
 def at_rest(worker: psutil.Process, began: float, count: int) -> Look:
-    """Look once the worker has closed what was left behind."""
+    """Measure the worker once it has closed abandoned connections."""
     least = look(worker, began, count)
     for _ in range(40):
         time.sleep(0.5)
@@ -104,10 +104,10 @@ def at_rest(worker: psutil.Process, began: float, count: int) -> Look:
     return least
 
 
-def run(  # noqa: C901 (a client, and who watches them all)
+def run(  # noqa: C901 (client and watcher)
     requests_: int = REQUESTS, seconds: float = MOST_S, look_s: float = LOOK_S
 ) -> Soaked:
-    """Ask so many times, or for so long if that ends first, a service of its own."""
+    """Start a service and send requests until their number or the time is reached."""
     soaked = Soaked()
     with Server(LOG_LEVEL="warning") as server, Progress(disable=not sys.stderr.isatty()) as bar:
         url, worker = server.url, server.worker()
@@ -151,7 +151,7 @@ def run(  # noqa: C901 (a client, and who watches them all)
             for thread in threads:
                 thread.join()
 
-        # Each thread of the worker starts when it is first needed: they are not growth.
+        # The worker starts threads when they are first needed; that does not count as growth.
         warm(url)
         soaked.before = at_rest(worker, began, 0)
         began = time.monotonic()
@@ -167,7 +167,7 @@ def run(  # noqa: C901 (a client, and who watches them all)
 
 
 def warm(url: str) -> None:
-    """Ask from more clients at once than there are threads in the worker."""
+    """Send requests from more clients at once than the worker has threads."""
     data = frame(320, 240, 1)
 
     def ask() -> None:
@@ -182,9 +182,9 @@ def warm(url: str) -> None:
 
 
 def rows(soaked: Soaked) -> list[Row]:
-    """Return what was found, as rows of a table."""
+    """Return the results as rows of a table."""
     if soaked.before is None or soaked.after is None:
-        raise ValueError("the soak was not run to its end")
+        raise ValueError("the soak did not run to its end")
     before, after = soaked.before, soaked.after
     test = (
         f"soak, {soaked.requests:,} requests in {soaked.seconds:,.0f} s, ended by {soaked.ended_by}"
@@ -196,7 +196,7 @@ def rows(soaked: Soaked) -> list[Row]:
     )
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(soaked.answers.items()))
     return [
-        Row(test, f"memory <= {MOST_MB_HOUR:g} MB/h a worker", memory, slope <= MOST_MB_HOUR),
+        Row(test, f"memory <= {MOST_MB_HOUR:g} MB/h per worker", memory, slope <= MOST_MB_HOUR),
         Row(
             test,
             "no growth of descriptors",
@@ -214,7 +214,7 @@ def rows(soaked: Soaked) -> list[Row]:
 
 
 def plot(soaked: Soaked, path: Path) -> None:
-    """Draw memory, descriptors and threads against time."""
+    """Plot memory, descriptors and threads over time."""
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 (after the choice of the backend)
 
@@ -255,9 +255,9 @@ def main() -> None:
         description=__doc__,
         epilog="Example: python -m bench.hardening.soak --seconds 180 --output runs/soak.json",
     )
-    parser.add_argument("--requests", type=int, default=REQUESTS, help="at most (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=MOST_S, help="at most (%(default)s)")
-    parser.add_argument("--output", type=Path, help="a JSON file for the rows, with a plot beside")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="limit (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=MOST_S, help="limit (%(default)s)")
+    parser.add_argument("--output", type=Path, help="write rows to this JSON file, and a plot")
     args = parser.parse_args()
     sys.exit(report(run(args.requests, args.seconds), args.output))
 

@@ -1,9 +1,9 @@
-"""SIGTERM under load: who has been let in gets an answer, nobody else waits.
+"""Stop the service with SIGTERM under load; accepted requests must be answered.
 
     python -m bench.hardening.term --times 20
 
-Some clients keep their connections, some make a new one for each frame, some hold a stream, and
-one asks /readyz on a connection that it keeps. Then the service is told to stop.
+Some clients keep their connections, some open a new one for each frame, some hold a stream, and one
+polls /readyz on a kept connection. New connections must be refused at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRACE_S = 20
 
 
 def hold_stream(url: str, codes: list[int | None]) -> None:
-    """Send frames over a stream until it is closed, and note the code."""
+    """Send frames over a stream until it is closed, and record the close code."""
     with connect(url.replace("http", "ws") + "/stream", compression=None) as stream:
         try:
             while True:
@@ -39,7 +39,7 @@ def hold_stream(url: str, codes: list[int | None]) -> None:
 
 
 def watch_readiness(port: int, told: list[tuple[int, str | None]], stop: threading.Event) -> None:
-    """Ask /readyz on one connection, as a load balancer does, until it is closed."""
+    """Poll /readyz on one connection, as a load balancer does, until it is closed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         while not stop.is_set():
@@ -59,7 +59,7 @@ def watch_readiness(port: int, told: list[tuple[int, str | None]], stop: threadi
 def once(
     kept: int, fresh: int, streams: int, seconds: float, prefix: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Start the service, if need be by a prefix, load it, stop it; return what came of it."""
+    """Start the service, load it and stop it; returns the results. prefix: see Server."""
     outcomes: Counter[Outcome] = Counter()
     codes: list[int | None] = []
     told: list[tuple[int, str | None]] = []
@@ -106,7 +106,7 @@ def once(
 def run(
     times: int = 20, kept: int = 6, fresh: int = 6, streams: int = 2, seconds: float = 1.5
 ) -> list[Row]:
-    """Stop the service so many times, each after some seconds of load."""
+    """Stop the service `times` times, each time after some seconds of load."""
     stops = [once(kept, fresh, streams, seconds) for _ in track(range(times), "SIGTERM")]
     total: Counter[str] = Counter()
     for each in stops:
@@ -156,4 +156,4 @@ def run(
 
 
 if __name__ == "__main__":
-    command(run, __doc__, "--times 5", times="how often it is stopped")
+    command(run, __doc__, "--times 5", times="number of stops")

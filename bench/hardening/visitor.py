@@ -1,4 +1,4 @@
-"""A client who asks the service in every way that there is, for the soak."""
+"""A client for the soak test that uses the service in every possible way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINE = {200, 400, 404, 405, 413, 415, 422, 503}
 
 
 class Visitor:
-    """One client, with its own connection, frames and chance."""
+    """One client, with its own connection, frames and random generator."""
 
     def __init__(self, url: str, seed: int) -> None:
         self._url = url
@@ -33,7 +33,7 @@ class Visitor:
         self._frames = [frame(*size) for size in SIZES]
 
     def visit(self) -> str:
-        """Ask once; return what came of it. Raises requests.RequestException."""
+        """Use the service once; returns the outcome. Raises requests.RequestException."""
         ways: tuple[Callable[[], str], ...] = (
             *(self._good, self._other, self._broken, self._annotated, self._wrong, self._large),
             *(self._aborted, self._unheard, self._new_connection, self._scrape, self._stream),
@@ -73,7 +73,7 @@ class Visitor:
 
     def _large(self) -> str:
         url = f"{self._url}/predict"
-        try:  # on a connection of its own: gunicorn closes it without having said so
+        try:  # on a separate connection, because gunicorn closes it without notice
             body = bytes(10_000_001)
             return self._answered(requests.post(url, body, headers=JPEG, timeout=TIMEOUT_S))
         except requests.ConnectionError:  # refused before it was sent
@@ -88,7 +88,7 @@ class Visitor:
         return self._answered(self._session.get(f"{self._url}/metrics", timeout=TIMEOUT_S))
 
     def _leave(self, share: float) -> None:
-        """Send a part of a request and go, half of the times with a reset."""
+        """Send part of a request and disconnect, half of the time with a reset."""
         body = self._rng.choice(self._frames)
         lines = ("Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {len(body)}")
         head = "\r\n".join(("POST /predict HTTP/1.1", *lines, "", ""))

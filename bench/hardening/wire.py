@@ -1,4 +1,4 @@
-"""HTTP over a bare socket, for what no HTTP library would send."""
+"""HTTP over plain sockets, to send requests that HTTP libraries refuse to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BODILESS = {100, 101, 204, 304}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service answers to one request."""
+    """The answer to one request."""
 
     status: int
     headers: Message
@@ -27,7 +27,7 @@ def connect(
 ) -> socket.socket:
     """Return a connection to a service.
 
-    receive_bytes: size of the client's buffer. source: the client's address, such as 127.0.0.2.
+    receive_bytes: size of the receive buffer. source: the client's address, such as 127.0.0.2.
     """
     address = urlsplit(url)
     sock = socket.socket()
@@ -41,7 +41,7 @@ def connect(
 
 
 def answers(sock: socket.socket, *, head: bool = False) -> Iterator[Answer]:
-    """Yield what is answered until the connection ends; head: to HEAD, so without bodies."""
+    """Yield answers until the connection ends; head: they answer HEAD and have no bodies."""
     with sock.makefile("rb") as file:
         while line := file.readline():
             status = int(line.split()[1])
@@ -51,7 +51,7 @@ def answers(sock: socket.socket, *, head: bool = False) -> Iterator[Answer]:
 
 
 def told(url: str, *parts: bytes, pause_s: float = 0.0) -> list[Answer]:
-    """Send the parts, stop sending, and return all that is answered."""
+    """Send the parts, end the sending side, and return all answers."""
     with connect(url) as sock:
         for number, part in enumerate(parts):
             if number:
@@ -62,7 +62,7 @@ def told(url: str, *parts: bytes, pause_s: float = 0.0) -> list[Answer]:
 
 
 def post(body: bytes, *headers: str, path: str = "/predict", version: str = "1.1") -> bytes:
-    """Return a POST of a JPEG; where a header tells of the body's end, none is added."""
+    """Return a POST of a JPEG; adds Content-Length unless a header sets the body's length."""
     lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: image/jpeg", *headers]
     if not any(line.lower().startswith(("content-length", "transfer-")) for line in headers):
         lines.append(f"Content-Length: {len(body)}")

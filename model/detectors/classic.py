@@ -1,6 +1,7 @@
-"""The two classic detectors, on OpenCV, of which each thread needs a copy of its own.
+"""The two classic detectors, on OpenCV.
 
-A lock instead would be waited for while the thread holds an inference slot.
+They are not thread-safe, so each thread gets its own copy. With a lock instead, a thread would wait
+while it holds an inference slot.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ SSD_SHA256 = {
 
 
 class Haar:
-    """The frontal-face cascade of Viola and Jones (2001) that OpenCV carries."""
+    """The frontal-face cascade of Viola and Jones (2001) that is included in OpenCV."""
 
     MIN_FACE = 24  # the size of the cascade's window
-    LONGEST_SIDE = 1280  # a larger picture is searched shrunk: at 2560 noise took 9 s of CPU
+    LONGEST_SIDE = 1280  # larger pictures are reduced to this: at 2560, noise took 9 s of CPU
 
     def __init__(self, file: Path = HAAR_FILE) -> None:
         self._text = verified(file, HAAR_SHA256).decode()
@@ -41,7 +42,7 @@ class Haar:
         """The calling thread's cascade."""
         if not hasattr(self._own, "cascade"):
             flags = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
-            storage = cv2.FileStorage(self._text, flags)  # outlives its node
+            storage = cv2.FileStorage(self._text, flags)  # must outlive its node
             self._own.cascade = cv2.CascadeClassifier()
             self._own.cascade.read(storage.getFirstTopLevelNode())
         return cast("cv2.CascadeClassifier", self._own.cascade)
@@ -49,8 +50,8 @@ class Haar:
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image, the most confident first.
 
-        The cascade gives no probability: the confidence is the logistic function of the last
-        stage's margin, good for ordering and thresholds within this detector only.
+        The cascade gives no probability. The confidence is the logistic function of the last
+        stage's margin; use it only to order or threshold faces of this detector.
         """
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         share = min(1.0, self.LONGEST_SIDE / max(grey.shape))
@@ -72,7 +73,7 @@ class Haar:
 
 
 class Ssd:
-    """The res10 single-shot detector of OpenCV's samples, a Caffe network of 300 x 300 pixels."""
+    """The res10 single-shot detector of OpenCV's samples, a Caffe network for 300 x 300 pixels."""
 
     SIZE = 300
     MEAN_BGR = (104.0, 177.0, 123.0)
@@ -82,7 +83,7 @@ class Ssd:
         if not all(file.exists() for file in files.values()):
             raise DetectorUnavailable(
                 "The weights of detector 'ssd' are not installed. "
-                "Run 'make detectors' and start the service again, or use detector=yunet."
+                "Run 'make detectors' and restart the service, or use detector=yunet."
             )
         self._files = [
             np.frombuffer(verified(files[name], SSD_SHA256[name]), np.uint8) for name in SSD_SHA256

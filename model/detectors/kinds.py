@@ -1,4 +1,4 @@
-"""The detectors by name."""
+"""The available detectors, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DETECTORS: dict[str, Callable[[], FaceDetector]] = {"yunet": YuNet, "haar": Haar
 
 
 def load(names: Iterable[str]) -> tuple[dict[str, FaceDetector], dict[str, str]]:
-    """Load detectors; returns those that could be loaded and, for the others, the reason."""
+    """Load detectors by name; returns the loaded ones, and the reason for each that failed."""
     loaded: dict[str, FaceDetector] = {}
     missing: dict[str, str] = {}
     for name in names:

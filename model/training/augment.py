@@ -1,4 +1,4 @@
-"""Vary a face as cameras, distances, detectors and habits of wearing masks do."""
+"""Augment face crops: vary camera, distance, box, and how a mask is worn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from model.training.drawing.occluders import OCCLUDERS
 from model.training.drawing.synthesize import KINDS
 from model.training.recipes import Recipe
 
-LEAST = 24  # pixels of a crop seen from afar: a face of 18 to 20 and its margin
-SHIFT, SCALE, TURN = 0.08, 0.12, 12.0  # of the box's size, of its size, degrees
+LEAST = 24  # pixels of the smallest crop: a face of 18 to 20 and its margin
+SHIFT, SCALE, TURN = 0.08, 0.12, 12.0  # relative to the box, relative to the box, degrees
 JPEG_QUALITY = (25, 95)
 
-# What is drawn on an unmasked face, of those that anything is drawn on.
+# What is drawn on an unmasked face, as shares of the faces that are drawn on.
 DRAWN = {
     "mask": 0.26,
     "under_nose": 0.28,
@@ -32,9 +32,10 @@ DRAWN = {
 def weights_of(
     samples: Sequence[Sample], windows: Sequence[Window], recipe: Recipe
 ) -> npt.NDArray[np.float64]:
-    """Return each sample's probability of being drawn, so that after drawing labels are equal.
+    """Return each sample's sampling probability, so that labels are equal after masks are drawn.
 
-    Of a label's sets and classes see dataset.sampling_weights. Shape (len(samples),), sum 1.
+    For the balance of sets and classes within a label see dataset.sampling_weights.
+    Shape (len(samples),), sum 1.
     """
     weights = sampling_weights(samples)
     masked = np.array([CLASSES[sample.cls] == "mask" for sample in samples])
@@ -42,7 +43,7 @@ def weights_of(
     if not masked.any() or not (~masked).any():
         return weights
     rate = recipe.synthetic * DRAWN["mask"] * weights[drawn_on].sum() / weights[~masked].sum()
-    share = (0.5 - rate) / (1 - rate)  # of worn masks; those that are drawn make it a half
+    share = (0.5 - rate) / (1 - rate)  # of real masks; with the drawn ones it is half
     weights[masked] *= share / weights[masked].sum()
     weights[~masked] *= (1 - share) / weights[~masked].sum()
     return weights
@@ -51,11 +52,11 @@ def weights_of(
 def view(
     cls: str, window: Window, recipe: Recipe, size: int, random: np.random.Generator
 ) -> tuple[Image, str]:
-    """Return a crop (size, size, 3) as another detector and camera might have given it.
+    """Return an augmented crop (size, size, 3) and its class.
 
-    One of the face's boxes, shifted by up to 8 % and scaled by up to 12 % of its size, turned by
-    up to 12 degrees, mirrored; then what camera() does. On a share of the unmasked faces a mask,
-    worn right or wrong, or what is none is drawn; the class that is returned says so.
+    Takes one of the face's boxes, shifts it by up to 8 % and scales it by up to 12 % of its size,
+    rotates it by up to 12 degrees, mirrors it, and applies camera(). On a share of the unmasked
+    faces a mask or another object is drawn first, and the returned class is that of the drawing.
     """
     pixels = window.pixels
     if window.face is not None and random.random() < recipe.synthetic:
@@ -76,7 +77,7 @@ def view(
 
 
 def plain_camera(crop: Image, size: int, random: np.random.Generator) -> Image:
-    """Return a crop under other light, compressed as JPEG, enlarged to size."""
+    """Vary the light of a crop, compress it as JPEG, and enlarge it to size."""
     if random.random() < 0.5:
         crop = relit(crop, random)
     if random.random() < 0.5:
@@ -87,9 +88,9 @@ def plain_camera(crop: Image, size: int, random: np.random.Generator) -> Image:
 def cut(  # noqa: PLR0913, PLR0917
     pixels: Image, centre: tuple[float, float], side: float, size: int, turn: float, mirror: float
 ) -> Image:
-    """Cut a turned square; the edge pixels go on beyond the edge, as in model.images.crop."""
+    """Cut a rotated square; pixels outside repeat the edge pixels, as in model.images.crop."""
     shrink = side / size
-    if shrink > 2:  # warping takes few pixels into account: what is left out would flicker
+    if shrink > 2:  # warping samples few pixels, so reduce first to avoid aliasing
         pixels = np.asarray(
             cv2.resize(pixels, None, fx=2 / shrink, fy=2 / shrink, interpolation=cv2.INTER_AREA),
             np.uint8,
@@ -112,9 +113,9 @@ def cut(  # noqa: PLR0913, PLR0917
 
 
 def camera(crop: Image, size: int, random: np.random.Generator) -> Image:
-    """Return a crop as a camera gives it: light, colour, blur, noise, JPEG; then enlarged to size.
+    """Vary light, colour, blur, noise and JPEG quality of a crop, and enlarge it to size.
 
-    All of it happens at the pixels that the camera has of the face.
+    The effects are applied before enlarging, at the camera's resolution.
     """
     if random.random() < 0.6:
         crop = relit(crop, random)
@@ -130,19 +131,19 @@ def camera(crop: Image, size: int, random: np.random.Generator) -> Image:
 
 
 def compressed(crop: Image, random: np.random.Generator) -> Image:
-    """Compress a crop as JPEG of any quality."""
+    """Compress a crop as JPEG of random quality."""
     quality = int(random.integers(*JPEG_QUALITY))
     _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def enlarged(crop: Image, size: int) -> Image:
-    """Enlarge a crop to size, as model.images.crop does with a small face."""
+    """Enlarge a crop to size, as model.images.crop enlarges a small face."""
     return np.asarray(cv2.resize(crop, (size, size)), np.uint8)
 
 
 def relit(crop: Image, random: np.random.Generator) -> Image:
-    """Change gamma by up to 2, contrast by a quarter and each colour channel by up to 15 %."""
+    """Vary gamma by up to a factor of 2, contrast by up to 25 %, each colour by up to 15 %."""
     gamma = np.exp(random.uniform(-np.log(2), np.log(2)))
     gains = random.uniform(0.85, 1.15, 3) * random.uniform(0.8, 1.15)
     contrast = random.uniform(0.75, 1.25)
@@ -153,7 +154,7 @@ def relit(crop: Image, random: np.random.Generator) -> Image:
 
 
 def blurred(crop: Image, random: np.random.Generator) -> Image:
-    """Blur a crop as out of focus or as moved, by up to a fortieth of its side."""
+    """Blur a crop by defocus or motion, by up to a fortieth of its side."""
     reach = random.uniform(0.004, 0.025) * crop.shape[0]
     if random.random() < 0.6:
         return np.asarray(cv2.GaussianBlur(crop, (0, 0), max(reach, 0.3)), np.uint8)
@@ -167,7 +168,7 @@ def blurred(crop: Image, random: np.random.Generator) -> Image:
 
 
 def noisy(crop: Image, random: np.random.Generator) -> Image:
-    """Darken a crop by up to half and add the noise of a sensor in low light."""
+    """Darken a crop by up to half and add sensor noise as in low light."""
     light = random.uniform(0.5, 1.0)
     grain = random.standard_normal(crop.shape, np.float32) * random.uniform(2, 13)
     return np.clip(crop * np.float32(light) + grain, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Turn a Keras network into an ONNX file, and that into one of 8-bit integers."""
+"""Convert a Keras network to ONNX, and quantize it to 8-bit integers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from model.runtime import session
 
 OPSET = 17
 INPUT = "crop"
-# The first convolutions see few channels of wide spread: all in 8 bits 34 of 1,948 validation
-# labels change, with the first three as floats 11, and the network is none the slower.
+# The first convolutions have few channels with a wide range of values. With all layers in 8 bits,
+# 34 of 1,948 validation labels change; with the first three as floats, 11, at the same speed.
 KEPT_AS_FLOATS = 3
 
 
@@ -34,7 +34,7 @@ def convert(model: keras.Model, size: int) -> bytes:
 
 
 def probabilities(network: bytes, crops: Iterable[Image]) -> npt.NDArray[np.float32]:
-    """Return the softmax of each crop as ONNX Runtime computes it, float32 (n, 2)."""
+    """Return the softmax of each crop computed by ONNX Runtime, float32 (n, 2)."""
     runtime = session(network)
     return np.stack([runtime.run(None, {INPUT: crop[np.newaxis]})[0][0] for crop in crops])
 
@@ -46,16 +46,16 @@ class Crops(CalibrationDataReader):  # type: ignore[misc]
         self._crops = iter(crops)
 
     def get_next(self) -> dict[str, Image] | None:
-        """Return the next input, None after the last."""
+        """Return the next input, or None after the last one."""
         crop = next(self._crops, None)
         return None if crop is None else {INPUT: crop[np.newaxis]}
 
 
 def quantize(network: bytes, crops: Sequence[Image]) -> bytes:
-    """Quantize a network to 8 bits, the ranges of its activations being those on the crops.
+    """Quantize a network to 8 bits; the crops determine the ranges of its activations.
 
-    Weights get 7 bits of the 8: processors without VNNI add pairs of products in 16 bits, where
-    8 would overflow, and the answers would depend on the machine (probabilities by up to .38).
+    Weights use 7 of the 8 bits. Processors without VNNI add pairs of products in 16 bits, where 8
+    bits would overflow, and probabilities would differ between machines by up to .38.
     """
     with tempfile.TemporaryDirectory() as name:
         plain, folded, quantized = (Path(name) / f"{stage}.onnx" for stage in "abc")

@@ -1,4 +1,4 @@
-"""Train recipes without whole sets and judge them on these, which they have never seen."""
+"""Train recipes without some data sets, and evaluate them on these unseen sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from model.training.feed import validation_of
 from model.training.recipes import DEFAULT, RECIPES
 from model.training.train import samples_of, train
 
-Located: TypeAlias = tuple[Sample, Window | None]  # no window: not trained on
+Located: TypeAlias = tuple[Sample, Window | None]  # None: not used for training
 
 MIN_SIZE = 20  # pixels of a face's short side
 SIZES = {">= 20": (20.0, np.inf), ">= 32": (32.0, np.inf), "20-32": (20.0, 32.0)}
@@ -32,7 +32,7 @@ SIZES = {">= 20": (20.0, np.inf), ">= 32": (32.0, np.inf), "20-32": (20.0, 32.0)
 def judged(
     samples: Sequence[Sample], masks: npt.NDArray[np.float32]
 ) -> dict[str, dict[str, float]]:
-    """Return for each set the balanced accuracy by size, and the share of each class that is right.
+    """Return, for each set, the balanced accuracy by size and the accuracy by class.
 
     masks: the probability of mask on each annotated box, shape (len(samples),).
     """
@@ -56,14 +56,14 @@ def judged(
 
 
 def located_faces(args: argparse.Namespace) -> list[Located]:
-    """Read all faces, and cut the windows of those to train on."""
+    """Read all faces, and cut windows for those to train on."""
     samples = samples_of(args.run, args.data, frozenset())
     windows = iter(cut_windows([s for s in samples if s.split == "train"]))
     return [(s, next(windows) if s.split == "train" else None) for s in samples]
 
 
 def run_of(recipe: str, left_out: str, args: argparse.Namespace) -> Path:
-    """Return the folder of one training."""
+    """Return the folder of one training run."""
     run: Path = args.run / f"{recipe}_without_{left_out.replace(',', '_')}_{args.seed}"
     return run
 
@@ -74,7 +74,7 @@ def experiment(
     located: Sequence[Located],
     args: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Train a recipe without some sets, given as a,b, and judge all annotated faces of these."""
+    """Train a recipe without some sets, given as a,b; evaluate it on all their annotated faces."""
     began = time.monotonic()
     run = run_of(recipe, left_out, args)
     run.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def experiment(
         teacher=run_of(args.teacher, left_out, args) if RECIPES[recipe].taught else None,
     )
     seconds = round(time.monotonic() - began)
-    # As the annotators boxed them, found by our detector or not.
+    # Use the annotators' boxes, whether or not our detector finds the faces.
     unseen = [replace(s, detected=None) for s, _ in here if s.annotated is not None]
     unseen = [s for s in unseen if s.annotated and short_side(s.annotated) >= MIN_SIZE]
     margin, size = RECIPES[recipe].margin, RECIPES[recipe].phases[-1].size
@@ -111,7 +111,7 @@ def experiment(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return results as a Markdown table, one line a recipe and set."""
+    """Return results as a Markdown table, one line per recipe and set."""
     columns = ("faces", *SIZES, *CLASSES)
     lines = [
         f"| recipe | seed | set left out | {' | '.join(columns)} |",
@@ -125,12 +125,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Parse the command line, train what is not trained yet, and print the table."""
+    """Parse the command line, run the missing trainings, and print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m model.training.experiments",
         description=__doc__,
         epilog="Example: python -m model.training.experiments --data pictures --leave-out street "
-        "--recipes camera synthetic. Interrupted, the same command goes on.",
+        "--recipes camera synthetic. After an interruption the same command continues.",
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument(
@@ -138,7 +138,7 @@ def main() -> None:
         nargs="+",
         required=True,
         metavar="SET[,SET]",
-        help="each is a training without the set or sets, judged on them",
+        help="sets to train without and evaluate on; each argument is one training",
     )
     alone = [name for name, recipe in RECIPES.items() if not recipe.taught]
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=alone)
@@ -146,11 +146,13 @@ def main() -> None:
         "--teacher",
         choices=alone,
         default=DEFAULT,
-        help="whose training without the same sets teaches recipes such as 'fast'",
+        help="recipe that teaches recipes such as 'fast', trained without the same sets",
     )
     parser.add_argument("--run", type=Path, default=Path("runs/experiments"))
-    parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
-    parser.add_argument("--draws", type=int, default=4800, help="crops drawn an epoch")
+    parser.add_argument(
+        "--backbone", type=Path, help="file of ImageNet weights (default: Keras downloads them)"
+    )
+    parser.add_argument("--draws", type=int, default=4800, help="crops per epoch")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,7 @@ def main() -> None:
     needed = {(args.teacher, left_out, args.seed) for left_out in args.leave_out}
     if RECIPES[recipes[-1]].taught and args.teacher not in recipes and needed - trained:
         parser.error(
-            f"{recipes[-1]} is taught by {args.teacher}, which is not trained yet: "
+            f"{recipes[-1]} is taught by {args.teacher}, which is not trained yet. Use "
             f"--recipes {args.teacher} {recipes[-1]} --teacher {args.teacher}"
         )
     wanted = [(recipe, left_out) for left_out in args.leave_out for recipe in recipes]
@@ -177,7 +179,7 @@ def main() -> None:
     except dataset.DatasetError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit(f"\nInterrupted. The same command goes on; what is finished is in {file}.")
+        sys.exit(f"\nInterrupted. Results so far are in {file}; the same command continues.")
     print(table(rows))
 
 

@@ -1,4 +1,4 @@
-"""Write a trained network as an ONNX file with its card, calibrated on the validation part."""
+"""Export a trained network as an ONNX file with its card, calibrated on the validation part."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from model.training.train import parts_of
 
 FILE = "mask_detector.onnx"
 THRESHOLD = 0.5
-ABSTAINED_SHARE = 0.01  # of the validation faces, those nearest to the threshold
-WIDEST_BAND = 0.3  # from the threshold; an easy validation part would make every doubt uncertain
-MIN_FACE = 12  # pixels; below it a face is a smudge of which no label could be drawn by hand
+ABSTAINED_SHARE = 0.01  # share of the validation faces, nearest to the threshold, to abstain on
+WIDEST_BAND = 0.3  # limit from the threshold; an easy validation part would give too wide a band
+MIN_FACE = 12  # pixels; a smaller face is a smudge that a person could not label either
 BLURS = (0.0, 0.04, 0.08, 0.12, 0.17, 0.24)  # sigmas of a Gaussian, in short sides of the face
-RIGHT_ENOUGH = 0.9  # of the labels given to blurred faces
-TOO_BLURRED = 0.01  # of the validation faces from MIN_CLEAR pixels on, at the most
+RIGHT_ENOUGH = 0.9  # least share of right labels among blurred faces
+TOO_BLURRED = 0.01  # largest share of validation faces of MIN_CLEAR pixels or more to reject
 MIN_CLEAR = 20
 TOLERANCE = 1e-4  # between Keras and ONNX Runtime, before the network is quantized
-CHANGED = 0.02  # of the validation labels at the most, by quantization
-COMPARED = 256  # crops at the most on which Keras and ONNX Runtime are compared
-CALIBRATING = 256  # training crops at the most, for the ranges of the activations
+CHANGED = 0.02  # largest share of validation labels that quantization may change
+COMPARED = 256  # most crops on which Keras and ONNX Runtime are compared
+CALIBRATING = 256  # most training crops used for the ranges of the activations
 
 
 class ExportError(RuntimeError):
@@ -63,14 +63,17 @@ def fit_temperature(
 
 
 def abstain_band(masks: npt.NDArray[np.float32], share: float) -> tuple[float, float]:
-    """Return the band around the threshold with a share of the probabilities, or the widest."""
+    """Return the band around the threshold that holds a share of the probabilities.
+
+    The band is at most WIDEST_BAND to either side.
+    """
     half = min(float(np.quantile(np.abs(masks - THRESHOLD), share)), WIDEST_BAND)
     return round(THRESHOLD - half, 3), round(THRESHOLD + half, 3)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A label given to a face: how sharp the face was, whether it was right, what it weighs."""
+    """A label given to a face: the face's sharpness, whether the label is right, its weight."""
 
     sharpness: float
     right: bool
@@ -78,7 +81,7 @@ class Trial:
 
 
 def blurred(image: Image, box: Box, sigma: float) -> tuple[Image, Box]:
-    """Cut a face with its surroundings and blur it; sigma is in short sides of the box.
+    """Cut out a face with its surroundings and blur it; sigma is in short sides of the box.
 
     Returns the blurred RGB image and the face's box in it.
     """
@@ -93,10 +96,10 @@ def blurred(image: Image, box: Box, sigma: float) -> tuple[Image, Box]:
 def blur_trials(
     pipeline: MaskPipeline, samples: Sequence[Sample]
 ) -> tuple[list[Trial], list[float]]:
-    """Judge each face at each of BLURS as it would be served.
+    """Classify each face, as in serving, at each blur in BLURS.
 
-    Returns the labels that were given, `uncertain` being none, and the sharpness as they are of
-    the faces from MIN_CLEAR pixels on.
+    Returns the labels that were given, except `uncertain`, and the sharpness of the unblurred faces
+    of at least MIN_CLEAR pixels.
     """
     trials, clear = [], []
     weights = dataset.sampling_weights(samples)
@@ -116,15 +119,15 @@ def blur_trials(
 
 
 def least_sharpness(trials: Sequence[Trial], clear: Sequence[float]) -> float:
-    """Return the sharpness below which a label is right less than RIGHT_ENOUGH of the time.
+    """Return the sharpness below which labels are right less than RIGHT_ENOUGH of the time.
 
-    It is where an isotonic fit of right labels over sharpness passes RIGHT_ENOUGH (Barlow et al.
-    1972): the cut below which the labels fall short of that share by most. Never so high that more
-    than TOO_BLURRED of the clear faces lie below; 0 where no label falls short.
+    This is where an isotonic fit of right labels over sharpness crosses RIGHT_ENOUGH (Barlow et al.
+    1972): the cut below which the labels fall furthest short of that share. It rejects at most
+    TOO_BLURRED of the clear faces. It is 0 if no label falls short.
     """
     ordered = sorted(trials, key=lambda trial: trial.sharpness)
     surplus = np.cumsum([0.0] + [t.weight * (t.right - RIGHT_ENOUGH) for t in ordered])
-    cut = int(np.argmin(surplus))  # so many labels lie below
+    cut = int(np.argmin(surplus))  # number of labels below the cut
     limits = [ordered[min(cut, len(ordered) - 1)].sharpness if cut else 0.0]
     if clear:
         limits.append(float(np.quantile(clear, TOO_BLURRED, method="lower")))
@@ -132,26 +135,29 @@ def least_sharpness(trials: Sequence[Trial], clear: Sequence[float]) -> float:
 
 
 def checked(model: keras.Model, size: int, crops: Sequence[Image]) -> bytes:
-    """Convert a network; raises ExportError where ONNX Runtime answers otherwise than Keras."""
+    """Convert a network; raises ExportError if ONNX Runtime's answers differ from Keras's."""
     network = convert(model, size)
     compared = crops[:: math.ceil(len(crops) / COMPARED)]
     keras_says = model.predict(np.stack(compared), verbose=0)
     difference = float(np.abs(probabilities(network, compared) - keras_says).max())
     print(f"Largest difference of ONNX Runtime to Keras on {len(compared)} crops: {difference:.1e}")
     if not difference <= TOLERANCE:  # so that NaN fails too
-        raise ExportError(f"ONNX Runtime differs from Keras by {difference:.1e}.")
+        raise ExportError(
+            f"ONNX Runtime differs from Keras by {difference:.1e}; at most {TOLERANCE:.0e} "
+            "is allowed."
+        )
     return network
 
 
 def export(run: Path, output: Path) -> ModelCard:
-    """Export run/best.keras to output, quantized to 8 bits, and check that it answers the same.
+    """Export run/best.keras to output, quantized to 8 bits, and check that its answers agree.
 
     Raises ExportError if the run has no model, if ONNX Runtime's probabilities differ from Keras's
     by more than TOLERANCE, or if quantization changes more than CHANGED of the validation labels.
     """
     for name in ("best.keras", "state.json", "samples.jsonl"):
         if not (run / name).exists():
-            raise ExportError(f"{run} holds no {name}. Train first: python -m model.training.train")
+            raise ExportError(f"{run} has no {name}. Train first: python -m model.training.train")
     model = keras.saving.load_model(run / "best.keras")
     parts = parts_of(dataset.load(run / "samples.jsonl"))
     recipe = RECIPES[json.loads((run / "state.json").read_text())["recipe"]]
@@ -167,7 +173,9 @@ def export(run: Path, output: Path) -> ModelCard:
     changed = float((raw.argmax(axis=1) != probabilities(network, crops).argmax(axis=1)).mean())
     print(f"Quantization changes {changed:.2%} of the labels of {len(crops)} validation crops")
     if changed > CHANGED:
-        raise ExportError(f"Quantization changes {changed:.1%} of the labels, over {CHANGED:.0%}.")
+        raise ExportError(
+            f"Quantization changes {changed:.1%} of the labels; at most {CHANGED:.0%} is allowed."
+        )
     temperature = fit_temperature(
         raw, np.array([s.label for s in val]), dataset.sampling_weights(val)
     )
@@ -195,7 +203,7 @@ def export(run: Path, output: Path) -> ModelCard:
 
 
 def write(card: ModelCard, folder: Path) -> None:
-    """Write a card beside its weights."""
+    """Write a card into the folder of its weights."""
     (folder / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 
@@ -206,7 +214,7 @@ def main() -> None:
         description=__doc__,
         epilog="Example: python -m model.training.export --run runs/first --output /tmp/model",
     )
-    parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of a training")
+    parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of a run")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="default: the served model")
     args = parser.parse_args()
     try:
@@ -215,8 +223,8 @@ def main() -> None:
         sys.exit(str(error))
     print(f"{args.output / FILE} version {card.version}, temperature {card.temperature}")
     print(
-        f"uncertain between {card.abstain[0]} and {card.abstain[1]}, below {card.min_face} pixels "
-        f"and below a sharpness of {card.min_sharpness}"
+        f"uncertain between {card.abstain[0]} and {card.abstain[1]}, below {card.min_face} pixels, "
+        f"or below a sharpness of {card.min_sharpness}"
     )
 
 

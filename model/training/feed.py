@@ -1,4 +1,4 @@
-"""What training is fed: augmented crops drawn by weight; validation crops as they are served."""
+"""Provide training data: augmented crops drawn by weight, and validation crops as served."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Validation: TypeAlias = tuple[Image, npt.NDArray[np.float32], npt.NDArray[np.flo
 
 
 class Teacher:
-    """A trained network whose answers another is to learn."""
+    """A trained network whose answers another network learns."""
 
     def __init__(self, model: keras.Model, size: int) -> None:
         self.size = size
         self._network = session(convert(model, size))
 
     def answers(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """Return the softmax of crops of its own size, float32 (n, 2)."""
+        """Return the softmax for crops of the teacher's input size, float32 (n, 2)."""
         rows = [self._network.run(None, {INPUT: crop[np.newaxis]})[0][0] for crop in crops]
         return np.stack(rows)
 
 
 class Draws(keras.utils.PyDataset):  # type: ignore[misc]
-    """One epoch of augmented crops, drawn by weight; the same for the same seed and epoch."""
+    """One epoch of augmented crops, drawn by weight; deterministic for a seed and epoch."""
 
     def __init__(  # noqa: PLR0913, PLR0917
         self,
@@ -89,12 +89,12 @@ class Draws(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def one_hot(labels: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Return labels as float32 (n, 2)."""
+    """Return labels one-hot encoded, float32 (n, 2)."""
     return np.eye(2, dtype=np.float32)[list(labels)]
 
 
 def validation_of(samples: Sequence[Sample], margin: float, size: int) -> Validation:
-    """Return the validation faces' crops as they are served, their labels and their weights."""
+    """Return the validation faces' crops as served, their labels and their weights."""
     crops = [dataset.cut(s, margin, size) for s in track(samples, "Cutting validation")]
     weights = dataset.sampling_weights(samples) * len(samples)
     return np.stack(crops), one_hot([s.label for s in samples]), weights

@@ -11,16 +11,16 @@ import numpy.typing as npt
 from model.classifier import LABELS
 
 INPUT_SIZE = 224
-SETTLING = 0.99  # momentum of the statistics that a narrowed network learns
-MARGIN = 0.15  # by which a face's box is widened on each side
+SETTLING = 0.99  # momentum of the BatchNorm statistics of a narrowed network
+MARGIN = 0.15  # how far a face's box is widened on each side, relative to its longer side
 
 
 def build(backbone: Path | None) -> keras.Model:
-    """Build the network with a frozen base and a fresh head.
+    """Build the network with a frozen base and a new head.
 
-    Input uint8 RGB (n, height, width, 3), served at INPUT_SIZE and trained at that or fewer
-    pixels; the scaling to [-1, 1] is a layer of the graph. Output float32 (n, 2), the softmax over
-    LABELS. backbone is a file of ImageNet weights without top; None lets Keras fetch them.
+    Input: uint8 RGB (n, height, width, 3), served at INPUT_SIZE and trained at that size or less;
+    the graph contains the scaling to [-1, 1]. Output: float32 (n, 2), the softmax over LABELS.
+    backbone: a file of ImageNet weights without the top; if None, Keras downloads them.
     """
     base = keras.applications.MobileNetV2(
         input_shape=(None, None, 3),
@@ -34,7 +34,7 @@ def build(backbone: Path | None) -> keras.Model:
 
 
 def headed(base: keras.Model, *, statistics: bool) -> keras.Model:
-    """Put a fresh head on a base; statistics: whether BatchNorm goes on learning its own."""
+    """Put a new head on a base; statistics: whether BatchNorm keeps learning its statistics."""
     inputs = keras.Input((None, None, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, dtype="float32")(inputs)
     x = base(x) if statistics else base(x, training=False)
@@ -52,10 +52,10 @@ def base_of(model: keras.Model) -> keras.Model:
 
 
 def narrowed(model: keras.Model, width: float) -> keras.Model:
-    """Build the network with a share of the channels: those that say most in a trained one.
+    """Build the network with a share of a trained network's channels, the most important ones.
 
-    A channel says as much as BatchNorm scales it by (network slimming, Liu et al. 2017). Its
-    statistics are to be learnt anew, since what comes in has changed; the head is the trained one.
+    A channel's importance is its BatchNorm scale (network slimming, Liu et al. 2017). The BatchNorm
+    statistics must be learnt again, because the inputs have changed; the trained head is kept.
     """
     wide = base_of(model)
     scales = {
@@ -66,7 +66,7 @@ def narrowed(model: keras.Model, width: float) -> keras.Model:
     stages: dict[int, npt.NDArray[np.float32]] = {}
     for name, scale in scales.items():
         if name.endswith("_project_BN"):
-            # The outputs of a stage's blocks are added up, so they keep the same ones.
+            # The outputs of a stage's blocks are added, so all keep the same channels.
             stages[len(scale)] = stages.get(len(scale), 0) + scale
     base = keras.applications.MobileNetV2(
         input_shape=(None, None, 3), include_top=False, weights=None, alpha=width
@@ -95,7 +95,7 @@ def narrowed(model: keras.Model, width: float) -> keras.Model:
 
 
 def unfreeze(model: keras.Model, first: str, *, statistics: bool = False) -> None:
-    """Make the base trainable from a layer on, BatchNorm only if told so."""
+    """Make the base trainable from a layer on; BatchNorm only if statistics is set."""
     base = base_of(model)
     base.trainable = True
     upper = False

@@ -1,4 +1,4 @@
-"""The ways of training that were tried, as data; EXPERIMENTS.md has what each one reached."""
+"""The training recipes that were tried, as data; for their results see EXPERIMENTS.md."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from model.training.network import MARGIN
 
 @dataclass(frozen=True)
 class Phase:
-    """One stage: what is trained, at how many pixels, how long and how fast.
+    """One training phase.
 
-    first: the base's first layer that is trained, None for the head alone. patience: worse epochs
-    after which the stage ends.
+    first: the first layer of the base to train; None trains only the head. size: pixels of the
+    crops. rate: learning rate. patience: epochs without improvement after which the phase ends.
     """
 
     name: str
@@ -27,11 +27,11 @@ class Phase:
 class Recipe:
     """How to train.
 
-    camera: crops vary as cameras, blur, noise and low light make them, else in distance, light and
-    JPEG only. synthetic: the share of unmasked faces on which something is drawn. average: the
-    momentum of the weights' moving average, 0 for none. taught: the weight of a teacher's answer to
-    the same crop against the true label, 0 for no teacher; with one, its weights are the beginning.
-    width: the share of its channels that is kept, below 1 only with a teacher.
+    camera: vary crops also by rotation, blur, noise and low light; otherwise only by distance,
+    light and JPEG quality. synthetic: share of unmasked faces on which something is drawn. average:
+    momentum of the weights' moving average, 0 for none. taught: weight of a teacher's answer
+    against the true label, 0 for no teacher; training starts from the teacher's weights. width:
+    share of the teacher's channels to keep; below 1 only with a teacher.
     """
 
     phases: tuple[Phase, ...]
@@ -49,24 +49,24 @@ ALL = "Conv1"
 
 
 def short(first: str | None, rate: float = 2e-4) -> tuple[Phase, ...]:
-    """Return the phases by which recipes are compared: few epochs at few pixels."""
+    """Return the short phases used to compare recipes: few epochs at few pixels."""
     if first is None:
         return (Phase("head", None, 128, 6, 1e-3, 6),)
     return (Phase("head", None, 128, 1, 1e-3, 1), Phase("base", first, 128, 5, rate, 5))
 
 
 RECIPES: dict[str, Recipe] = {
-    # Each of these adds to the one before.
+    # Each of these adds something to the previous one.
     "head": Recipe(short(None), camera=False, synthetic=0.0, average=0.0),
     "upper": Recipe(short(UPPER), camera=False, synthetic=0.0, average=0.0),
     "camera": Recipe(short(UPPER), synthetic=0.0, average=0.0),
     "synthetic": Recipe(short(UPPER), average=0.0),
     "averaged": Recipe(short(UPPER)),
-    # Variations of the last one.
+    # Variations of `averaged`.
     "whole": Recipe(short(ALL, rate=1e-4)),
     "wide": Recipe(short(UPPER), margin=0.3),
     "drawn": Recipe(short(UPPER), synthetic=0.8),
-    # What is shipped: the averaged recipe, longer, and at the pixels that are served.
+    # The shipped model: the averaged recipe, longer, and at the size used in serving.
     "full": Recipe(
         (
             Phase("head", None, 128, 1, 1e-3, 1),
@@ -75,11 +75,12 @@ RECIPES: dict[str, Recipe] = {
         ),
         synthetic=0.6,
     ),
-    # The same network for few pixels, taught by the full one (distillation, Hinton et al. 2015).
+    # The same network for smaller crops, taught by `full` (distillation, Hinton et al. 2015).
     "fast": Recipe(
         (Phase("small crops", ALL, 112, 6, 2e-4, 6),), synthetic=0.6, smoothing=0.0, taught=0.7
     ),
-    # And half of the channels (network slimming, Liu et al. 2017), the rate raised again twice.
+    # The same with half of the channels (network slimming, Liu et al. 2017); the learning rate is
+    # raised again twice.
     "narrow": Recipe(
         (
             Phase("small crops", ALL, 112, 12, 1e-3, 12),

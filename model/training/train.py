@@ -27,7 +27,7 @@ from model.training.recipes import DEFAULT, RECIPES, Phase, Recipe
 
 @dataclass
 class State:
-    """Where a run stands; together with last.keras all that is needed to go on."""
+    """The progress of a run; with last.keras it is enough to resume."""
 
     recipe: str
     phase: int = 0
@@ -38,7 +38,7 @@ class State:
 
 
 def prepare(model: keras.Model, phase: Phase, recipe: Recipe, steps: int) -> None:
-    """Give the model a phase's layers to train and an optimizer whose rate falls along a cosine."""
+    """Unfreeze a phase's layers and set up an optimizer with a cosine-decaying learning rate."""
     if phase.first:
         unfreeze(model, phase.first, statistics=recipe.width < 1)
     rate = keras.optimizers.schedules.CosineDecay(phase.rate, phase.epochs * steps, alpha=0.02)
@@ -52,7 +52,7 @@ def prepare(model: keras.Model, phase: Phase, recipe: Recipe, steps: int) -> Non
 
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Put the moving average of the weights into the model for the while (Polyak averaging)."""
+    """Use the moving average of the weights within the block (Polyak averaging)."""
     weights = [variable.numpy() for variable in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
     yield
@@ -61,7 +61,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]:
-    """Read and locate the faces of the data, sets left out excepted, once per run."""
+    """Read and locate the faces of the data, except those of left-out sets, once per run."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / "samples.jsonl"
     if not file.exists():
@@ -74,7 +74,7 @@ def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]
 
 
 def teacher_of(run: Path, recipe_name: str) -> tuple[keras.Model, Teacher]:
-    """Load the network of a finished run, and make a teacher of it."""
+    """Load the network of a finished run, and make a teacher from it."""
     model = keras.saving.load_model(run / "best.keras")
     taught = json.loads((run / "state.json").read_text())["recipe"]
     print(f"Recipe '{recipe_name}' is taught by {run}, recipe '{taught}'")
@@ -84,13 +84,13 @@ def teacher_of(run: Path, recipe_name: str) -> tuple[keras.Model, Teacher]:
 def resume(
     run: Path, begin: Callable[[], keras.Model], recipe_name: str, steps: int
 ) -> tuple[keras.Model, State]:
-    """Load the run's last finished epoch, or begin."""
+    """Load the run's last finished epoch, or start a new run with the model of begin()."""
     recipe = RECIPES[recipe_name]
     if (run / "state.json").exists():
         state = State(**json.loads((run / "state.json").read_text()))
         if state.recipe != recipe_name:
             raise dataset.DatasetError(
-                f"{run} was begun with recipe '{state.recipe}': go on so, or name another run."
+                f"{run} was started with recipe '{state.recipe}'. Use that recipe or another run."
             )
         print(f"Resuming {run}: {recipe.phases[state.phase].name}, {state.epoch} epochs done")
         return keras.saving.load_model(run / "last.keras"), state
@@ -100,7 +100,7 @@ def resume(
 
 
 def save(run: Path, model: keras.Model, state: State) -> None:
-    """Write a checkpoint; the state last and in one stroke, so that an interruption loses none."""
+    """Write a checkpoint atomically, the state last, so that an interruption loses nothing."""
     model.save(run / "next.keras")
     (run / "next.keras").replace(run / "last.keras")
     (run / "state.tmp").write_text(json.dumps(asdict(state), indent=1))
@@ -108,20 +108,20 @@ def save(run: Path, model: keras.Model, state: State) -> None:
 
 
 def parts_of(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Return the faces to train on and those to validate; raises DatasetError if there are none."""
+    """Return the training and validation faces; raises DatasetError if either part is empty."""
     train_part = [s for s in samples if s.split == "train"]
     val_part = [s for s in samples if s.split == "val"]
     if not train_part or not val_part:
         raise dataset.DatasetError(
             f"There are {len(train_part)} faces to train on and {len(val_part)} to validate; "
-            "both must be more than none."
+            "at least one of each is required."
         )
     print(f"{len(train_part)} faces to train on, {len(val_part)} to validate")
     return train_part, val_part
 
 
 def begin_phase(state: State, run: Path, steps: int) -> keras.Model:
-    """Go on with the next phase of the recipe, from the best epoch so far."""
+    """Start the next phase of the recipe from the best epoch so far."""
     recipe = RECIPES[state.recipe]
     before = recipe.phases[state.phase]
     state.phase, state.epoch, state.worse = state.phase + 1, 0, 0
@@ -129,14 +129,14 @@ def begin_phase(state: State, run: Path, steps: int) -> keras.Model:
     model = keras.saving.load_model(run / "best.keras")
     prepare(model, phase, recipe, steps)
     if phase.size != before.size:
-        state.best_loss = math.inf  # at other pixels it is another loss
+        state.best_loss = math.inf  # losses at different sizes are not comparable
     return model
 
 
 def finish_epoch(
     model: keras.Model, state: State, run: Path, validation: Validation
 ) -> dict[str, float]:
-    """Validate the averaged weights, and keep them if they are the best so far."""
+    """Validate the averaged weights, and save them if they are the best so far."""
     crops, labels, weights = validation
     with averaged(model):
         loss, accuracy = model.evaluate(crops, labels, sample_weight=weights, verbose=0)
@@ -160,19 +160,19 @@ def train(  # noqa: PLR0913
     windows: Sequence[Window] = (),
     teacher: Path | None = None,
 ) -> None:
-    """Train on the train part and keep the epoch with the lowest loss on the validation part.
+    """Train on the training part and keep the epoch with the lowest validation loss.
 
-    windows are those of the train part, cut here where they are not given; teacher is the folder of
-    a finished run, which a recipe with `taught` needs and others do not take. Writes best.keras,
-    last.keras, state.json and curves.png into the run's folder; called again after an
-    interruption it goes on at the last finished epoch. Raises DatasetError.
+    windows: those of the training part; cut here if not given. teacher: the folder of a finished
+    run, required for recipes with `taught` and refused for others. Writes best.keras, last.keras,
+    state.json and curves.png into the run's folder. If called again after an interruption, it
+    continues after the last finished epoch. Raises DatasetError.
     """
     recipe = RECIPES[recipe_name]
     train_part, val_part = parts_of(samples)
     steps = math.ceil(draws / BATCH)
     keras.utils.set_random_seed(seed)
     if bool(recipe.taught) != bool(teacher):
-        needs = "needs --teacher RUN, a finished one" if recipe.taught else "takes no --teacher"
+        needs = "needs --teacher RUN, a finished run" if recipe.taught else "takes no --teacher"
         raise dataset.DatasetError(f"Recipe '{recipe_name}' {needs}.")
     began, tutor = teacher_of(teacher, recipe_name) if teacher else (None, None)
     if began and recipe.width < 1:
@@ -208,17 +208,19 @@ def main() -> None:
         prog="python -m model.training.train",
         description=__doc__,
         epilog="Example: python -m model.training.train --data pictures --run runs/first, where "
-        "pictures/ holds with_mask/ and without_mask/. The same command resumes.",
+        "pictures/ contains with_mask/ and without_mask/. The same command resumes.",
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="folder of this run")
-    parser.add_argument("--backbone", type=Path, help="ImageNet weights; else Keras fetches them")
+    parser.add_argument(
+        "--backbone", type=Path, help="file of ImageNet weights (default: Keras downloads them)"
+    )
     parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT, help="see recipes.py")
     parser.add_argument("--teacher", type=Path, help="a finished run, for recipes such as 'fast'")
-    parser.add_argument("--draws", type=int, default=9600, help="crops drawn an epoch")
+    parser.add_argument("--draws", type=int, default=9600, help="crops per epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="SET", help="to test on later"
+        "--leave-out", nargs="+", default=[], metavar="SET", help="sets not to train on"
     )
     args = parser.parse_args()
     leave_out = frozenset(args.leave_out)
@@ -243,10 +245,10 @@ def main() -> None:
     except dataset.DatasetError as error:
         sys.exit(str(error))
     except BaseException:
-        # TensorFlow makes other errors of a Ctrl-C that reaches it in a callback.
+        # TensorFlow turns a Ctrl-C that arrives in a callback into other errors.
         if not interrupted.is_set():
             raise
-        sys.exit(f"\nInterrupted. The same command goes on at the last epoch saved in {args.run}.")
+        sys.exit(f"\nInterrupted. The same command resumes after the last epoch in {args.run}.")
 
 
 if __name__ == "__main__":

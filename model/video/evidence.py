@@ -1,4 +1,4 @@
-"""Weigh what was seen of one face over time: log-odds with decay, a label with hysteresis."""
+"""Combine a face's classifications over time: decaying log-odds, and a label with hysteresis."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from model.choices import Label
 from model.classifier import ModelCard
 from model.pipeline import Verdict
 
+# A "look" is one classification of the face.
 LEAST_LOOKS = 3  # before a label is given
-NEWEST = 0.25  # the share of the newest look; the older ones decay by as much
-SUREST = 4.0  # log-odds that one look can bring, a probability of .982
-MOST_UNFIT = 5  # looks in a row that told nothing, after which older ones are out of date
+NEWEST = 0.25  # weight of the newest look; the older ones decay by the same share
+SUREST = 4.0  # largest log-odds of one look, a probability of .982
+MOST_UNFIT = 5  # unusable looks in a row, after which the older ones are out of date
 SETTLED = 1.5  # log-odds, a probability of .82
 
 
 def log_odds(probability: float) -> float:
-    """Return ln(p / (1 - p)), within -SUREST..SUREST."""
+    """Return ln(p / (1 - p)), limited to -SUREST..SUREST."""
     limited = min(max(probability, 1e-6), 1 - 1e-6)
     return min(max(math.log(limited / (1 - limited)), -SUREST), SUREST)
 
 
 class Evidence:
-    """What the looks at one face add up to.
+    """The combined evidence of all looks at one face.
 
-    The mean of the looks' log-odds in which older looks decay exponentially. It is a mean and no
-    sum: the frames of a video are no independent witnesses, and the same mistake seen ten times
-    does not become surer. A label is given when the mean leaves the card's abstain band, and
-    changes back to uncertain only when it has come to the card's threshold (a Schmitt trigger).
+    The mean of the looks' log-odds, in which older looks decay exponentially. It is a mean and not
+    a sum because the frames of a video are not independent: the same mistake seen ten times is not
+    more certain. A label is given when the mean leaves the card's abstain band. It changes back to
+    uncertain only when the mean has returned to the card's threshold (a Schmitt trigger).
     """
 
     def __init__(self, card: ModelCard) -> None:
@@ -43,14 +44,14 @@ class Evidence:
 
     @property
     def mask(self) -> float:
-        """The probability of mask, 0..1; of a face that is never fit, the last look's."""
+        """The probability of mask, 0..1; if no look was usable, that of the last look."""
         if self._looks == 0:
             return self._last
         return 1 / (1 + math.exp(-self._mean))
 
     @property
     def settled(self) -> bool:
-        """Whether there is enough evidence, all of it on one side."""
+        """Whether there is enough evidence, and mean and newest look agree."""
         return (
             self._looks >= LEAST_LOOKS
             and min(abs(self._mean), abs(self._newest)) >= SETTLED
@@ -58,7 +59,7 @@ class Evidence:
         )
 
     def add(self, verdict: Verdict) -> None:
-        """Add a look; one at a face too small or too blurred to judge counts for nothing."""
+        """Add a look; it is ignored if the face is too small or too blurred to classify."""
         self.fit, self._last = verdict.fit, verdict.mask
         if not verdict.fit:
             self._unfit += 1
@@ -73,7 +74,7 @@ class Evidence:
             self.label = self._next_label()
 
     def doubt(self) -> None:
-        """Let the next look count for half: the face was out of sight and may be another's."""
+        """Give the next look half of the weight: after a gap the face may be another person's."""
         self._looks = min(self._looks, 1)
 
     def _next_label(self) -> Label:

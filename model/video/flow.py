@@ -1,4 +1,4 @@
-"""Follow boxes from one frame to the next by optical flow."""
+"""Follow boxes from one frame to the next with optical flow."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from model.images import Box, Image
 
 Points: TypeAlias = npt.NDArray[np.float32]
 
-LONG_SIDE = 320  # of the grey frame that is looked at
+LONG_SIDE = 320  # pixels of the grey frame in which points are followed
 GRID = 5  # points along each side of a box
-INNER = 0.8  # the part of a box with the points: the face without the background
+INNER = 0.8  # share of the box that the points cover: the face without the background
 WINDOW, LEVELS = (11, 11), 3
-MAX_ERROR = 1.0  # pixels of the grey frame between a point and its way there and back
-LEAST = 0.4  # of the points must be followed
+MAX_ERROR = 1.0  # pixels of the grey frame between a point and where tracking it back ends
+LEAST = 0.4  # share of the points that must be followed
 
 
 class Flow:
     """The median flow tracker (Kalal et al. 2010) over one video.
 
-    Of a grid of points in each box it keeps those that, followed to the next frame and back, come
-    back to where they were; their median motion and change of distance are the box's.
+    It follows a grid of points in each box to the next frame and back, and keeps the points that
+    return to where they started. Their median motion moves the box; the median change of their
+    distances scales it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Flow:
         self._after: Image | None = None
 
     def advance(self, image: Image) -> None:
-        """Take the next frame, uint8 RGB; after one of another size nothing can be followed."""
+        """Take the next frame, uint8 RGB; if its size differs, nothing can be followed into it."""
         height, width = image.shape[:2]
         self._scale = min(1.0, LONG_SIDE / max(height, width))
         size = (max(1, round(width * self._scale)), max(1, round(height * self._scale)))
@@ -47,13 +48,13 @@ class Flow:
 
     @property
     def grey(self) -> Image:
-        """The frame last taken as it is looked at: grey and small."""
+        """The last frame, grey and reduced in size."""
         if self._after is None:
-            raise ValueError("no frame was taken yet")
+            raise ValueError("no frame yet; call advance() first")
         return self._after
 
     def follow(self, image: Image, faces: list[Face]) -> list[Face | None]:
-        """Return where faces of the frame before are in the one last taken, None for those lost."""
+        """Return where the previous frame's faces are in the last frame; None for a lost face."""
         if not faces or self._before is None or self._after is None:
             return [None] * len(faces)
         points = np.concatenate([grid(face.box) for face in faces]) * np.float32(self._scale)
@@ -70,7 +71,10 @@ class Flow:
 
 
 def follow(before: Image, after: Image, points: Points) -> tuple[Points, npt.NDArray[np.bool_]]:
-    """Find points (n, 2) of one grey image in another (Lucas and Kanade 1981), and which are."""
+    """Return where points (n, 2) of a grey image are in another, and which ones were found.
+
+    Uses the optical flow of Lucas and Kanade (1981).
+    """
     start = points.copy()
     there, found, _ = cv2.calcOpticalFlowPyrLK(
         before, after, points, start, winSize=WINDOW, maxLevel=LEVELS
@@ -86,7 +90,7 @@ def grid(box: Box) -> Points:
 
 
 def moved(image: Image, face: Face, before: Points, after: Points) -> Face:
-    """Move a face inside an image as points (n, 2) on it moved."""
+    """Move and scale a face as the points (n, 2) on it moved, within the image."""
     shift = np.median(after - before, axis=0)
     pairs = np.triu_indices(len(before), 1)
     was, now = (np.linalg.norm(p[pairs[0]] - p[pairs[1]], axis=1) for p in (before, after))

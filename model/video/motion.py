@@ -1,4 +1,4 @@
-"""Tell whether something new may have come into view, at next to no cost."""
+"""Detect cheaply whether something new may have come into view."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from model.images import Box, Image
 
-CELL = 16  # pixels of a frame of LONG_SIDE; finer than the smallest face that is found
+CELL = 16  # pixels in a frame of LONG_SIDE; smaller than the smallest detectable face
 LONG_SIDE = 640
-CHANGE = 10.0  # grey levels of a cell's mean, eight times what a noisy camera's mean varies
+CHANGE = 10.0  # grey levels of a cell's mean; eight times the variation of a noisy camera
 LEAST = 2  # cells
-# What moves with a face that is followed, hair, shoulders and chest: sides of its box beyond it.
+# Hair, shoulders and chest move with a followed face: the area to ignore, in sides of its box.
 ABOVE, ASIDE, BELOW = 0.6, 1.2, 2.5
 
 
 class Motion:
-    """The difference to the frame that was last looked at, outside of the people known there."""
+    """Changes since the last frame that was searched for faces, away from known people."""
 
     def __init__(self) -> None:
         self._seen: npt.NDArray[np.float32] | None = None
@@ -34,13 +34,14 @@ class Motion:
         self._now = np.asarray(cells, np.float32)
 
     def look(self) -> None:
-        """Remember the frame last taken as the one that was looked at."""
+        """Record that the last frame was searched for faces."""
         self._seen = self._now
 
     def news(self, shape: tuple[int, ...], known: Iterable[Box]) -> bool:
-        """Tell whether cells away from the known faces of a frame of this shape have changed.
+        """Return whether the image has changed away from the known faces.
 
-        A change of the light, the same everywhere, is none.
+        shape: the shape of the frame in which the faces' boxes are. Uniform lighting changes are
+        ignored.
         """
         before, now = self._seen, self._now
         if before is None or now is None or before.shape != now.shape:

@@ -1,4 +1,4 @@
-"""Follow the faces of a video: one id and one verdict per person, not one per frame."""
+"""Track the faces of a video, with one id and one verdict per person instead of per frame."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from model.video.evidence import Evidence
 from model.video.flow import Flow
 from model.video.motion import Motion
 
-DETECT_FRAMES, DETECT_S = 4, 0.45  # the detector runs at the latest after so much
-LOOK_FRAMES, LOOK_S = 6, 0.6  # a settled track is judged again at the latest after so much
-KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of both
-MOST_MISSES = 2  # detections in a row without the face, after which it is out of sight
-MOST_LOOKS = 8  # in one frame: of a crowd that comes in at once the others wait for the next
-FAINT = 0.25  # a known face is believed from this confidence on (ByteTrack, Zhang et al. 2022)
-SAME_FACE = -0.1  # distance-IoU, 1..-1: two boxes side by side, of one size, have about -0.2
-MOVED = 0.5  # IoU with the box last judged
+DETECT_FRAMES, DETECT_S = 4, 0.45  # longest time between two runs of the detector
+LOOK_FRAMES, LOOK_S = 6, 0.6  # longest time between two classifications of a settled track
+KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of the two
+MOST_MISSES = 2  # a face missed by more detections in a row is out of sight
+MOST_LOOKS = 8  # classifications per frame; if a crowd arrives, the rest wait for the next frame
+FAINT = 0.25  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
+SAME_FACE = -0.1  # distance-IoU, 1..-1; two equal boxes side by side have about -0.2
+MOVED = 0.5  # IoU with the last classified box; below it, the face is classified again
 
 
 @dataclass(frozen=True)
 class TrackedVerdict(Verdict):
-    """A face of a video; label and probability are what its track adds up to.
+    """A face in a video; its label and probability combine all frames of its track.
 
     age: seconds since the track was first seen.
     """
@@ -37,7 +37,7 @@ class TrackedVerdict(Verdict):
 
 @dataclass
 class Track:
-    """One person's face over time. seen and looked: the frame's count and time, in seconds."""
+    """One person's face over time. seen, looked: frame number and time in s of the last one."""
 
     id: int
     face: Face
@@ -50,17 +50,17 @@ class Track:
 
     @property
     def visible(self) -> bool:
-        """Whether the face is thought to be in the frame."""
+        """Whether the face is believed to be in the frame."""
         return self.misses <= MOST_MISSES
 
 
 class Tracker:
-    """Tracks of one video, by detection every few frames and optical flow between.
+    """Tracks the faces of one video, by detection every few frames and optical flow in between.
 
-    The detector runs at once where the flow loses a face or something new may have come.
+    The detector runs at once if the flow loses a face or something new may have come into view.
 
     Tracks and detections are matched by distance-IoU (Zheng et al. 2020), as in the IoU tracker
-    with a visual one for its gaps (Bochinski et al. 2018).
+    that fills its gaps by visual tracking (Bochinski et al. 2018).
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Tracker:
         clock: Callable[[], float] = time.monotonic,
         max_faces: int = MOST_FACES,
     ) -> None:
-        """Follow at most max_faces at a time, the largest ones that come."""
+        """Track at most max_faces at a time; the largest new faces are taken first."""
         self._clock = clock
         self._detector = detector
         self._min_confidence = min_confidence
         self._max_faces = max_faces
-        self._left_out = 0  # when the detector last ran
+        self._left_out = 0  # faces left out when the detector last ran
         self._flow = Flow()
         self._motion = Motion()
         self._tracks: list[Track] = []
@@ -84,10 +84,10 @@ class Tracker:
         self._next_id = 0
 
     def analyse(self, pipeline: MaskPipeline, picture: Picture) -> Analysis:
-        """Find, follow and judge the faces of the next frame.
+        """Find, follow and classify the faces of the next frame.
 
-        Raises UndecodableImage for a damaged picture, after which the next frame may come, and
-        DetectorUnavailable.
+        Raises DetectorUnavailable, and UndecodableImage for a damaged picture; tracking can go on
+        with the next frame.
         """
         stages: list[Stage] = []
         with timed(stages, "decode"):
@@ -114,7 +114,7 @@ class Tracker:
         return Analysis(image, frame.size, self._detector, verdicts, stages, self._left_out)
 
     def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
-        """Bring the tracks' boxes to this frame."""
+        """Move the tracks' boxes to their places in this frame."""
         self._flow.advance(image)
         self._motion.advance(self._flow.grey)
         visible = [track for track in self._tracks if track.visible]
@@ -168,7 +168,7 @@ class Tracker:
                 evidence = Evidence(pipeline.card)
                 self._tracks.append(Track(self._next_id, face, evidence, now, seen))
                 self._next_id += 1
-        # Of those out of sight the last that went.
+        # Keep all visible tracks, and those that went out of sight last.
         self._tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
         del self._tracks[self._max_faces :]
         self._tracks.sort(key=lambda track: track.id)
@@ -180,7 +180,7 @@ class Tracker:
         return self._frame - track.seen[0] > KEEP_FRAMES, now - track.seen[1] > KEEP_S
 
     def _judge(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
-        """Judge the tracks of which it is time to know more, the ones judged longest ago first."""
+        """Classify the tracks that are due, those classified longest ago first."""
         due = [track for track in self._tracks if track.visible and self._worth_a_look(track, now)]
         due.sort(key=lambda track: track.looked)
         due = due[:MOST_LOOKS]
@@ -201,7 +201,7 @@ class Tracker:
 def matched(
     tracks: Iterable[Track], faces: list[Face]
 ) -> tuple[list[tuple[Track, Face]], list[Face]]:
-    """Pair tracks with faces, the best distance-IoU first; returns also the faces left over."""
+    """Pair tracks with faces, best distance-IoU first; returns pairs and the unmatched faces."""
     scores = [
         (distance_iou(track.face.box, face.box), track, index)
         for track in tracks
@@ -227,7 +227,7 @@ def iou(a: Box, b: Box) -> float:
 
 
 def distance_iou(a: Box, b: Box) -> float:
-    """Return the IoU less the squared distance of the centres over the enclosing diagonal's."""
+    """Return the IoU minus (distance of the centres / diagonal of the enclosing box) squared."""
     width = max(a.x + a.width, b.x + b.width) - min(a.x, b.x)
     height = max(a.y + a.height, b.y + b.height) - min(a.y, b.y)
     dx = a.x + a.width / 2 - b.x - b.width / 2

@@ -1,4 +1,4 @@
-"""Receive a request's body within its limits of bytes, rate and memory."""
+"""Receive a request's body within the limits on bytes, rate and memory."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from service.inference import Overloaded
 from service.server.connection import PIECE_BYTES, Connection
 
 RECEIVED = "facemask.body_received"
-COPIES = 2  # of a body, at its most: its pieces, or what was parsed out of it, beside the whole
-# Of chunked bodies, beyond the bytes they carry: tiny chunks would cost seconds to parse. One piece
-# is what gunicorn may have received and not parsed yet.
+COPIES = 2  # of a body at most: the whole, and its pieces or what was parsed out of it
+# Limit on the framing of chunked bodies: tiny chunks would take seconds to parse. One piece is
+# added for what gunicorn may have received but not parsed yet.
 OVERHEAD_BYTES, OVERHEAD_SHARE = PIECE_BYTES + 65_536, 0.05
 
 
 def receive(environ: dict[str, Any], most: int, loan: Loan) -> bytes:
-    """Return a request's body of at most so many bytes.
+    """Return a request's body of at most `most` bytes.
 
     Raises LengthRequired, RequestEntityTooLarge, RequestTimeout for a client that is too slow,
-    BadRequest for a body cut short or in tiny chunks, and Overloaded where memory is short.
+    BadRequest for a body cut short or in tiny chunks, and Overloaded if memory is short.
     """
     connection: Connection | None = environ.get("gunicorn.socket")
     if "CONTENT_LENGTH" not in environ and "HTTP_TRANSFER_ENCODING" not in environ:
-        raise LengthRequired("Say how long the body is (Content-Length) or send it in chunks.")
+        raise LengthRequired("The body has no length. Send Content-Length or a chunked body.")
     body = b"".join(pieces(environ, connection, most, loan))
     environ[RECEIVED] = True
     loan.waiting_since = None
@@ -43,9 +43,9 @@ def receive(environ: dict[str, Any], most: int, loan: Loan) -> bytes:
 
 
 def close_if_unread(environ: dict[str, Any]) -> None:
-    """Close the connection after the answer where the request has a body that was not received.
+    """Close the connection after the answer if the request's body was not received.
 
-    Gunicorn would read it, however long, and take what it holds to be its end for the next request.
+    Otherwise gunicorn would read the whole body, and could take a part of it for the next request.
     """
     connection: Connection | None = environ.get("gunicorn.socket")
     has_body = environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ
@@ -56,7 +56,7 @@ def close_if_unread(environ: dict[str, Any]) -> None:
 def pieces(
     environ: dict[str, Any], connection: Connection | None, most: int, loan: Loan
 ) -> list[bytes]:
-    """Read a body to its end; raises as receive() does."""
+    """Read a body to its end in pieces; raises the same errors as receive()."""
     stream, declared = environ["wsgi.input"], int(environ.get("CONTENT_LENGTH", 0))
     if declared > most:
         raise RequestEntityTooLarge
@@ -73,7 +73,7 @@ def pieces(
                 except (ParseException, OSError) as error:
                     raise BadRequest("The body is cut short, or its chunks are broken.") from error
             if connection is not None and connection.evicted:
-                raise Overloaded("The body arrives too slowly for a busy service.", "memory")
+                raise Overloaded("The service is busy and the body arrives too slowly.", "memory")
             if not piece:
                 break
             received.append(piece)
@@ -85,11 +85,11 @@ def pieces(
                 raise BadRequest("The chunks are too small. Send at least 1,000 bytes a chunk.")
             loan.resize(COPIES * size)
             if size > PIECE_BYTES:
-                gevent.sleep(0)  # a fast sender would keep the loop from all others
+                gevent.sleep(0)  # let other clients run; a fast sender would block the loop
     if size < declared:
         raise ClientDisconnected
     return received
 
 
 def no_limit(_: int) -> None:
-    """Wait without end, as for a body that is in memory already."""
+    """Return no time limit; for a body that is already in memory."""

@@ -1,8 +1,8 @@
-"""Close the listeners such that no client is let in and then cut off.
+"""Close the listeners without cutting off a client whose connection was accepted.
 
 A connection whose handshake ends between the last accept() and the close would be reset. So the
-kernel first drops those who begin a handshake, and the queue is emptied. Without this, 2 to 4
-requests were lost in 8 stops under load.
+kernel first drops new handshakes, and then the queue is emptied. Without this, 2 to 4 requests
+were lost in 8 stops under load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import gevent
 from gevent.server import StreamServer
 
-HANDSHAKE_S = 0.05  # for handshakes that have begun: a round trip on a network of some size
+HANDSHAKE_S = 0.05  # for handshakes that have begun: one round trip on a wide-area network
 ACCEPT_S = 0.005
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 # Classic BPF: code, jump if true, jump if false, operand.
@@ -28,7 +28,7 @@ NO_SYN = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
         (0x30, 0, 0, 13),  # load the flags of the TCP header
-        (0x45, 0, 1, 0x02),  # SYN: go on, else skip one
+        (0x45, 0, 1, 0x02),  # SYN: continue, otherwise skip one
         (0x06, 0, 0, 0),  # drop
         (0x06, 0, 0, 0xFFFFFFFF),  # keep
     )
@@ -36,12 +36,12 @@ NO_SYN = b"".join(
 
 
 def close_listeners(servers: Sequence[StreamServer]) -> None:
-    """Hand the connections that are in the queues to the servers' handlers, then close."""
+    """Hand all queued connections to the servers' handlers, then close the listeners."""
     for server in servers:
         server.stop_accepting()
         refuse_newcomers(server.socket)
     end = time.monotonic() + HANDSHAKE_S
-    while time.monotonic() < end:  # after that time no one new can be in a queue
+    while time.monotonic() < end:  # after that no new connection can enter a queue
         for server in servers:
             accept_all(server)
         gevent.sleep(ACCEPT_S)
@@ -49,23 +49,23 @@ def close_listeners(servers: Sequence[StreamServer]) -> None:
     for server, stays in zip(servers, shared, strict=True):
         if stays:
             welcome_newcomers(server.socket)
-        # Otherwise they are refused to the end. A container may forbid the filter, so nothing else
-        # is done between the last look into the queue and the close.
+        # Otherwise the filter stays. A container may forbid the filter, so nothing may come between
+        # the last look into the queue and the close.
         accept_all(server)
         server.close()
 
 
 def accept_all(server: StreamServer) -> None:
-    """Hand on every connection in a server's queue."""
+    """Hand every connection in a server's queue to its handler."""
     while (accepted := server.do_read()) is not None:
         server.do_handle(*accepted)
 
 
 def others_may_have(listener: socket.socket) -> bool:
-    """Tell whether another process may go on listening on a socket, as the master at a reload.
+    """Return whether another process may still listen on a socket, as the master at a reload.
 
-    Other workers of the same master do not count: they stop with us, or the master has the socket
-    too. True where the master cannot be looked at.
+    Other workers of the same master do not count: they stop too, or the master has the socket as
+    well. Returns True if the master cannot be inspected.
     """
     name, master = f"socket:[{os.fstat(listener.fileno()).st_ino}]", os.getppid()
     for process in [Path(f"/proc/{master}"), *Path("/proc").glob("[0-9]*")]:
@@ -81,10 +81,10 @@ def others_may_have(listener: socket.socket) -> bool:
 
 
 def refuse_newcomers(listener: socket.socket) -> None:
-    """Let the kernel drop the first packet of new connections; begun handshakes may end.
+    """Make the kernel drop the first packet of new connections; begun handshakes can finish.
 
-    The clients try again after a second by themselves, and are then refused. Only Linux can do
-    this; elsewhere a client that connects in the last moment is cut off.
+    Clients resend it after a second and are then refused. Only Linux supports this; on other
+    systems a client that connects at the last moment is cut off.
     """
     if sys.platform != "linux":
         return
@@ -96,7 +96,7 @@ def refuse_newcomers(listener: socket.socket) -> None:
 
 
 def welcome_newcomers(listener: socket.socket) -> None:
-    """Undo that, for the next process that listens on the same socket."""
+    """Undo refuse_newcomers() for the next process that listens on the same socket."""
     if sys.platform == "linux":
         with suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)

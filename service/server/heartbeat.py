@@ -1,7 +1,7 @@
-"""The file by whose time a worker shows gunicorn that it is alive, kept in memory.
+"""The worker's heartbeat file, kept in memory; gunicorn reads its time to see that it is alive.
 
-Gunicorn makes its own in a folder, so no worker could start where the disk is full, or where
-nothing may be written and there is no /dev/shm.
+Gunicorn's own heartbeat file is on disk. With it, no worker could start on a full disk, or on a
+read-only one without /dev/shm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gunicorn.workers.workertmp import WorkerTmp
 
 
 class Heartbeat(WorkerTmp):  # type: ignore[misc]  # gunicorn has no types
-    """The file; elsewhere than on Linux it is gunicorn's own."""
+    """The heartbeat file; on systems other than Linux it is gunicorn's own."""
 
     def __init__(self, cfg: Any) -> None:
         if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""The server's side of a WebSocket on a connection that gunicorn took over as HTTP."""
+"""The server's side of a WebSocket, on a connection that gunicorn accepted as HTTP."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from service.buffers import Loan
 from service.inference import Overloaded
 from service.server.connection import Connection
 
-READ_BYTES = 16_384  # parsed at a time: of tiny frames they take some 20 ms
-PING_S = 20.0  # below the idle time-out of the usual proxies, 60 s
+READ_BYTES = 16_384  # parsed at a time; full of tiny frames they take some 20 ms
+PING_S = 20.0  # below the usual idle timeout of proxies, 60 s
 GOODBYE_S = 2.0  # for the client's half of the closing handshake
-# Frames of under SMALL bytes cost more time than bytes: so many may come in so many seconds.
+# Small frames cost CPU time: fewer than SMALL_FRAMES under SMALL bytes may come in SMALL_S seconds.
 SMALL, SMALL_FRAMES, SMALL_S = 1000, 2000, 10.0
 COPIES = 2  # of a message while it is received or parsed
 
@@ -41,7 +41,7 @@ class HandshakeFailed(HTTPException):
         self.code = status
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        """Name the protocol to use, where that is what is wrong."""
+        """Return the headers, with Upgrade if the status is 426."""
         headers = super().get_headers(*args, **kwargs)
         if self.code == HTTPStatus.UPGRADE_REQUIRED:
             headers.append(("Upgrade", "websocket"))
@@ -50,17 +50,17 @@ class HandshakeFailed(HTTPException):
 
 @dataclass(frozen=True)
 class Message:
-    """What a client sent: bytes, or str where it was text. index: its count, from 0."""
+    """A client's message: bytes, or str if it was text. index: counts from 0."""
 
     index: int
     content: bytes | str
 
 
 class WebSocket:
-    """A connection of which only the newest message counts.
+    """A WebSocket that keeps only the newest message.
 
-    A greenlet reads all the time, so that an older message never waits in front of the newest;
-    of those not taken yet only the newest is kept, the others are counted as dropped.
+    A greenlet reads all the time. A new message replaces one that was not taken yet, which is
+    counted as dropped.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class WebSocket:
     ) -> None:
         """Answer the handshake of a request; raises HandshakeFailed before anything is sent.
 
-        max_size: bytes of a message; a larger one closes with code 1009. idle_s: after so long
-        without a message the connection is closed with 1008. loan: for the bytes that are held.
-        protocol: the subprotocol, one that was offered.
+        max_size: bytes of a message; a larger one closes the connection with code 1009. idle_s:
+        seconds without a message that close it with 1008. loan: for the bytes held. protocol: the
+        subprotocol to select, one that the client offered.
         """
         self.received = 0
         self.dropped = 0
@@ -87,7 +87,7 @@ class WebSocket:
             subprotocols=[Subprotocol(protocol)] if protocol else None,
             max_size=max_size,
         )
-        # Gunicorn has read the request; the protocol wants to read it too.
+        # Gunicorn has already read the request, so it is serialized again for the protocol.
         handshake = Handshake(request.full_path, Headers(request.headers))
         self._protocol.receive_data(handshake.serialize())
         self._protocol.events_received()
@@ -96,18 +96,18 @@ class WebSocket:
             raise HandshakeFailed(response.status_code, (response.body or b"").decode().strip())
         self._newest: Message | None = None
         self._arrived = Event()
-        self._sending = BoundedSemaphore()  # or the frames of two greenlets could mix
+        self._sending = BoundedSemaphore()  # keeps the frames of two greenlets apart
         self._closed = False
         self._content = bytearray()
-        self._pending = 0  # bytes received of the message that is not whole yet
-        self._taken = 0  # bytes of the message that was taken last
+        self._pending = 0  # bytes received of an incomplete message
+        self._taken = 0  # bytes of the message taken last
         self._retained = 0  # bytes of the last frame, which the protocol keeps until the next
         self._text = False
         self._small = 0  # frames since _counted
         self._heard = self._counted = time.monotonic()
         self._protocol.send_response(response)
         self._flush()
-        reason = "the service holds as many bytes as it may"
+        reason = "the memory for messages is full"
         loan.end = lambda: gevent.spawn(self.close, CloseCode.TRY_AGAIN_LATER, reason)
         self._reader = gevent.spawn(self._read)
 
@@ -121,25 +121,25 @@ class WebSocket:
         return None if self._closed else message
 
     def send(self, text: str) -> None:
-        """Send a text message; to a client that is gone it is not sent."""
+        """Send a text message; does nothing if the client is gone."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_text(text.encode())
             self._flush()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Begin to close; take() returns None soon."""
+        """Start the closing handshake; take() then returns None soon."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._flush()
 
     def join(self) -> None:
-        """Wait until nothing reads from the connection any more."""
+        """Wait until the reader has ended."""
         self._reader.join()
 
     def _read(self) -> None:
         give_up = float("inf")
         try:
-            with suppress(OSError):  # as when the client goes without a word
+            with suppress(OSError):  # such as a client that disconnects without a close
                 while time.monotonic() < give_up and self._receive():
                     if self._protocol.close_expected():
                         give_up = min(give_up, time.monotonic() + GOODBYE_S)
@@ -151,7 +151,7 @@ class WebSocket:
             self._arrived.set()
 
     def _forget(self) -> None:
-        """Drop what was received, at once: in cycles of references it would stay for minutes."""
+        """Drop received data at once; reference cycles would keep it in memory for minutes."""
         self._loan.end = self._newest = None
         self._content.clear()
         self._protocol.receive_eof()
@@ -159,14 +159,14 @@ class WebSocket:
         self._protocol.parser_exc = None
 
     def _receive(self) -> bool:
-        """Take in what the client sends next; return whether more may come."""
+        """Receive what the client sends next; return whether more may come."""
         closing = self._protocol.close_expected()
         seconds = GOODBYE_S if closing else min(PING_S, self._idle_s)
         data: bytes | None = gevent.with_timeout(
             seconds, self._connection.recv, READ_BYTES, timeout_value=None
         )
         silent_s = time.monotonic() - self._heard
-        gevent.sleep(0)  # a fast sender would keep the loop from all others
+        gevent.sleep(0)  # let other clients run; a fast sender would block the loop
         if data:
             self._protocol.receive_data(data)
             self._pending += len(data)
@@ -207,7 +207,7 @@ class WebSocket:
         self._arrived.set()
 
     def _count_small(self) -> None:
-        """Close for a flood of pings, empty or tiny frames."""
+        """Count a small frame; close the connection at a flood of pings, empty or tiny frames."""
         now = time.monotonic()
         if now - self._counted > SMALL_S:
             self._counted, self._small = now, 0
@@ -216,7 +216,7 @@ class WebSocket:
             self._protocol.fail(CloseCode.POLICY_VIOLATION, "too many small frames")
 
     def _hold(self) -> None:
-        """Count the bytes that are held; raises Overloaded where there is no room for them."""
+        """Update the loan to the bytes held; raises Overloaded if there is no room for them."""
         newest = len(self._newest.content) if self._newest else 0
         held = self._retained + newest + COPIES * (self._pending + self._taken)
         if not self._pending:
@@ -233,6 +233,6 @@ class WebSocket:
                         self._connection.shutdown(socket.SHUT_WR)
                     else:
                         self._connection.sendall(data)
-                except OSError:  # the client is gone or reads nothing; the reader then ends
+                except OSError:  # the client is gone or reads nothing; this ends the reader
                     self._connection.shutdown(socket.SHUT_RDWR)
                     raise

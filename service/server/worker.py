@@ -24,13 +24,13 @@ from service.server.drain import close_listeners
 from service.services import Services, services_of
 
 TICK_S = 0.25  # how soon a stop or a hung frame is noticed
-FULL = 0.95  # of the connections; from then on the slowest is closed for each that comes
+FULL = 0.95  # share of the connections; above it, each new one closes the slowest
 CURRENT = local()  # a greenlet's connection
-ENDED_S = 0.02  # how soon the end of the last request is noticed at a stop
+ENDED_S = 0.02  # how soon a stop notices the end of the last request
 
 
 class HeadTimeout(gevent.Timeout):
-    """The wait for the next request's head; a client that began one is told 408 at its end."""
+    """The time limit on the next request's head; sends 408 if a request had started."""
 
     def __init__(self, connection: Connection, seconds: float, metrics: Metrics) -> None:
         super().__init__(seconds, False)  # type: ignore[arg-type]  # noqa: FBT003 (it is silent)
@@ -64,7 +64,7 @@ class HeadTimeout(gevent.Timeout):
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The worker; requests are handled in greenlets, frames analysed in the pool's threads."""
+    """The worker: greenlets handle requests, the pool's threads analyse frames."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,7 +76,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     @property
     def services(self) -> Services:
-        """What the loaded application is made of."""
+        """The services of the loaded application."""
         return services_of(self.wsgi)
 
     def run(self) -> None:
@@ -99,17 +99,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.leave()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, on SIGTERM."""
+        """Start the stop, on SIGTERM."""
         super().handle_exit(sig, frame)
         if self.wsgi is not None:
             self.services.streams.stopping = True  # so that /readyz says so
         self.stopping.set()
 
     def finish(self, pool: Pool) -> None:
-        """Wait for the requests that were accepted, for GRACEFUL_TIMEOUT at most.
+        """Wait for the accepted requests, for GRACEFUL_TIMEOUT at most.
 
-        A connection that is kept alive may have sent a request in the same moment, so it is closed
-        only after LINGER_S; a client that is slow with a request has half of the time.
+        An idle kept-alive connection may be sending a request at this moment, so it is closed only
+        after LINGER_S. A client that is slow with its request has half of GRACEFUL_TIMEOUT.
         """
         began = time.monotonic()
         while len(pool) and (spent := time.monotonic() - began) < self.cfg.graceful_timeout:
@@ -122,7 +122,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             gevent.sleep(ENDED_S)
 
     def handle(self, _: Any, client: Any, addr: Any) -> None:
-        """Serve one connection; where there are too many, the slowest is closed for it."""
+        """Serve one connection; if too many are open, close the slowest one."""
         connection = Connection(client, self.config.CLIENT_TIMEOUT)
         self.connections.add(connection)
         CURRENT.connection = connection
@@ -131,14 +131,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             if slow:
                 min(slow, key=lambda each: each.waiting_since or 0.0).evict(linger=False)
         try:
-            # Gunicorn asks the listener for its address, and at a stop that is closed by now.
+            # Gunicorn asks its first argument for an address; at a stop the listener is closed.
             super().handle(connection, connection, addr)
         finally:
             self.connections.discard(connection)
-            connection.request = None  # in a cycle of references its buffers would stay
+            connection.request = None  # a reference cycle would keep its buffers in memory
 
     def timeout_ctx(self) -> HeadTimeout:
-        """Limit the wait for a request's head; gunicorn calls this before each."""
+        """Return the time limit on a request's head; gunicorn calls this before each request."""
         connection: Connection = CURRENT.connection
         first = connection.request is None
         seconds = self.config.CLIENT_TIMEOUT if first else self.cfg.keepalive
@@ -147,20 +147,21 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: Any) -> None:
         """Answer a request."""
         sock.request = req
-        gevent.sleep(0)  # a client that sends many at once would keep the loop from all others
+        gevent.sleep(0)  # let other clients run; pipelined requests would block the loop
         try:
             super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # the connection is to be closed
-            # At a stop a container's network goes with its process, and answers on their way too.
+            # At a stop a container's network ends with its process, and would lose sent answers.
             if sock.lingers or not self.alive:
                 sock.linger()
             raise
 
     def end_if_stuck(self) -> None:
-        """End this worker if a frame is worked on for too long, so that gunicorn starts another.
+        """End this worker if a frame hangs, so that gunicorn starts another.
 
-        Other frames are finished first, within GRACEFUL_TIMEOUT, if a slot is left for them;
-        otherwise those that wait are refused. Native threads cannot be ended, so the process is.
+        A frame hangs if its analysis takes longer than INFERENCE_TIMEOUT. Other frames are
+        finished first, within GRACEFUL_TIMEOUT, if a slot is free; otherwise the waiting ones are
+        refused. A native thread cannot be stopped, so the whole process ends.
         """
         pool = self.services.pool
         hung = pool.worked_on_longer_than(self.config.INFERENCE_TIMEOUT)
@@ -168,7 +169,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.stuck = True
             self.alive = False
             self.log.critical(
-                "%d of %d slots have worked on a frame for more than INFERENCE_TIMEOUT=%d s: "
+                "%d of %d slots have analysed a frame for more than INFERENCE_TIMEOUT=%d s: "
                 "this worker (pid: %d) ends, and another starts",
                 *(hung, pool.slots, self.config.INFERENCE_TIMEOUT, self.pid),
             )
@@ -178,7 +179,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             self.leave()
 
     def leave(self) -> None:
-        """End the process, whatever its threads do."""
-        self.log.info("Worker leaves (pid: %s)", self.pid)
+        """End the process at once, without waiting for its threads."""
+        self.log.info("Worker exits (pid: %s)", self.pid)
         sys.stderr.flush()
         os._exit(1)

@@ -1,9 +1,10 @@
-/** Tells that somebody wears no mask: on the screen, by sound, or not at all. */
+/** Alerts to people without a mask: on the screen, by sound, or not at all. */
 
-// Without tracks a verdict is of one frame and may flicker: it has to stay, and may be missed once.
+// Without tracking, labels may flicker from frame to frame. So a label must hold this long before
+// an alert, and must be gone this long before the alert ends.
 const HOLD_MS = 1000;
 const BETWEEN_SOUNDS_MS = 3000;
-// A falling third, soft: Hz and the second at which each tone begins.
+// A soft falling third: the frequency in Hz and the start in seconds of each tone.
 const TONES = [
   { frequency: 880, begin: 0 },
   { frequency: 698.5, begin: 0.18 },
@@ -20,16 +21,16 @@ let audio = null;
 let since = null;
 let lastSeen = 0;
 let soundedAt = -Infinity;
-/** Those of whom the sound has told: track ids, or one that stands for whoever is there. */
+/** People already announced by sound: track ids, or "somebody" without tracking. */
 const told = new Set();
 let lastFrame = Infinity;
 
 /**
- * @param {object} answer of a live frame
+ * @param {object} answer for a live frame
  * @param {number} now milliseconds
  */
 export function update({ summary, faces, frame_id: frame }, now = performance.now()) {
-  if (frame <= lastFrame) told.clear(); // another stream, which counts its people anew
+  if (frame <= lastFrame) told.clear(); // a new stream, which numbers its people from 0
   lastFrame = frame ?? Infinity;
   for (const face of faces) if (face.label === "mask") told.delete(face.track_id);
   const without = faces.filter((face) => face.label === "no_mask");
@@ -50,7 +51,7 @@ export function update({ summary, faces, frame_id: frame }, now = performance.no
   }
 }
 
-/** Nobody is without a mask any more, or nobody knows. */
+/** End the alert: everyone wears a mask, or the state is unknown. */
 export function clear() {
   since = null;
   told.delete("somebody");
@@ -65,7 +66,7 @@ function show(people) {
   stage.classList.toggle("alarmed", wanted.screen);
 }
 
-/** Make the sound possible; browsers allow it only where a person has just clicked. */
+/** Enable sound; browsers allow it only right after a click. */
 export function unlock() {
   audio ??= new AudioContext();
   audio.resume();

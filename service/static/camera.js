@@ -3,7 +3,7 @@
 const SIZE = { width: { ideal: 1280 }, height: { ideal: 720 } };
 
 /**
- * Open a camera: the one with the id, or the default one on the side asked for.
+ * Open a camera: the one with the id, or the default one that faces the given way.
  * @param {{deviceId?: string, facing?: "user" | "environment"}} wish
  */
 export function open({ deviceId, facing = "user" }) {
@@ -11,14 +11,14 @@ export function open({ deviceId, facing = "user" }) {
   return navigator.mediaDevices.getUserMedia({ video: { ...SIZE, ...which } });
 }
 
-/** All cameras; browsers name them only after the permission was given. */
+/** All cameras; browsers name them only after the user allowed a camera. */
 export async function list() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   return devices.filter((device) => device.kind === "videoinput");
 }
 
 /**
- * Which way a camera looks; a laptop's does not say, and looks at whoever sits before it.
+ * Which way a camera faces. Laptop cameras do not report it; they face the user.
  * @param {MediaStreamTrack} track
  * @returns {"user" | "environment"}
  */
@@ -28,18 +28,20 @@ export function facingOf(track) {
   return /\b(back|rear|environment)\b/i.test(track.label) ? "environment" : "user";
 }
 
-/** Why this page cannot have a camera at all, or "" if it can. */
+/** Why this page cannot use any camera, or "" if it can. */
 export function obstacle() {
   if (navigator.mediaDevices?.getUserMedia) return "";
-  if (window.isSecureContext) return "This browser has no camera for pages. Choose a picture.";
+  if (window.isSecureContext) {
+    return "This browser does not let pages use a camera. Choose a picture instead.";
+  }
   return (
-    "Browsers give the camera only to pages opened over https or on localhost, and this page " +
-    "is not. Open it over https, or choose a picture instead."
+    "Browsers allow the camera only on pages opened over https or on localhost. Open this page " +
+    "over https, or choose a picture instead."
   );
 }
 
 /**
- * Say in words why a camera did not start or go on.
+ * Explain why a camera did not start or stopped.
  * @param {DOMException} error
  */
 export function reason(error) {

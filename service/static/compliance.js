@@ -1,20 +1,20 @@
-/** How many of the people who could be judged wore a mask, over the last minutes. */
+/** The share of people with a mask over the last minutes; uncertain ones do not count. */
 
 const BIN_MS = 5000;
 const BINS = 60;
-// The chart's own units, as in its viewBox; the line keeps clear of the edges.
+// In units of the chart's viewBox; the line stays clear of the edges.
 const WIDTH = 300;
 const TOP = 4;
 const BOTTOM = 96;
 
 const byId = (id) => document.getElementById(id);
 
-/** People in view, summed over the answers of each span of time; the latest one last. */
+/** Sums over the answers of each time span: people with and without a mask; the newest last. */
 let bins = [];
 let source = "";
 
 /**
- * Begin to watch a source; what is known of another one is forgotten.
+ * Start to record a source; the data of another source is dropped.
  * @param {string} name
  */
 export function begin(name) {
@@ -27,7 +27,7 @@ export function begin(name) {
 /**
  * Count the people of one answer.
  * @param {{mask: number, no_mask: number}} summary
- * @param {number} now milliseconds, of any clock
+ * @param {number} now milliseconds, by any clock
  */
 export function record({ mask, no_mask: without }, now = Date.now()) {
   const index = Math.floor(now / BIN_MS);
@@ -40,7 +40,7 @@ export function record({ mask, no_mask: without }, now = Date.now()) {
   draw(now);
 }
 
-/** Mean people in view, so that spans with more answers do not count more. */
+/** The share with a mask; spans are averaged, so those with more answers do not count more. */
 function share(some) {
   const mean = (which) => some.reduce((sum, bin) => sum + bin[which] / bin.answers, 0);
   const [mask, without] = [mean("mask"), mean("without")];
@@ -57,7 +57,7 @@ function draw(now) {
     const x = WIDTH * (1 - (newest - bin.index) / (BINS - 1));
     const y = BOTTOM - (BOTTOM - TOP) * level;
     const point = `${x.toFixed(1)} ${y.toFixed(1)}`;
-    // Nobody in view is a gap; a span by itself is a dot.
+    // Spans without people leave a gap; a single span is a dot.
     path += bin.index - 1 === before ? `L${point}` : `M${point}h.01`;
     before = bin.index;
   }
@@ -69,7 +69,7 @@ function draw(now) {
 }
 
 function inWords(mean) {
-  if (mean === "–") return "No one was judged in the last 5 minutes.";
+  if (mean === "–") return "No one was checked in the last 5 minutes.";
   const last = bins.findLast((bin) => share([bin]) !== null);
   return `With a mask: ${mean} over the last 5 minutes, ${Math.round(100 * share([last]))} % most recently.`;
 }

@@ -1,8 +1,8 @@
-// Shows /openapi.json as a page. All text goes in as text, never as HTML.
+// Shows /openapi.json as a page. All text is inserted as text, never as HTML.
 
 const METHODS = ["get", "post"];
 
-/** Make an element of a tag, attributes and children. */
+/** Make an element from a tag, attributes and children. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -10,7 +10,7 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Make a table of a caption, column titles and rows; nothing where there is no row. */
+/** Make a table from a caption, column titles and rows; returns "" without rows. */
 function table(caption, titles, rows) {
   if (!rows.length) return "";
   const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)));
@@ -21,7 +21,7 @@ function table(caption, titles, rows) {
   return element("div", { class: "scroll" }, whole);
 }
 
-/** Say what a schema allows, as text and links to the schemas that it names. */
+/** Describe a schema's type as text, with links to the schemas that it names. */
 function kind(schema) {
   if (schema.$ref) {
     const name = schema.$ref.split("/").pop();
@@ -41,7 +41,7 @@ function kind(schema) {
   return [`${schema.type ?? "anything"}${detail ? ` (${detail})` : ""}${range}`];
 }
 
-/** Say each media type of a body and its schema. */
+/** Describe each media type of a body and its schema. */
 function bodies(content = {}) {
   return Object.entries(content).flatMap(([type, { schema }], index) => [
     ...(index ? [element("br")] : []), element("code", {}, type), " ", ...kind(schema),

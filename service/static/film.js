@@ -1,4 +1,4 @@
-/** A video file: it plays in the browser and stays there; only the frames that play are sent. */
+/** A video file: plays in the browser and is not uploaded; only the frames that play are sent. */
 
 import * as compliance from "./compliance.js";
 import { watch } from "./live.js";
@@ -23,7 +23,7 @@ export async function playFilm(file) {
     video.addEventListener(event, showPosition, { signal });
   }
   video.src = url;
-  // A browser that plays nothing by itself leaves it to the button.
+  // If the browser blocks autoplay, the user starts it with the button.
   video.play().catch(() => {});
   await watch(signal);
 }

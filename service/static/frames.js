@@ -1,16 +1,16 @@
-/** Turns what is on the stage, a video or a picture, into the bytes that are sent. */
+/** Encodes the video or picture on the stage into the bytes that are sent. */
 
 const VIDEO_LONG_SIDE = 640;
 const PICTURE_LONG_SIDE = 2560;
-// More often costs the service more and shows nobody more.
+// A higher rate costs the service more without a visible benefit.
 const BETWEEN_FRAMES_MS = 1000 / 15;
 const CAMERAS_JITTER_MS = 10;
-// Not WebP: Chromium does not read its note of orientation, and the service does.
+// Not WebP: Chromium ignores its EXIF orientation, and the service applies it.
 const SENT_AS_THEY_ARE = ["image/jpeg", "image/png"];
 const LARGEST_SENT_AS_IT_IS = 8_000_000;
 
 /**
- * Encode a picture as a JPEG, shrunk to the long side.
+ * Encode a picture as a JPEG; its longer side is at most longSide.
  * @param {CanvasImageSource} source
  * @param {number} width
  * @param {number} height
@@ -21,7 +21,7 @@ const LARGEST_SENT_AS_IT_IS = 8_000_000;
 function jpeg(source, width, height, longSide, quality) {
   const scale = Math.min(1, longSide / Math.max(width, height));
   const size = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
-  // Its encoder does not wait for an idle page, as that of a canvas in the page does.
+  // Its encoder runs at once; that of a canvas element waits for an idle page.
   const canvas = new OffscreenCanvas(...size);
   canvas.getContext("2d", { alpha: false }).drawImage(source, 0, 0, ...size);
   return canvas.convertToBlob({ type: "image/jpeg", quality });
@@ -36,9 +36,9 @@ function nextFrame(video) {
 }
 
 /**
- * The newest frame of a video, never the same one twice and not too soon after the last one.
+ * The newest frame of a video: never the same one twice, and not too soon after the last one.
  * @param {HTMLVideoElement} video
- * @param {number} after when the last one was taken
+ * @param {number} after time at which the last one was taken
  * @returns {Promise<{image: ImageBitmap, body: Blob, at: number}>}
  */
 export async function newestFrame(video, after) {
@@ -53,9 +53,9 @@ export async function newestFrame(video, after) {
 }
 
 /**
- * A picture's own bytes where the service takes them, otherwise a JPEG of it.
+ * A picture's own bytes if the service accepts them, otherwise a JPEG of it.
  * @param {File} file
- * @param {HTMLImageElement} picture the same, decoded
+ * @param {HTMLImageElement} picture the decoded file
  */
 export async function bytesOf(file, picture) {
   if (SENT_AS_THEY_ARE.includes(file.type) && file.size < LARGEST_SENT_AS_IT_IS) return file;
@@ -63,7 +63,7 @@ export async function bytesOf(file, picture) {
 }
 
 /**
- * A JPEG of a picture as the browser shows it, turned upright.
+ * A JPEG of a picture as the browser shows it, upright.
  * @param {HTMLImageElement} picture
  */
 export function asShown(picture) {

@@ -1,15 +1,15 @@
-/** The API key, where the service wants one: asked for when it is, and kept until the tab is closed. */
+/** The API key, if the service requires one; kept until the tab is closed. */
 
 const form = document.getElementById("key-form");
 const field = document.getElementById("key");
 const NAME = "api-key";
 let key = recall();
 
-/** The key that was given, or "". */
+/** The key that the user entered, or "". */
 export const apiKey = () => key;
 
 /**
- * Ask the person for a key, after the service refused a request without one or with a wrong one.
+ * Ask the user for a key after the service refused a request without a valid one.
  * @param {AbortSignal} signal ends the wait early
  */
 export function askForKey(signal) {
@@ -36,7 +36,7 @@ export function askForKey(signal) {
   });
 }
 
-// A browser that keeps nothing throws; the page then asks again after it was loaded anew.
+// Throws if the browser blocks storage; the page then asks again after a reload.
 function recall() {
   try {
     return sessionStorage.getItem(NAME) ?? "";
@@ -49,6 +49,6 @@ function keep() {
   try {
     sessionStorage.setItem(NAME, key);
   } catch {
-    // It holds until the page is left.
+    // Without storage, the key lasts until the page is left.
   }
 }

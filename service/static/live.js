@@ -1,4 +1,4 @@
-/** Watches a video: its newest frames go to the service, and the answers on the stage. */
+/** Watches a video: sends its newest frames to the service and shows the answers on the stage. */
 
 import * as alert from "./alert.js";
 import * as compliance from "./compliance.js";
@@ -11,8 +11,8 @@ import { createStream } from "./stream.js";
 const STALE_AFTER_MS = 3000;
 
 /**
- * Watch until the signal is aborted: by stream, and where there is none by single requests, one
- * at a time. Whatever fails is tried again.
+ * Watch until the signal is aborted: over a stream or, without one, by single requests, one at a
+ * time. Failures are retried.
  * @param {AbortSignal} signal
  */
 export async function watch(signal) {
@@ -40,14 +40,14 @@ export async function watch(signal) {
     staleTimer = setTimeout(fade, patience);
   }
 
-  /** Old boxes do not stay over a video that goes on; over one that stands still they do. */
+  /** Remove old boxes from a running video; a paused one keeps them. */
   function fade() {
     if (video.paused && !video.seeking) return;
     forget();
     alert.clear();
   }
 
-  /** Ask about one frame without a stream. */
+  /** Send one frame without a stream. */
   async function request(frame) {
     try {
       const begun = performance.now();

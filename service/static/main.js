@@ -1,4 +1,4 @@
-/** The page: what its buttons, switches and files do. */
+/** The page: connects its buttons, switches and files to their actions. */
 
 import * as alert from "./alert.js";
 import * as camera from "./camera.js";
@@ -51,18 +51,18 @@ async function startCamera(wish) {
   }
 }
 
-/** A screen at a door has nobody who touches it. */
+/** Keep the screen on; a screen at a door is never touched. */
 async function keepScreenOn(signal) {
   try {
     const lock = await navigator.wakeLock.request("screen");
     if (signal.aborted) lock.release();
     else signal.addEventListener("abort", () => lock.release());
   } catch {
-    // The browser cannot, or saves its battery.
+    // The browser does not support it, or is saving power.
   }
 }
 
-/** Offer the other cameras, now that the browser tells their names. */
+/** Offer the other cameras; browsers reveal their names once a camera is on. */
 async function offerCameras(track) {
   const cameras = await camera.list();
   if (showing() !== "camera") return;
@@ -72,7 +72,7 @@ async function offerCameras(track) {
   );
   deviceChoice.value = deviceId;
   deviceChoice.hidden = cameras.length < 2;
-  // Only phones say which way a camera looks.
+  // Only phones report which way a camera faces.
   byId("flip").hidden = cameras.length < 2 || !facingMode;
   byId("flip").dataset.facing = camera.facingOf(track) === "user" ? "environment" : "user";
 }
@@ -88,7 +88,7 @@ async function saveSnapshot() {
   const url = URL.createObjectURL(await snapshot());
   const link = document.createElement("a");
   link.href = url;
-  const now = new Date().toLocaleString("sv"); // "2026-01-31 23:59:59", of the clock on the wall
+  const now = new Date().toLocaleString("sv"); // "2026-01-31 23:59:59", local time
   link.download = `mask-check-${now.replaceAll(/[ :]/g, "-")}.jpg`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // some browsers read it later
@@ -104,7 +104,7 @@ byId("flip").addEventListener("click", (event) => {
 deviceChoice.addEventListener("change", () => startCamera({ deviceId: deviceChoice.value }));
 byId("close").addEventListener("click", () => {
   end();
-  byId("choose").focus(); // the button that was focused is gone
+  byId("choose").focus(); // the focused button was hidden
 });
 byId("save").addEventListener("click", saveSnapshot);
 
@@ -115,7 +115,7 @@ bind("warn", (on) => {
 });
 bind("sound", (on, byHand) => {
   alert.wanted.sound = on;
-  if (on && byHand) alert.sound(); // how it will sound
+  if (on && byHand) alert.sound(); // as a preview
 });
 
 byId("choose").addEventListener("click", () => byId("file").click());
@@ -137,7 +137,7 @@ document.addEventListener("drop", (event) => {
   openFirst(event.dataTransfer.files);
 });
 
-// Nobody is filmed by a page that nobody sees.
+// A hidden page does not film.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return;
   if (showing() === "camera") {

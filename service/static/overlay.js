@@ -1,27 +1,27 @@
 /** Draws boxes and labels over a frame, and blurs the faces in it. */
 
 const NARROW = 480;
-const BLUR_GROWS = 0.2; // on each side, of the box: hair, ears and chin tell people apart too
-const BLUR_CELLS = 7; // what is left of a face across its box
+const BLUR_GROWS = 0.2; // share of the box on each side: hair, ears and chin identify people too
+const BLUR_CELLS = 7; // cells across a blurred face
 
-// The colours differ for colour-blind eyes too, and the line and the sign differ without any.
+// The colours are distinct for colour-blind people too; line style and sign differ without colour.
 const STYLES = {
   mask: { sign: "✓", words: "Mask", colour: "#00785a", ink: "#fff", dash: [] },
   no_mask: { sign: "×", words: "No mask", colour: "#c23700", ink: "#fff", dash: [14, 6] },
   uncertain: { sign: "?", words: "Uncertain", colour: "#f0b429", ink: "#1c1400", dash: [3, 5] },
 };
 
-/** "Mask 97 %"; never 100, which no estimate deserves. */
+/** "Mask 97 %"; at most 99, as an estimate is never certain. */
 export function caption(face) {
   const { words } = STYLES[face.label];
   if (face.label === "uncertain") return words;
   return `${words} ${Math.min(99, Math.round(100 * face.probabilities[face.label]))} %`;
 }
 
-/** Of a stream the number stays with the person; else it is the place from the left. */
+/** In a stream the number stays with the person; otherwise it counts from the left. */
 export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
 
-/** Where a whole picture lies, centred, on a surface. */
+/** Where a whole picture lies on a surface, centred. */
 function fit(image, width, height) {
   const scale = Math.min(width / image.width, height / image.height);
   const left = (width - image.width * scale) / 2;
@@ -30,8 +30,8 @@ function fit(image, width, height) {
 }
 
 /**
- * Where the faces of an answer lie on a surface that shows the whole picture. In the surface's
- * pixels, from left to right.
+ * Where the faces of an answer lie on a surface that shows the whole picture: in the surface's
+ * pixels, sorted from left to right.
  * @param {{image: {width: number, height: number}, faces: object[]}} answer
  * @param {boolean} mirrored
  * @param {number} surfaceWidth
@@ -67,11 +67,11 @@ export function draw(context, placed, surfaceWidth) {
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   for (const box of placed) drawBox(context, box, large);
-  // After all boxes, so that no line crosses a label; the surest face's comes out on top.
+  // After all boxes, so that no line crosses a label; the most confident face's is on top.
   for (const label of labels(context, placed, surfaceWidth, fontSize)) drawLabel(context, label);
 }
 
-/** What is written at the faces, and where: in few words where many would hide one another. */
+/** The labels' texts and places; only numbers if full labels would overlap. */
 function labels(context, placed, surfaceWidth, fontSize) {
   const surestLast = (a, b) => a.face.detection_confidence - b.face.detection_confidence;
   const lay = (words) =>
@@ -90,7 +90,7 @@ function labels(context, placed, surfaceWidth, fontSize) {
   return hidden ? lay(numberOf) : long;
 }
 
-/** Whether two rectangles have a point in common. */
+/** Whether two rectangles overlap. */
 function overlap(a, b) {
   const apart = a.left + a.width < b.left || b.left + b.width < a.left;
   return !apart && a.top + a.height >= b.top && b.top + b.height >= a.top;
@@ -102,7 +102,7 @@ function drawBox(context, { face, left, top, width, height }, large) {
   context.roundRect(left, top, width, height, Math.min(8 * large, width / 6));
   context.setLineDash([]);
   context.lineWidth = 5 * large;
-  context.strokeStyle = ink; // a rim, so that the line stands out from any picture
+  context.strokeStyle = ink; // a rim, so that the line is visible on any picture
   context.stroke();
   context.setLineDash(dash.map((length) => length * large));
   context.lineWidth = 3 * large;
@@ -120,7 +120,7 @@ function drawLabel(context, { text, left, top, width, height, colour, ink, fontS
 }
 
 /**
- * Paint the frame that an answer is of, with some of its boxes blurred beyond recognition.
+ * Paint an answer's frame, with the given boxes blurred beyond recognition.
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {{answer: object, frame: CanvasImageSource}} shown
  * @param {{x: number, y: number, width: number, height: number}[]} covered
@@ -136,13 +136,13 @@ export function paint(context, { answer: { image }, frame }, covered, mirrored, 
     context.scale(-1, 1);
   }
   context.translate(left, top);
-  context.scale(scale, scale); // from here on in the pixels that the service saw
+  context.scale(scale, scale); // from here on in pixels of the frame sent to the service
   context.drawImage(frame, 0, 0, image.width, image.height);
   for (const box of covered) cover(context, frame, image, box);
   context.restore();
 }
 
-/** Few cells of colour are all that is kept of a face: nothing can bring it back. */
+/** Reduce a face to a few cells of colour, which cannot be undone. */
 function cover(context, frame, image, box) {
   const left = Math.max(0, box.x - box.width * BLUR_GROWS);
   const top = Math.max(0, box.y - box.height * BLUR_GROWS);

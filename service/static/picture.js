@@ -1,4 +1,4 @@
-/** One picture, from its file to the answer on the stage. */
+/** Checks one picture: from its file to the answer on the stage. */
 
 import { asShown, bytesOf } from "./frames.js";
 import * as results from "./results.js";
@@ -29,7 +29,7 @@ export async function checkPicture(file) {
     let { answer, roundTrip } = await ask(() => bytesOf(file, picture), signal);
     const sameWayUp = answer.image.width > answer.image.height === width > height;
     if (!sameWayUp) {
-      // A note of orientation that only one of browser and service reads; what is seen counts.
+      // Browser and service disagree on the EXIF orientation: send it as the browser shows it.
       ({ answer, roundTrip } = await ask(() => asShown(picture), signal));
     }
     present(answer, picture);
@@ -40,7 +40,7 @@ export async function checkPicture(file) {
 }
 
 /**
- * Ask until there is an answer, more and more seldom, or an error that will not pass.
+ * Ask until an answer or a permanent error arrives, with longer and longer pauses.
  * @param {() => Promise<Blob>} encode
  * @param {AbortSignal} signal
  */

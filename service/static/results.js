@@ -1,4 +1,4 @@
-/** The answer in words and numbers, beside the picture. */
+/** Shows the answer in words and numbers beside the picture. */
 
 import { caption, numberOf } from "./overlay.js";
 
@@ -34,11 +34,11 @@ export function show(answer, placed) {
   }
   byId("none").hidden = placed.length > 0;
   byId("left-out").hidden = !(answer.faces_left_out > 0);
-  byId("left-out").textContent = `Smaller faces not judged: ${answer.faces_left_out}.`;
+  byId("left-out").textContent = `Smaller faces not checked: ${answer.faces_left_out}.`;
   announce(inWords(answer.summary));
 }
 
-/** Forget the answer: it is not of what the stage shows now. */
+/** Clear the answer; it does not belong to what the stage shows now. */
 export function clear() {
   byId("counts").classList.add("unknown");
   for (const number of byId("counts").querySelectorAll("dd")) number.textContent = "–";
@@ -56,9 +56,9 @@ export function showRoundTrip(roundTrip) {
 const inMs = (roundTrip) => `${Math.round(roundTrip)} ms round trip`;
 
 /**
- * Count an answered frame of a video, and show the speed now and then, to be legible.
+ * Count an answered frame of a video; the speed is updated seldom enough to be legible.
  * @param {number} roundTrip milliseconds
- * @param {"stream" | "requests"} link how it was asked about
+ * @param {"stream" | "requests"} link how the frame was sent
  */
 export function countFrame(roundTrip, link) {
   const at = performance.now();
@@ -91,7 +91,7 @@ function inWords({ mask, no_mask: without, uncertain }) {
   return `${total} ${total === 1 ? "person" : "people"}: ${parts.filter(Boolean).join(", ")}.`;
 }
 
-/** Tell a screen reader, at most once per interval and only what is new. */
+/** Announce to screen readers: only changes, at most once per interval. */
 function announce(words) {
   spoken = words;
   speaking ||= setTimeout(() => {

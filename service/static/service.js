@@ -1,4 +1,4 @@
-/** The service, seen from the page: one picture is asked about, one answer or one error returns. */
+/** Requests to the service: one picture out, one answer or error back. */
 
 import { apiKey, askForKey } from "./key.js";
 
@@ -6,12 +6,12 @@ const TIMEOUT_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
 
-/** The service gave no answer; the message is for people. */
+/** The service gave no answer; the message is shown to the user. */
 export class ServiceError extends Error {
   /**
    * @param {string} message
-   * @param {boolean} passing whether asking again can help
-   * @param {number} retryAfterMs how long the service wants to be left alone
+   * @param {boolean} passing whether a retry can help
+   * @param {number} retryAfterMs how long the service asks to wait
    */
   constructor(message, passing, retryAfterMs = 0) {
     super(message);
@@ -21,12 +21,12 @@ export class ServiceError extends Error {
 }
 
 /**
- * Ask about one encoded picture.
+ * Send one encoded picture and return the answer.
  * @param {Blob} body
  * @param {AbortSignal} signal
  */
 export async function predict(body, signal) {
-  // AbortSignal.any() would do this, but not in the browsers of 2023.
+  // AbortSignal.any() would do this, but browsers from 2023 lack it.
   const limit = new AbortController();
   const abort = () => limit.abort();
   const timer = setTimeout(abort, TIMEOUT_MS);
@@ -55,7 +55,7 @@ export async function predict(body, signal) {
 
 /** @param {Response} response */
 async function refusal(response) {
-  // A proxy in front of the service answers in HTML, which has no detail for people.
+  // A proxy in front of the service may answer in HTML, which has no `detail`.
   const problem = await response.json().catch(() => ({}));
   const passing = [429, 502, 503, 504].includes(response.status);
   const fallback = passing ? "The service is not ready." : "The service refused the picture.";
@@ -65,7 +65,7 @@ async function refusal(response) {
 
 /**
  * How long to wait after the given number of failures in a row. The randomness keeps many pages
- * from coming back to a recovering service at the same moment.
+ * from retrying at the same moment.
  * @param {number} failures
  * @param {number} retryAfterMs
  */

@@ -1,7 +1,7 @@
 /** Switches that this browser remembers. */
 
 /**
- * Bind a switch, set as it was left the last time.
+ * Bind a switch and restore its last state.
  * @param {string} id of its checkbox
  * @param {(on: boolean, byHand: boolean) => void} apply called now and at every change
  */
@@ -15,7 +15,7 @@ export function bind(id, apply) {
   apply(box.checked, false);
 }
 
-// A browser that keeps nothing, as some do in private windows, throws; the page works without.
+// Throws if the browser blocks storage, as some do in private windows; the page works without it.
 function recall(key) {
   try {
     return localStorage.getItem(key);
@@ -28,6 +28,6 @@ function keep(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // It holds until the page is closed.
+    // Without storage, the setting lasts until the page is closed.
   }
 }

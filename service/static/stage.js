@@ -1,9 +1,9 @@
-/** What is on the stage: a picture, the camera or a film, and over it the answer. */
+/** The stage: shows a picture, the camera or a video, and the answer over it. */
 
 import { draw, paint, place } from "./overlay.js";
 import * as results from "./results.js";
 
-// A face that is lost for a moment stays blurred where it was.
+// A face that is lost for this long stays blurred where it was.
 const BLUR_LASTS_MS = 700;
 
 const byId = (id) => document.getElementById(id);
@@ -13,10 +13,10 @@ const overlay = byId("overlay");
 export const video = byId("video");
 export const picture = byId("picture");
 
-// Aborting it ends the requests of what is shown and, of the camera, its tracks.
+// Aborting it ends the requests for what is shown, and stops the camera.
 let session = new AbortController();
 /**
- * The answer that is drawn, the frame that it is of, and the boxes to be blurred in it.
+ * The answer that is drawn, its frame, and the boxes to blur in it.
  * @type {{answer: object, frame: ImageBitmap | HTMLImageElement, covered: Covered[]} | null}
  * @typedef {{at: number, box: {x: number, y: number, width: number, height: number}}} Covered
  */
@@ -34,9 +34,9 @@ export function say(words, isProblem = false) {
 }
 
 /**
- * End what is on the stage and put something else there.
+ * Replace what is on the stage.
  * @param {ReturnType<typeof showing>} what
- * @returns {AbortSignal} aborted when it is put away again
+ * @returns {AbortSignal} aborted when this is replaced in turn
  */
 export function begin(what) {
   session.abort();
@@ -56,7 +56,7 @@ export function begin(what) {
   byId("close").hidden = what !== "picture" && what !== "film";
   byId("player").hidden = what !== "film";
   if (what !== "camera") {
-    // Between two cameras they stay, and with them the keyboard's focus.
+    // They stay visible while cameras are switched, to keep the keyboard focus.
     byId("flip").hidden = true;
     byId("device").hidden = true;
   }
@@ -67,7 +67,7 @@ export function begin(what) {
   return session.signal;
 }
 
-/** Take everything off the stage and, where that was not wanted, say why. */
+/** Clear the stage and, if a problem ended it, show the problem. */
 export function end(problem = "") {
   begin("nothing");
   say(problem, Boolean(problem));
@@ -78,10 +78,10 @@ export function shape(width, height) {
 }
 
 /**
- * Show an answer and the frame that it is of, which from now on belongs to the stage.
+ * Show an answer and its frame; the stage then owns the frame.
  * @param {object} answer
  * @param {ImageBitmap | HTMLImageElement} frame
- * @param {"stream" | "requests"} link how the answer came
+ * @param {"stream" | "requests"} link how the frame was sent
  */
 export function present(answer, frame, link = "requests") {
   const at = performance.now();
@@ -102,7 +102,7 @@ const meets =
   ({ box: b }) =>
     a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
-/** Take the answer away: it is of something that is not there any more. */
+/** Remove the answer; it belongs to something no longer shown. */
 export function forget() {
   shown?.frame.close?.();
   shown = null;
@@ -112,8 +112,8 @@ export function forget() {
 }
 
 /**
- * Show people with blurred faces, or as they are. Blurred, the frame that the answer is of takes
- * the place of the medium, which has moved on and would show a face beside its blur.
+ * Switch blurring on or off. When on, the answered frame is shown instead of the video: the video
+ * is ahead of the answer, so a face would appear beside its blur.
  * @param {boolean} wanted
  */
 export function blur(wanted) {
@@ -140,12 +140,12 @@ export function redraw() {
 
 const boxesOf = ({ covered }) => covered.map(({ box }) => box);
 
-/** What was drawn, for those who cannot see it: "left top width height". */
+/** A drawn box as text, for tests: "left top width height". */
 function inPixels({ left, top, width, height }) {
   return [left, top, width, height].map(Math.round).join(" ");
 }
 
-/** The frame that is shown with its boxes, the right way round, in its own size; as a JPEG. */
+/** The shown frame with its boxes as a JPEG: not mirrored, at its own size. */
 export function snapshot() {
   const { answer, frame } = shown;
   const width = frame.naturalWidth ?? frame.width;

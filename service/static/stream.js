@@ -1,4 +1,4 @@
-/** The stream of the service, seen from the page: frames go out by WebSocket, answers come back. */
+/** The connection to /stream: sends frames over a WebSocket and receives the answers. */
 
 import { apiKey } from "./key.js";
 import { pauseMs } from "./service.js";
@@ -8,11 +8,11 @@ const OPENS_WITHIN_MS = 10_000;
 const ANSWERS_WITHIN_MS = 5_000;
 
 /**
- * A connection that lasts until the signal is aborted. It is opened when there is a frame to send,
- * and after a loss again, more and more seldom: who sends nothing keeps no stream busy.
+ * A connection that lasts until the signal is aborted. It is opened only when a frame is to be
+ * sent, so an idle page holds no stream. After a loss it is reopened with longer and longer pauses.
  * @param {AbortSignal} signal
  * @param {(answer: object, frame: object, roundTrip: number) => void} onAnswer
- * @param {(detail: string) => void} onProblem a frame was refused; the stream lives on
+ * @param {(detail: string) => void} onProblem called when a frame is refused; the stream stays open
  */
 export function createStream(signal, onAnswer, onProblem) {
   /** @type {WebSocket | null} */
@@ -29,10 +29,10 @@ export function createStream(signal, onAnswer, onProblem) {
     const address = new URL("stream", document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     try {
-      // A page can set no header of a WebSocket.
+      // A page cannot set headers on a WebSocket, so the key is sent as a subprotocol.
       socket = new WebSocket(address, apiKey() ? [`key.${apiKey()}`] : []);
     } catch {
-      openAgainAt = Infinity; // a key with signs that are not allowed here; requests take it
+      openAgainAt = Infinity; // the key has characters not allowed here; requests accept them
       return;
     }
     sent = 0;
@@ -48,7 +48,7 @@ export function createStream(signal, onAnswer, onProblem) {
     limit = setTimeout(lose, ms);
   }
 
-  /** The service went away, has no room, or says nothing any more. */
+  /** Close a lost connection: the service is gone, has no room, or does not answer. */
   function lose() {
     clearTimeout(limit);
     socket.close();
@@ -58,7 +58,7 @@ export function createStream(signal, onAnswer, onProblem) {
     openAgainAt = performance.now() + pauseMs(failures, 0);
   }
 
-  /** Give up the frames that will have no answer any more. */
+  /** Drop the frames that will not be answered. */
   function settle(upTo) {
     for (const { id, frame } of inFlight) if (id <= upTo) frame.image.close();
     inFlight = inFlight.filter(({ id }) => id > upTo);
@@ -83,20 +83,20 @@ export function createStream(signal, onAnswer, onProblem) {
   signal.addEventListener("abort", () => {
     clearTimeout(limit);
     const open = socket;
-    socket = null; // what it still says is of no interest
+    socket = null; // its remaining messages are ignored
     open?.close();
     settle(Infinity);
   });
 
   return {
-    /** Wait until another frame may be sent, by this way or, where there is none, another. */
+    /** Wait until another frame may be sent, over the stream or by a single request. */
     async room() {
       while (inFlight.length >= IN_FLIGHT) await new Promise((resolve) => (wake = resolve));
     },
 
     /**
-     * Send a frame, which from now on belongs to the stream.
-     * @returns {boolean} false where there is no connection now: the frame stays the caller's
+     * Send a frame; the stream then owns it.
+     * @returns {boolean} false without a connection: the caller keeps the frame
      */
     send(frame) {
       if (!socket && performance.now() >= openAgainAt) open();

@@ -46,7 +46,10 @@ def test_nobody_there_is_unreachable():
         (problem(413, "Content Too Large", "Send less."), "413 Content Too Large: Send less."),
         (problem(500, "Internal Server Error", "Sorry."), "500 Internal Server Error: Sorry."),
         ((404, {}, b"<html>"), "404 Not Found: sent by .*may not be a mask service"),
-        ((301, {"Location": "https://masks/predict"}, b""), "service is at https://masks/predict"),
+        (
+            (301, {"Location": "https://masks/predict"}, b""),
+            "it redirects to https://masks/predict",
+        ),
     ],
 )
 def test_what_would_fare_the_same_again_is_refused(

@@ -85,7 +85,7 @@ def test_a_signal_leaves_what_was_answered(tmp_path: Path, ending: signal.Signal
     else:
         assert done.returncode == 0, done.stderr
         assert f"{answered} frames answered" in done.stdout
-        assert f"Ended by {ending.name}; what was written is whole." in done.stderr
+        assert f"Ended by {ending.name}; the files written so far are complete." in done.stderr
         assert len(written) == answered
 
 
@@ -118,7 +118,7 @@ def test_a_full_disk_is_said_and_leaves_a_film_that_plays(tmp_path: Path):
             most_bytes=100_000,
         )
     assert done.returncode == 1
-    assert f"{output} cannot be written any further: File too large." in done.stderr
+    assert f"{output} can no longer be written: File too large." in done.stderr
     assert "frames answered" in done.stdout
     written = numbers_in(output)
     assert len(written) > 12
@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, option: str):
         common = ("--url", f"http://127.0.0.1:{port}", "--source", str(folder), "--no-window")
         done = run(*common, option, str(written), most_bytes=3000)
         assert done.returncode == 1
-        assert f"{written} cannot be written any further: File too large." in done.stderr
+        assert f"{written} can no longer be written: File too large." in done.stderr
         text = written.read_text()
         assert text.endswith("\n")
         assert 1000 < len(text) <= 3000
@@ -214,7 +214,10 @@ def test_a_camera_that_stays_away_is_given_up():
             wait_for(lambda: len(service.numbers) >= 3, "three frames")
         done = finish(client)
     assert done.returncode == 1
-    assert f"http://127.0.0.1:{live}/camera has given no picture for 1 s: given up" in done.stderr
+    assert (
+        f"http://127.0.0.1:{live}/camera has given no picture for 1 s (--give-up): given up"
+        in done.stderr
+    )
 
 
 def test_without_an_encoder_of_h264_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -51,7 +51,7 @@ def test_deep_transparent_and_cut_pictures(tmp_path: Path):
     notes: list[str] = []
     (frame,) = recordings.file(tmp_path / "cut.jpg", notes.append).frames()
     assert np.abs(frame.pixels.astype(int) - picture(1)).mean() < 6
-    assert "lacks its end" in notes[0]
+    assert "is cut short" in notes[0]
 
 
 def test_a_picture_that_claims_too_many_pixels_is_skipped(tmp_path: Path):

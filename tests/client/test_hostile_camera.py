@@ -177,7 +177,7 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
     ("status", "headers", "said"),
     [
         (404, {}, "404 Not Found"),
-        (302, {"Location": "http://u:s3cr3t@cam/?a=s3cr3t"}, "it is at http://cam/…"),
+        (302, {"Location": "http://u:s3cr3t@cam/?a=s3cr3t"}, "it redirects to http://cam/…"),
         (200, {"Content-Type": "application/vnd.apple.mpegurl"}, "HLS playlist"),
         (200, {"Content-Type": "text/html"}, "Invalid data"),
     ],

@@ -66,8 +66,8 @@ def test_what_holds_no_frames_is_said(tmp_path: Path):
         (damaged, "holds no readable picture"),
         (text, "is neither a picture"),
         (cut, "is neither a picture"),
-        ("ftp://127.0.0.1/film", "is no address of a stream"),
-        ("rtsp://[", "is no address of a stream"),
+        ("ftp://127.0.0.1/film", "is not the address of a stream"),
+        ("rtsp://[", "is not the address of a stream"),
     ]:
         done = run("--source", str(source), "--no-window")
         assert done.returncode == 1

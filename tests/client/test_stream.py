@@ -153,6 +153,6 @@ def test_a_film_survives_a_restart_of_the_service(tmp_path: Path) -> None:
     with serving(PORT=port):
         _, err = client.communicate(timeout=60)
     assert client.returncode == 0, err
-    assert "the stream was closed: the service stops" in err
+    assert "the stream was closed: the service is stopping" in err
     assert "answers again" in err
     assert [line["frame"] for line in lines_of(answers)] == list(range(150))

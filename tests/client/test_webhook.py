@@ -101,7 +101,7 @@ def test_what_is_refused_is_not_tried_again_and_is_said() -> None:
         webhook.put(EVENT)
         webhook.close()
     assert len(receiver.received) == 1
-    assert notes == ["The webhook did not take an event (status 404); 1 lost so far."]
+    assert notes == ["The webhook did not accept an event (status 404); 1 lost so far."]
 
 
 def test_a_dead_receiver_holds_nothing_up() -> None:

@@ -29,21 +29,21 @@ MISTAKES = {
     "log_retention_days = 31": "log_retention_days = 31; allowed: days: 1, 3, 5, 7, 14, 30, 60",
     'zones = ["eu-central-1a"]': r"zones = \['eu-central-1a'\]; allowed: at least two",
     'region = "eu-west-1"\nzones = ["eu-west-1a", "eu-central-1b"]': (
-        'zones = "eu-central-1b"; allowed: only what lies in eu-west-1'
+        'zones = "eu-central-1b"; allowed: only zones in eu-west-1'
     ),
     'zones = "eu-central-1a"': 'zones = "eu-central-1a"; allowed: at least two zones',
     'subnets = ["subnet-0a1b2c3d", "subnet-1a1b2c3d"]': "subnets = .*; allowed: only together with",
     'vpc = "default"': 'vpc = "default"; allowed: a VPC such as vpc-',
     'certificate_arn = "arn:aws:iam::1:x"': "certificate_arn = .*; allowed: the ARN of an ACM cert",
     f'region = "eu-west-1"\nhttps = "certificate"\ndomain = "a.org"\ncertificate_arn = "{ACM}"': (
-        "certificate_arn = .*; allowed: only what lies in eu-west-1"
+        "certificate_arn = .*; allowed: only an ARN in eu-west-1"
     ),
     'domain = "masks.example.org"': 'domain = .*; allowed: only with https = "certificate"',
     'https = "certificate"': 'certificate_arn = .*; allowed: needed with https = "certificate"',
     'https = "yes"': 'https = "yes"; allowed: cloudfront, certificate .* or none',
     'region = "us-gov-west-1"': 'https = "cloudfront"; allowed: "certificate" or "none" in us-gov',
     "internal = true": 'internal = true; allowed: only with https = "certificate" or "none"',
-    'allowed_cidrs = ["10.0.0.0/8"]': "allowed_cidrs = .*CloudFront answers everyone",
+    'allowed_cidrs = ["10.0.0.0/8"]': "allowed_cidrs = .*CloudFront is open to everyone",
     'https = "none"\npublic_ip = false': r"balancer_subnets = \[\]; allowed: the public subnets of",
     'vpc = "vpc-0a1b2c3d"\nbalancer_subnets = ["subnet-0a1b2c3d"]': (
         "balancer_subnets = .*; allowed: at least two"
@@ -52,19 +52,19 @@ MISTAKES = {
         "balancer_subnets = .*; allowed: only together with their vpc"
     ),
     'allowed_cidrs = ["2001:db8::/32"]': "allowed_cidrs = .*; allowed: IPv4 networks",
-    'name = "internal-masks"': 'name = "internal-masks"; allowed: another start',
-    'name = "sg-masks"': 'name = "sg-masks"; allowed: another start',
+    'name = "internal-masks"': 'name = "internal-masks"; allowed: not starting with',
+    'name = "sg-masks"': 'name = "sg-masks"; allowed: not starting with',
     'opening_hours = "8-18"': 'opening_hours = "8-18"; allowed: days and hours',
     'opening_hours = "MON-FRI 08:00-18:00"\nopening_tasks = 9': (
         "opening_tasks = 9; allowed: up to max_tasks = 4"
     ),
-    'timezone = "Berlin"': 'timezone = "Berlin"; allowed: of the opening hours, such as',
+    'timezone = "Berlin"': 'timezone = "Berlin"; allowed: time zone of the opening hours, such as',
     'permissions_boundary = "mine"': "permissions_boundary = .*; allowed: the ARN of an IAM policy",
     'alarm_topic = "ops"': "alarm_topic = .*; allowed: the ARN of an SNS topic",
     'allowed_cidrs = ["10.1.2.3/8"]': 'allowed_cidrs = "10.1.2.3/8"; allowed: IPv4 networks',
     "allowed_cidrs = []": r"allowed_cidrs = \[\]; allowed: IPv4 networks",
-    '[environment]\nPORT = "80"': "environment.PORT = .*; allowed: nothing: the deployment sets it",
-    "[environment]\nMETRICS_PORT = 0": "METRICS_PORT = .*; allowed: nothing: the deployment sets",
+    '[environment]\nPORT = "80"': "environment.PORT = .*; allowed: no value: the deployment sets",
+    "[environment]\nMETRICS_PORT = 0": "METRICS_PORT = .*; allowed: no value: the deployment sets",
     '[environment]\nAPI_KEYS = "hunter2"': r"environment.API_KEYS = .*; allowed: only under \[",
     "[environment]\nDETECTOR = [1]": r"environment.DETECTOR = \[1\]; allowed: .*as text",
     '[environment]\n"a-b" = "1"': "environment.a-b = .*; allowed: variables",
@@ -109,9 +109,9 @@ def test_flags_lie_over_the_file(
         ("--memory", "9"): "--memory = 9; allowed: .*1024, 2048, 3072, 4096",
         ("--zones", "eu-central-1a"): "--zones = .*; allowed: at least two",
         ("--spot", "maybe"): '--spot = "maybe"; allowed: true',
-        ("--environment", "PORT=1"): "--environment PORT = .*; allowed: nothing",
-        ("--environment", "PORT"): "--environment takes NAME=VALUE",
-        ("--file", "nowhere.toml"): "nowhere.toml: there is no such file",
+        ("--environment", "PORT=1"): "--environment PORT = .*; allowed: no value",
+        ("--environment", "PORT"): "--environment requires NAME=VALUE",
+        ("--file", "nowhere.toml"): "nowhere.toml: the file does not exist",
     }.items():
         done = command("plan", *flags)
         assert done.code == 1

@@ -207,7 +207,7 @@ def test_a_crashing_image_is_rolled_back_and_the_exit_code_is_2(
     assert command("push", "--image", label(stage, "crash", crash)).code == 0
     done = command("up", "--yes", "--https", "none", "--image", "crash")
     assert done.code == 2, done.err
-    assert "everything is again as it was before" in done.err
+    assert "failed and was rolled back to the previous state" in done.err
     assert "the model is not what its card says" in done.err
     assert "exit code 1" in done.err
     assert next(iter(stage.agent.running.values())).id == running
@@ -298,7 +298,7 @@ def test_an_image_of_another_architecture_is_refused(
     local = label(stage, "arch", "LABEL test=arch")
     done = command("push", "--image", local, "--architecture", "arm64")
     assert done.code == 1
-    assert "The image is of linux/amd64, the tasks are arm64" in done.err
+    assert "The image is for linux/amd64, but the tasks are arm64" in done.err
 
 
 @pytest.mark.usefixtures("address")
@@ -309,7 +309,7 @@ def test_an_uncommitted_change_is_refused(command: Command) -> None:
     finally:
         subprocess.run(["git", "checkout", "--quiet", "service/app.py"], check=True)
     assert done.code == 1
-    assert "Not committed" in done.err
+    assert "Files are not committed" in done.err
     assert "service/app.py" in done.err
 
 

@@ -112,7 +112,7 @@ DOWN = ("down", "--yes")
 TRIES = 8  # of botocore for one call
 KINDS = {
     "AccessDeniedException": (1, "AWS does not allow {name}: AccessDeniedException of the test"),
-    "ThrottlingException": (TRIES, "AWS is asked too often ({name}: ThrottlingException)"),
+    "ThrottlingException": (TRIES, "AWS limits the rate of calls ({name}: ThrottlingException)"),
     "cut after": (
         TRIES,
         "",
@@ -173,7 +173,7 @@ def test_expired_credentials_are_said(command: Command, fault: Fault) -> None:
     assert done.code == 1
     assert "AWS does not accept the credentials (ExpiredTokenException): log in again" in done.err
     fault.arm("cut before", default=TRIES)
-    assert "AWS could not be reached, or broke off" in command(*UP).err
+    assert "AWS could not be reached, or the connection broke" in command(*UP).err
 
 
 @pytest.mark.parametrize("kind", ["ThrottlingException", "cut before"])
@@ -193,7 +193,7 @@ def test_a_page_instead_of_an_answer_is_said(command: Command, fault: Fault) -> 
     fault.arm("page", default=TRIES)
     done = command(*UP)
     assert done.code == 1
-    assert "most likely, from a proxy on the way" in done.err
+    assert "probably from a proxy in between" in done.err
     assert "Traceback" not in done.err
 
 

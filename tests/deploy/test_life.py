@@ -94,7 +94,7 @@ def test_scale_holds_until_the_next_up(command: Command) -> None:
     done = command("scale", "2", "6")
     assert done.code == 0, done.err
     assert [line.split()[2] for line in done.changes] == ["ScalableTarget"]
-    assert "the next `up` sets them back" in done.out
+    assert "the next `up` restores them" in done.out
     status = json.loads(command("status", "--json").out)
     assert status["scaling"] == {"min": 2, "max": 6}
     assert "No changes." in command("scale", "2", "6").out
@@ -147,7 +147,7 @@ def test_rollback_says_when_the_image_is_gone(deployed: Cloud, command: Command)
     )
     done = command("rollback")
     assert done.code == 1
-    assert "is gone from the registry" in done.err
+    assert "is no longer in the registry" in done.err
 
 
 def test_down_takes_all_away_and_up_works_again(deployed: Cloud, command: Command) -> None:

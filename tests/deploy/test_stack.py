@@ -157,7 +157,7 @@ def test_an_update_that_is_rolled_back(
         follow(aws)
     words = str(caught.value)
     assert caught.value.exit_code == 2
-    assert "everything is again as it was before" in words
+    assert "failed and was rolled back to the previous state" in words
     assert "Circuit Breaker" in words
     assert words.index("ModelError in 2") < words.index("ModelError in 1")
     assert "exit code 3" in words
@@ -202,7 +202,9 @@ def test_timed_out(aws: Aws, cloudformation: Stubber, ecs: Stubber) -> None:
 def test_a_deletion_that_failed(aws: Aws, cloudformation: Stubber, ecs: Stubber) -> None:
     poll(cloudformation, event("DELETE_FAILED", reason="sg-1 has a dependent object"))
     ecs.add_client_error("describe_services", "ClusterNotFoundException")
-    with pytest.raises(DeploymentFailed, match=r"`python -m deploy down` goes on(.|\n)*sg-1 has a"):
+    with pytest.raises(
+        DeploymentFailed, match=r"`python -m deploy down` continues(.|\n)*sg-1 has a"
+    ):
         follow(aws)
 
 
@@ -210,7 +212,7 @@ def test_a_deletion_that_failed(aws: Aws, cloudformation: Stubber, ecs: Stubber)
     ("error", "words"),
     [
         ("AccessDenied", "AWS does not allow DescribeStackEvents: it says. `python -m deploy iam"),
-        ("Throttling", "AWS is asked too often"),
+        ("Throttling", "AWS limits the rate of calls"),
     ],
 )
 def test_denied_and_throttled(aws: Aws, cloudformation: Stubber, error: str, words: str) -> None:
@@ -235,7 +237,7 @@ STATES = {
     "CREATE_IN_PROGRESS": "Wait until that has ended",
     "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "Wait until that has ended",
     "UPDATE_ROLLBACK_FAILED": "continue-update-rollback --stack-name facemask",
-    "DELETE_FAILED": "`python -m deploy down` goes on",
+    "DELETE_FAILED": "`python -m deploy down` continues",
     "DELETE_IN_PROGRESS": "Wait until that has ended",
     "UPDATE_FAILED": "See the AWS console",
     "IMPORT_ROLLBACK_FAILED": "See the AWS console",
@@ -274,7 +276,7 @@ def test_a_stack_of_someone_else_is_not_touched(aws: Aws, cloudformation: Stubbe
     other = described("CREATE_COMPLETE") | {"Tags": [{"Key": "deployment", "Value": "facemask"}]}
     cloudformation.add_response("describe_stacks", {"Stacks": [other]})
     with pytest.raises(
-        DeployError, match="is not this deployment's: it lacks the tags managed-by="
+        DeployError, match="does not belong to this deployment: it lacks the tags managed-by="
     ):
         stack.find(aws, CONFIG)
 

@@ -166,7 +166,7 @@ def test_an_open_service_must_be_wished_for(command: Command, verb: str) -> None
     assert done.code == 1
     words = done.out if verb == "doctor" else done.err
     assert "Put API_KEYS under [secrets] in deploy.toml" in words
-    assert "or say so: open = true" in words
+    assert "or set open = true" in words
     assert "open = true" not in command(verb, "--open", "false", "--secrets", "API_KEYS=/a/b").err
 
 
@@ -189,7 +189,7 @@ def test_what_is_not_ours_is_not_touched(cloud: Cloud, command: Command, verb: s
     cloud.client("ecr").create_repository(repositoryName="facemask")
     done = command(verb, "--yes")
     assert done.code == 1
-    assert "image repository facemask exists and is not this deployment's" in done.err
+    assert "image repository facemask exists but does not belong to this deployment" in done.err
     assert "another `name` in deploy.toml" in done.err
     cloud.client("ecr").delete_repository(repositoryName="facemask")
     topic = {"T": {"Type": "AWS::SNS::Topic"}}
@@ -198,7 +198,7 @@ def test_what_is_not_ours_is_not_touched(cloud: Cloud, command: Command, verb: s
     )
     done = command(verb, "--yes")
     assert done.code == 1
-    assert "stack facemask exists and is not this deployment's" in done.err
+    assert "stack facemask exists but does not belong to this deployment" in done.err
 
 
 def test_a_zone_or_subnet_that_is_not_there_is_said(cloud: Cloud, command: Command) -> None:
@@ -218,7 +218,7 @@ def test_a_zone_or_subnet_that_is_not_there_is_said(cloud: Cloud, command: Comma
         cloud.client("ec2").create_subnet(
             VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{REGION}{zone}"
         )
-    assert f"AWS cannot move it to {vpc}: `down` first" in command(*UP, "--vpc", vpc).err
+    assert f"AWS cannot move it to {vpc}. Run `down` first" in command(*UP, "--vpc", vpc).err
 
 
 def test_an_image_of_another_architecture_is_refused(
@@ -248,7 +248,7 @@ def test_a_deployment_that_hangs_is_a_time_out(
     assert "UPDATE_IN_PROGRESS. Wait until that has ended" in command("restart").err
     again = command("up", "--yes", "--image", "v2", "--timeout", "1s")
     assert again.code == 3
-    assert "is UPDATE_IN_PROGRESS: that must end first" in again.err
+    assert "is UPDATE_IN_PROGRESS; waiting until that ends" in again.err
     service = cloud.ecs.services["facemask", "facemask"]
     ecs.complete(service, service["deployments"][0], 1)
     again = command("up", "--yes", "--image", "v2")
@@ -265,7 +265,7 @@ def test_a_rolled_back_deployment_is_a_failure(
     cloud.ecs.agent = ecs.Crashing(gone=gone)
     done = command("up", "--yes", "--image", "v2")
     assert done.code == 2
-    assert "everything is again as it was before" in done.err
+    assert "failed and was rolled back to the previous state" in done.err
     assert "Essential container in task exited" in done.err
     assert "exit code 3" in done.err
     cloud.ecs.agent = ecs.Steady()
@@ -280,18 +280,18 @@ def test_a_first_deployment_that_failed_is_made_again(cloud: Cloud, command: Com
     cloud.ecs.agent = ecs.Crashing()
     done = command(*UP)
     assert done.code == 2
-    assert "The next `up` deletes what is left of it" in done.err
+    assert "The next `up` deletes its remains" in done.err
     assert "Essential container in task exited" in done.err
     assert len(command("plan", "--image", "v1").changes) == 21
     cloud.ecs.agent = ecs.Steady()
     done = command(*UP)
     assert done.code == 0, done.err
-    assert "is ROLLBACK_COMPLETE: it is deleted and made again" in done.err
+    assert "is ROLLBACK_COMPLETE; it is deleted and created again" in done.err
 
 
 def test_no_wait_leaves_it_to_aws(up: Callable[..., Done], command: Command) -> None:
     done = up("--no-wait")
-    assert "AWS goes on by itself" in done.out
+    assert "AWS continues by itself" in done.out
     assert command("status").code == 0
 
 
@@ -310,7 +310,7 @@ def test_status_tells_what_runs(up: Callable[..., Done], command: Command) -> No
 
 
 def test_logs(cloud: Cloud, up: Callable[..., Done], command: Command) -> None:
-    assert "There is no log group" in command("logs", "--name", "other").err
+    assert "The log group /ecs/other does not exist" in command("logs", "--name", "other").err
     up()
     logs, now = cloud.client("logs"), int(time.time() * 1000)
     for task, age_s in (("old", 4000), ("young", 30)):
@@ -324,7 +324,7 @@ def test_logs(cloud: Cloud, up: Callable[..., Done], command: Command) -> None:
     assert "said by the young" in command("logs").out
     assert "said by the old" not in command("logs").out
     assert command("logs", "--since", "2h").out.count("said by") == 2
-    assert "ECS knows of no task that has stopped" in command("logs", "--previous").err
+    assert "ECS lists no stopped task" in command("logs", "--previous").err
     for task, at in (("old", 2), ("young", 1)):  # the old one stopped later, and wrote before
         arn = f"arn/{task}"
         cloud.ecs.tasks[arn] = {"taskArn": arn, "desiredStatus": "STOPPED", "stoppedAt": at}
@@ -366,12 +366,12 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert done.code == 1
     assert re.search("ok       credentials: arn:.*, eu-central-1", done.out)
     assert "aws ssm put-parameter --type SecureString --name /mask/keys" in done.out
-    assert "git says" in done.out  # the test's folder is no checkout
+    assert "git failed" in done.out  # the test's folder is no checkout
     assert re.search(r"ok       permissions: all \d+ actions", done.out)
     DENIED.add("iam:PassRole")
     done = command("doctor")
     DENIED.clear()
-    assert "not allowed on all that the deployment makes: iam:PassRole" in done.out
+    assert "not allowed on all resources of the deployment: iam:PassRole" in done.out
     assert cloud
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -428,8 +428,18 @@ def vpc(cloud: Cloud) -> dict[str, str]:
             ("--https", "none"),
             "no route to an internet gateway: set public_ip",
         ),
-        ("private", "public", ("--public-ip", "false"), "has no way out: the tasks need endpoints"),
-        ("public", "public", ("--public-ip", "false"), "a task without an address cannot use"),
+        (
+            "private",
+            "public",
+            ("--public-ip", "false"),
+            "has no default route: the tasks need VPC endpoints",
+        ),
+        (
+            "public",
+            "public",
+            ("--public-ip", "false"),
+            "a task without a public address cannot use",
+        ),
         ("public", "private", (), "2 zones"),
     ],
 )
@@ -463,7 +473,7 @@ def test_a_region_without_cloudfront_is_said(
 ) -> None:
     monkeypatch.setattr("deploy.network.PREFIX_LIST", "com.example.nowhere")
     done = command("doctor")
-    assert "missing  network: eu-central-1 has no list of CloudFront's addresses" in done.out
+    assert "missing  network: eu-central-1 has no prefix list of CloudFront's addresses" in done.out
 
 
 def test_help_has_examples(command: Command) -> None:

@@ -110,7 +110,7 @@ def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(70_000, 2), (2, 70_000)])
 def test_a_side_too_long_is_refused(width: int, height: int) -> None:
-    with pytest.raises(ImageTooLarge, match="65500 are taken along a side"):
+    with pytest.raises(ImageTooLarge, match="65500 are accepted along a side"):
         decode(bare_png(width, height))
 
 
@@ -219,3 +219,20 @@ def test_a_large_jpeg_may_be_read_shrunk(portrait: Image, orientation: int) -> N
     for least in (1100, 5000):  # three quarters would take longer than the whole
         whole = open_picture(saved(PillowImage.fromarray(large), "JPEG")).decode(least)
         assert whole.image.shape == large.shape
+
+
+@pytest.mark.parametrize("roll", [40.0, 90.0, 180.0, -120.0])
+def test_the_crop_of_a_turned_face_is_upright(
+    portrait: Image, portrait_box: Box, roll: float
+) -> None:
+    middle = (
+        portrait_box.x + (portrait_box.width - 1) / 2,
+        portrait_box.y + (portrait_box.height - 1) / 2,
+    )
+    around = cv2.getRotationMatrix2D(middle, -roll, 1.0)  # OpenCV turns anticlockwise
+    turned = np.asarray(cv2.warpAffine(portrait, around, (512, 512)), np.uint8)
+    upright = crop(portrait, portrait_box, 0.1, 96).astype(int)
+    levelled = crop(turned, portrait_box, 0.1, 96, roll).astype(int)
+    as_it_lies = crop(turned, portrait_box, 0.1, 96).astype(int)
+    assert np.abs(levelled - upright).mean() < 10  # hair, half a pixel apart
+    assert np.abs(as_it_lies - upright).mean() > 30

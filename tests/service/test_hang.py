@@ -58,7 +58,7 @@ def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
         assert worker_of(url).pid != worker.pid
         for thread in threads:
             thread.join(60)
-    assert any("1 of 2 slots have worked on a frame for more" in line for line in lines)
+    assert any("1 of 2 slots have analysed a frame for more" in line for line in lines)
 
 
 def test_also_where_all_slots_hang_and_who_waits_is_told(portrait_jpeg: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Turn folders of labelled pictures into crops, cut exactly as the service cuts them."""
+"""Turn folders of labelled pictures into crops, cut exactly as in the service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from model.images import Box, Image, ImageError, crop, decode
 from model.training.data import formats, voc, yolo
 
 CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no_mask"}
-SAME_FACE = 0.4  # intersection over union from which a detection is an annotated face
+SAME_FACE = 0.4  # least intersection over union of a detection and the annotated face
 TRAIN_DETECTION_CONFIDENCE = 0.5
 CORRECTIONS = Path(__file__).parent / "corrections.json"
-MASK_BOX = "mask_box"  # the origin of a box around a mask alone
-VALIDATION_SHARE = 0.1  # of a data set that comes without a split of its own
+MASK_BOX = "mask_box"  # the origin of a box around only the mask
+VALIDATION_SHARE = 0.1  # for a data set without its own split
 
 Corners = formats.Corners
 DatasetError = formats.DatasetError
@@ -34,9 +34,10 @@ DatasetError = formats.DatasetError
 class Sample:
     """One labelled face.
 
-    annotated is the box of the data set, (left, top, right, bottom) in pixels, None for a picture
-    that has a label only; detected is our detector's box of the same face, None before locate()
-    and where it found none. human says that a person drew the annotated box.
+    annotated: the data set's box, (left, top, right, bottom) in pixels; None for a picture with a
+    label only. detected: our detector's box of the same face; None before locate() or if not found.
+    human: whether a person drew the annotated box. mask_only: whether the box encloses only the
+    mask.
     """
 
     path: str
@@ -47,34 +48,35 @@ class Sample:
     annotated: Corners | None = None
     detected: Corners | None = None
     human: bool = False
+    mask_only: bool = False
 
     @property
     def label(self) -> int:
-        """The index in LABELS; a wrongly worn mask is no mask."""
+        """The index in LABELS; an incorrectly worn mask is no_mask."""
         return LABELS.index(CLASSES[self.cls])
 
 
-def read(folder: Path) -> list[Sample]:
+def read(folder: Path, *, mask_boxes: bool = False) -> list[Sample]:
     """Read every data set in a folder.
 
     A data set is a folder with an annotations.json (a list of {image, group, split, boxes: [{xyxy,
     cls, origin}]}), with Pascal VOC or YOLO annotations, or with class folders with_mask/,
-    without_mask/ and optionally incorrect_mask/; the given folder is one itself or holds several;
-    an annotations.json stands for its folder. Boxes of origin mask_box are left out: they enclose
-    a mask, not a face. Raises DatasetError.
+    without_mask/ and optionally incorrect_mask/. The folder is a data set or contains data sets;
+    the path of an annotations.json means its folder. Boxes of origin mask_box enclose a mask and
+    not a face; they are left out unless mask_boxes is set. Raises DatasetError.
     """
-    samples = find(folder)
+    samples = [s for s in find(folder) if mask_boxes or not s.mask_only]
     if not samples:
         raise DatasetError(
-            f"{folder} holds neither annotations.json nor with_mask/ and without_mask/, "
-            "nor faces in Pascal VOC or YOLO format, nor folders that do. "
-            "Boxes of masks (origin mask_box) are not faces."
+            f"{folder} is not a data set and contains none. Expected is annotations.json, the "
+            "folders with_mask/ and without_mask/, or faces in Pascal VOC or YOLO format. "
+            "Boxes of masks (origin mask_box) do not count as faces."
         )
     return samples
 
 
 def find(folder: Path) -> list[Sample]:
-    """Read like read() what may be no data set; empty if it is none."""
+    """Read every data set in a folder as read() does; returns an empty list if there is none."""
     if folder.name == "annotations.json":
         folder = folder.parent
     if not folder.is_dir():
@@ -82,12 +84,14 @@ def find(folder: Path) -> list[Sample]:
     samples = read_one(folder) or [s for sub in sorted(folder.iterdir()) for s in read_one(sub)]
     unknown = {s.cls for s in samples} - CLASSES.keys()
     if unknown:
-        raise DatasetError(f"{folder} has classes {sorted(unknown)}; known are {list(CLASSES)}.")
+        raise DatasetError(
+            f"{folder} has unknown classes {sorted(unknown)}; allowed are {list(CLASSES)}."
+        )
     return samples
 
 
 def read_one(folder: Path) -> list[Sample]:
-    """Read one data set; empty if the folder is none."""
+    """Read one data set; returns an empty list if the folder is not one."""
     if (folder / "annotations.json").is_file():
         return read_manifest(folder)
     pictures = voc.read(folder) or yolo.read(folder) or formats.class_folders(folder)
@@ -99,12 +103,7 @@ def read_manifest(folder: Path) -> list[Sample]:
     file = folder / "annotations.json"
     try:
         rows = json.loads(file.read_text())
-        samples = [
-            manifest_sample(folder, row, box)
-            for row in rows
-            for box in row["boxes"]
-            if box.get("origin") != MASK_BOX
-        ]
+        samples = [manifest_sample(folder, row, box) for row in rows for box in row["boxes"]]
     except DatasetError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -113,11 +112,10 @@ def read_manifest(folder: Path) -> list[Sample]:
 
 
 def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
-    """Replace the labels that were looked at and found wrong, and leave out what is no face.
+    """Correct wrong labels and drop samples that are not usable faces.
 
-    corrections.json lists them: {set, image, box, was, is, why}, where `is` is null for what is
-    left out. A correction applies where set, picture, box (to a pixel; of a face that has one)
-    and old label agree.
+    corrections.json lists them: {set, image, box, was, is, why}; `is` is null for a dropped sample.
+    A correction applies if set, picture, old label and box (rounded, if the face has one) match.
     """
     rows = json.loads(CORRECTIONS.read_text())
     right = {
@@ -136,13 +134,15 @@ def corrected(samples: list[Sample], folder: Path) -> list[Sample]:
 
 
 def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> Sample:
-    """Make a sample of one box of a manifest's row. Raises DatasetError."""
+    """Make a sample from one box of a manifest's row. Raises DatasetError."""
     file = folder / "annotations.json"
     path = formats.inside(folder, folder / row["image"], file)
     for name, value in (("group", row["group"]), ("split", row["split"]), ("cls", box["cls"])):
         if not isinstance(value, str):
-            raise DatasetError(f"{file} has the {name} {value!r} for {row['image']}; write a text.")
-    # The box of a whole picture says nothing of where in it the face is: at times it is a person.
+            raise DatasetError(
+                f"{file} has the {name} {value!r} for {row['image']}; it must be a string."
+            )
+    # A box of the whole picture does not locate the face; the picture may show a whole person.
     whole = box.get("origin") == "full_image"
     return Sample(
         path=str(path),
@@ -152,11 +152,12 @@ def manifest_sample(folder: Path, row: dict[str, Any], box: dict[str, Any]) -> S
         split=row["split"],
         annotated=None if whole else formats.four(box["xyxy"], file),
         human=box.get("origin") == "gt",
+        mask_only=box.get("origin") == MASK_BOX,
     )
 
 
 def samples_of(picture: formats.Picture, source: str) -> list[Sample]:
-    """Make a sample of each face; equal pictures form a group, groups are split by their hash."""
+    """Make a sample of each face; identical pictures form a group, and groups are split by hash."""
     digest = hashlib.sha256(picture.path.read_bytes()).hexdigest()
     by_hash = "val" if int(digest[:8], 16) < VALIDATION_SHARE * 2**32 else "train"
     split, path = picture.split or by_hash, str(picture.path)
@@ -167,13 +168,13 @@ def samples_of(picture: formats.Picture, source: str) -> list[Sample]:
 
 
 def together(samples: list[Sample]) -> list[Sample]:
-    """Put a group that a data set has in both of its parts into the validation part."""
+    """Move groups that are in both parts entirely into the validation part."""
     val = {sample.group for sample in samples if sample.split == "val"}
     return [replace(s, split="val") if s.group in val else s for s in samples]
 
 
 def corners(box: Box) -> Corners:
-    """Return left, top, right, bottom."""
+    """Return a box as left, top, right, bottom."""
     return (box.x, box.y, box.x + box.width, box.y + box.height)
 
 
@@ -193,8 +194,8 @@ def short_side(box: Corners) -> float:
 def locate(samples: Sequence[Sample], detector: FaceDetector) -> list[Sample]:
     """Add our detector's box to every sample whose face it finds.
 
-    A sample without annotation takes the largest face of its picture. Samples whose picture
-    cannot be read, or that have no box at all, are left out and counted aloud.
+    A sample without an annotated box gets the largest face of its picture. Samples whose picture
+    cannot be read, or that have no box at all, are dropped; their number is printed.
     """
     by_path: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -204,13 +205,13 @@ def locate(samples: Sequence[Sample], detector: FaceDetector) -> list[Sample]:
         try:
             image = decode(Path(path).read_bytes())
         except (ImageError, OSError) as error:
-            print(f"Left out {path}: {error}")
+            print(f"Skipped {path}: {error}")
             continue
         boxes = [corners(f.box) for f in detector.detect(image, TRAIN_DETECTION_CONFIDENCE)]
         located += [replace(face, detected=match(face.annotated, boxes)) for face in faces]
     usable = [s for s in located if s.annotated or s.detected]
     if len(usable) < len(samples):
-        print(f"{len(samples) - len(usable)} of {len(samples)} faces left out: no box or no image")
+        print(f"Skipped {len(samples) - len(usable)} of {len(samples)} faces: no box or no image")
     return usable
 
 
@@ -223,12 +224,12 @@ def match(annotated: Corners | None, boxes: Iterable[Corners]) -> Corners | None
 
 
 def save(samples: Sequence[Sample], file: Path) -> None:
-    """Write samples as JSON, one a line."""
+    """Write samples as JSON, one per line."""
     file.write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
 
 
 def load(file: Path) -> list[Sample]:
-    """Read what save() wrote."""
+    """Read samples written by save()."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     for row in rows:
         for key in ("annotated", "detected"):
@@ -237,10 +238,10 @@ def load(file: Path) -> list[Sample]:
 
 
 def sampling_weights(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
-    """Return each sample's probability of being drawn: labels equal, large sets damped.
+    """Return each sample's probability of being drawn, with equal labels and large sets damped.
 
-    Within a label a stratum (set and class) weighs the square root of its size, so that a model
-    cannot do well by telling the sets apart. Shape (len(samples),), sum 1.
+    Within a label, each stratum (set and class) is weighted by the square root of its size, so that
+    a model cannot do well by recognising the sets. Shape (len(samples),), sum 1.
     """
     strata = Counter((s.source, s.cls) for s in samples)
     weights = np.array([strata[(s.source, s.cls)] ** -0.5 for s in samples])
@@ -251,7 +252,7 @@ def sampling_weights(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
 
 
 def cut(sample: Sample, margin: float, size: int) -> Image:
-    """Cut the crop that the service would see: the detected box, else the annotated one."""
+    """Return the crop that the service would classify: of the detected, else annotated box."""
     image = decode(Path(sample.path).read_bytes())
     box = sample.detected or sample.annotated
     if box is None:
@@ -260,7 +261,7 @@ def cut(sample: Sample, margin: float, size: int) -> Image:
 
 
 def nonempty(image: Image, box: Corners) -> Box:
-    """Clip a box to the image; a sliver at the edge keeps one pixel."""
+    """Clip a box to the image, keeping at least one pixel in each direction."""
     height, width = image.shape[:2]
     left, top = min(max(box[0], 0), width - 1), min(max(box[1], 0), height - 1)
     return Box.within(image, left, top, max(box[2], left + 1), max(box[3], top + 1))

@@ -1,4 +1,4 @@
-"""What data sets of others have in common: names of classes, folders, pictures with faces."""
+"""Shared parts of the data set readers: class names, folders, and pictures with faces."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# What others call our classes; upper case, spaces, - and _ make no difference.
+# Names that other data sets use for our classes; case, spaces, - and _ are ignored.
 ALIASES = {
     "with_mask": (
         "mask, with mask, wearing mask, face mask, face with mask, masked, masked face, "
-        "face nask"  # so it stands in a set that many use, AIZOO's
+        "face nask"  # a typo in AIZOO's widely used data set
     ),
     "without_mask": (
         "no mask, without mask, not masked, unmasked, unmasked face, face, face no mask, "
@@ -26,22 +26,22 @@ ALIASES = {
 }
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 ROOMS = {"annotations", "jpegimages", "images", "labels"}
-# A part that is there to be tested on is not trained on, which is what matters here.
+# A test part is used for validation: the point is that it is not trained on.
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "val"}
 
 Corners = tuple[float, float, float, float]
 
 
 class DatasetError(ValueError):
-    """A folder holds no data set that we can read; the message says what is expected."""
+    """A folder contains no readable data set; the message says what is expected."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and the class and box of each of its faces.
+    """A picture, with the class and box of each of its faces.
 
-    A box is (left, top, right, bottom) in pixels, None where the data set has a label only. split
-    is train or val, None where the data set has none.
+    A box is (left, top, right, bottom) in pixels, or None if the data set has only a label. split
+    is train or val, or None if the data set has no split.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Picture:
 
 
 def class_folders(folder: Path) -> list[Picture]:
-    """Read the pictures below with_mask/, without_mask/ and incorrect_mask/; empty if none.
+    """Read the pictures in with_mask/, without_mask/ and incorrect_mask/; empty if none.
 
     Raises DatasetError for a link that leaves the folder.
     """
@@ -63,32 +63,32 @@ def class_folders(folder: Path) -> list[Picture]:
 
 
 def inside(folder: Path, path: Path, file: Path) -> Path:
-    """Return a path that lies in a data set's folder, links followed.
+    """Return the path if, after following links, it is inside the data set's folder.
 
-    Raises DatasetError, naming the file that names the path, for one that does not.
+    Otherwise raises DatasetError; its message names `file`, which refers to the path.
     """
     try:
         if path.resolve().is_relative_to(folder.resolve()):
             return path
     except RuntimeError as error:
-        raise DatasetError(f"{file} leads to {path}, a link to itself. Remove it.") from error
+        raise DatasetError(f"{file} refers to {path}, a link to itself. Remove it.") from error
     raise DatasetError(
-        f"{file} leads to {path}, outside of the data set's folder {folder}. "
+        f"{file} refers to {path}, outside of the data set's folder {folder}. "
         "Only files inside it are read; copy the file there, or remove the entry."
     )
 
 
 def class_of(name: str, file: Path) -> str:
-    """Return our class for a name of others. Raises DatasetError for one that we do not know."""
+    """Return our class for another data set's class name. Raises DatasetError if unknown."""
     ours = {plain(alias): cls for cls, row in ALIASES.items() for alias in row.split(",")}
     if plain(name) not in ours:
         known = ", ".join(ALIASES.values())
-        raise DatasetError(f"{file} has a face of class '{name}'; known are {known}.")
+        raise DatasetError(f"{file} has a face of unknown class '{name}'; allowed are {known}.")
     return ours[plain(name)]
 
 
 def plain(name: str) -> str:
-    """Return a name without what makes no difference."""
+    """Return a name in lower case without spaces, - and _."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 
@@ -98,32 +98,32 @@ def four(texts: Iterable[str], file: Path) -> Corners:
     try:
         a, b, c, d = (float(number) for number in written)
     except ValueError as error:
-        raise DatasetError(f"{file} is damaged: {written} is no box of four numbers.") from error
+        raise DatasetError(f"{file} is damaged: {written} is not a box of 4 numbers.") from error
     if not all(math.isfinite(number) for number in (a, b, c, d)):
-        raise DatasetError(f"{file} is damaged: {written} is no box of four numbers.")
+        raise DatasetError(f"{file} is damaged: {written} is not a box of 4 numbers.")
     return a, b, c, d
 
 
 def with_area(faces: Iterable[tuple[str, Corners]], file: Path) -> Iterator[tuple[str, Corners]]:
-    """Leave out, aloud, the faces whose box has no area."""
+    """Yield the faces whose box has an area; prints the others."""
     for cls, (left, top, right, bottom) in faces:
         if left < right and top < bottom:
             yield cls, (left, top, right, bottom)
         else:
-            print(f"Left out a {cls} in {file}: its box has no area")
+            print(f"Skipped a {cls} in {file}: its box has no area")
 
 
 def walk(folder: Path) -> list[Path]:
-    """List the files of a data set: in its folder, and in rooms and parts below it, at any depth.
+    """List the files of a data set, including those in subfolders named in ROOMS and PARTS.
 
-    Other folders are not entered: they may be data sets of their own. Raises DatasetError for a
-    link that leaves the folder, or leads to a folder that is read anyway.
+    Other folders are not entered, because they may be separate data sets. Raises DatasetError for a
+    link that leaves the folder, or that leads to a folder that is read anyway.
     """
     files, folders, entered = [], [folder] if folder.is_dir() else [], {folder.resolve()}
     while folders:
         for entry in sorted(folders.pop().iterdir()):
             if entry.name.startswith("."):
-                continue  # what macOS adds to archives, ._name.xml, is no XML
+                continue  # macOS adds files such as ._name.xml to archives; they are not XML
             if entry.is_file():
                 files.append(inside(folder, entry, entry))
             elif entry.is_dir() and entry.name.lower() in ROOMS | PARTS.keys():
@@ -138,13 +138,13 @@ def walk(folder: Path) -> list[Path]:
 
 
 def part_of(folder: Path, file: Path) -> str:
-    """Return the part that a file lies in, a key of PARTS; empty if in none."""
+    """Return the part that a file is in, a key of PARTS; empty if it is in none."""
     names = [name.lower() for name in file.relative_to(folder).parts[:-1]]
     return next((name for name in names if name in PARTS), "")
 
 
 def named(folder: Path, files: list[Path]) -> dict[tuple[str, str], Path]:
-    """Return the pictures among the files, by their part and their name with and without suffix."""
+    """Return the pictures among the files, by part and by name with and without suffix."""
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
     return {
         (part_of(folder, file), name): file for file in pictures for name in (file.stem, file.name)
@@ -152,8 +152,8 @@ def named(folder: Path, files: list[Path]) -> dict[tuple[str, str], Path]:
 
 
 def text(file: Path) -> str:
-    """Return a text file's content. Raises DatasetError if it is none."""
+    """Return a text file's content. Raises DatasetError if it is not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8-sig")  # Windows writes the signature
+        return file.read_text(encoding="utf-8-sig")  # Windows writes a BOM
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is damaged: it is no text.") from error
+        raise DatasetError(f"{file} is damaged: it is not UTF-8 text.") from error

@@ -1,4 +1,4 @@
-"""Cut the surroundings of each face once, so that no epoch decodes a whole picture again."""
+"""Cut out each face with its surroundings once, so that epochs need not decode whole pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from model.detectors.yunet import YuNet
 from model.images import Box, Image, decode
 from model.training.data.dataset import Corners, Sample, corners, overlap
 
-REACH = 1.0  # from the face's middle, in longer sides of its box: room to turn, shift and widen
-MAX_SIDE = 344  # pixels; the crop of such a window has the 224 that the network takes
+REACH = 1.0  # from the face's centre, in longer sides of its box: room to rotate, shift and widen
+MAX_SIDE = 344  # pixels; a crop of such a window has the network's 224
 SAME_FACE = 0.3  # intersection over union
 
 
@@ -24,8 +24,8 @@ SAME_FACE = 0.3  # intersection over union
 class Window:
     """A face and its surroundings.
 
-    pixels: uint8 RGB. boxes: of the face, in pixels of the window, one to two. face: as our
-    detector sees it in the window, with landmarks; None for faces that nothing is drawn on.
+    pixels: uint8 RGB. boxes: one or two boxes of the face, in pixels of the window. face: our
+    detector's face in the window, with landmarks; None if nothing can be drawn on it.
     """
 
     pixels: Image
@@ -34,7 +34,7 @@ class Window:
 
 
 def cut_windows(samples: Sequence[Sample]) -> list[Window]:
-    """Cut a window for each sample, in the samples' order; needs about 150 KB of memory a face."""
+    """Cut a window for each sample, in the same order; needs about 150 KB of memory per face."""
     windows: dict[int, Window] = {}
     detector = YuNet(glance=False)
     by_path: dict[str, list[int]] = {}
@@ -48,7 +48,7 @@ def cut_windows(samples: Sequence[Sample]) -> list[Window]:
 
 
 def window_of(image: Image, sample: Sample, detector: YuNet) -> Window:
-    """Cut one face's window; an unmasked face is looked for in it, to draw on."""
+    """Cut one face's window; if the face is unmasked, detect it in the window to draw on it."""
     boxes = [box for box in (sample.detected, sample.annotated) if box is not None]
     left, top, right, bottom = boxes[0]
     reach = REACH * max(right - left, bottom - top)
@@ -66,7 +66,7 @@ def window_of(image: Image, sample: Sample, detector: YuNet) -> Window:
 
 
 def moved_into(box: Corners, place: Box, scale: float) -> Corners:
-    """Return a box of the frame in pixels of a window."""
+    """Convert a box from the frame's pixels to those of a window."""
     left, top, right, bottom = box
     return (
         (left - place.x) * scale,
@@ -77,7 +77,7 @@ def moved_into(box: Corners, place: Box, scale: float) -> Corners:
 
 
 def find(pixels: Image, box: Corners, detector: YuNet) -> Face | None:
-    """Return our detector's face at a box of the window."""
+    """Return the face that our detector finds at a box of the window; None if there is none."""
     faces = detector.detect(pixels, 0.5)
     best = max(faces, key=lambda face: overlap(corners(face.box), box), default=None)
     return best if best and overlap(corners(best.box), box) >= SAME_FACE else None

@@ -1,4 +1,4 @@
-"""Read YOLO folders: images/ and labels/, and the names of the classes."""
+"""Read YOLO data sets: images/, labels/ and the class names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES_FILES = {"classes.txt", "obj.names"}
 
 
 def read(folder: Path) -> list[Picture]:
-    """Read the pictures in a folder's images/ that its labels/ label; empty if it has none.
+    """Read the pictures in images/ that have a file in labels/; empty if there are none.
 
     Raises DatasetError.
     """
@@ -45,12 +45,12 @@ def read(folder: Path) -> list[Picture]:
         part = part_of(folder, file)
         path = pictures.get((part, file.stem))
         if path is None:
-            print(f"Left out {file}: its picture is not there")
+            print(f"Skipped {file}: its picture is missing")
             continue
         try:
             height, width = decode(path.read_bytes()).shape[:2]
         except ImageError as error:
-            print(f"Left out {path}: {error}")
+            print(f"Skipped {path}: {error}")
             continue
         lines = [line for line in text(file).splitlines() if line.strip()]
         faces = [face_of(line, names, (width, height), file) for line in lines]
@@ -59,7 +59,7 @@ def read(folder: Path) -> list[Picture]:
 
 
 def read_names(folder: Path, files: list[Path]) -> dict[str, str]:
-    """Return the class names by their numbers, as written in the labels. Raises DatasetError."""
+    """Return the class names by their numbers in the labels. Raises DatasetError."""
     for file in files:
         if file.name.lower() in NAMES_FILES:
             return numbered(text(file).splitlines(), file)
@@ -69,16 +69,16 @@ def read_names(folder: Path, files: list[Path]) -> dict[str, str]:
             if isinstance(described, dict) and "names" in described:
                 return numbered(described["names"], file)
     raise DatasetError(
-        f"{folder} has YOLO labels and neither a classes.txt nor a data.yaml with `names`: write "
-        "the class names into a classes.txt, a name a line, in the order of their numbers."
+        f"{folder} has YOLO labels but neither a classes.txt nor a data.yaml with `names`. Write "
+        "the class names into a classes.txt, one per line, in the order of their numbers."
     )
 
 
 class PlainLoader(yaml.BaseLoader):
-    """Reads YAML without aliases, every value as text.
+    """Reads YAML without aliases, with every value as a string.
 
-    An alias stands for what it names: ten lines of ten aliases each stand for ten thousand million
-    values. Numbers would be computed, of which a long one takes hours.
+    An alias repeats the value it names: ten lines of ten aliases each give ten thousand million
+    values. Converting a very long number would take hours.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -88,16 +88,16 @@ class PlainLoader(yaml.BaseLoader):
             raise yaml.composer.ComposerError(
                 None,
                 None,
-                f"aliases are not taken; write out what *{event.anchor} stands for",
+                f"aliases are not accepted; write out the value of *{event.anchor}",
                 event.start_mark,
             )
         return super().compose_node(parent, index)
 
 
 def described_in(file: Path) -> object:
-    """Return what a YAML file holds, values as text. Raises DatasetError."""
+    """Return the content of a YAML file, with values as strings. Raises DatasetError."""
     try:
-        return yaml.load(text(file), PlainLoader)  # noqa: S506 (it makes texts, lists and dicts)
+        return yaml.load(text(file), PlainLoader)  # noqa: S506 (makes only str, list, dict)
     except yaml.YAMLError as error:
         raise DatasetError(f"{file} is damaged: {error}") from error
     except RecursionError as error:
@@ -107,15 +107,15 @@ def described_in(file: Path) -> object:
 
 
 def numbered(names: object, file: Path) -> dict[str, str]:
-    """Return names by their numbers, given in their order or by number, as a data.yaml may.
+    """Return class names by number, from a list or a mapping, as in a data.yaml.
 
-    Raises DatasetError for anything but texts.
+    Raises DatasetError unless the names are strings.
     """
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise DatasetError(
-            f"{file} does not list the class names as texts. Write `names: [mask, no mask]`, "
+            f"{file} does not list the class names as strings. Write `names: [mask, no mask]`, "
             "in the order of their numbers."
         )
     return {str(number): name for number, name in names.items()}
@@ -124,13 +124,15 @@ def numbered(names: object, file: Path) -> dict[str, str]:
 def face_of(
     line: str, names: dict[str, str], size: tuple[int, int], file: Path
 ) -> tuple[str, Corners]:
-    """Return class and box of a label, 'number cx cy width height' in shares of the size."""
+    """Return class and box of a label line, 'number cx cy width height' relative to the size."""
     number, *rest = line.split()
     if number not in names:
-        raise DatasetError(f"{file} has class {number}; there are names for 0 to {len(names) - 1}.")
+        raise DatasetError(f"{file} has class {number}; only 0 to {len(names) - 1} have names.")
     x, y, w, h = four(rest, file)
-    if not all(0 <= share <= 1.01 for share in (x, y, w, h)):  # rounding passes
-        raise DatasetError(f"{file} is damaged: '{line}' is no box in shares of the picture.")
+    if not all(0 <= share <= 1.01 for share in (x, y, w, h)):  # allows rounding
+        raise DatasetError(
+            f"{file} is damaged: in '{line}' the box must be relative to the picture, 0 to 1."
+        )
     width, height = size
     box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
     return class_of(names[number], file), box

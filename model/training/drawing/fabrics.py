@@ -1,4 +1,4 @@
-"""Colours, and the patterns that masks, scarves and cups are printed with."""
+"""Colours and patterns for masks, scarves and cups."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HAIRS: tuple[Colour, ...] = (
 
 
 def any_colour(random: np.random.Generator) -> Colour:
-    """Return a colour: mostly a usual one, at times a skin's or any other, never twice the same."""
+    """Return a random colour: mostly a usual one, sometimes a skin colour or any other."""
     kind = random.random()
     if kind < 0.65:
         colour = np.array(list(COLOURS.values())[random.integers(len(COLOURS))])
@@ -56,7 +56,7 @@ def any_colour(random: np.random.Generator) -> Colour:
 
 
 def blobs(shape: tuple[int, int], cells: float, random: np.random.Generator) -> Floats:
-    """Return smooth noise with so many cells along the longer side: mean 0, deviation near 1."""
+    """Return smooth noise of mean 0 and deviation near 1; cells: number along the longer side."""
     step = cells / max(shape)
     coarse = random.standard_normal((int(shape[0] * step) + 2, int(shape[1] * step) + 2))
     fine = cv2.resize(
@@ -66,32 +66,32 @@ def blobs(shape: tuple[int, int], cells: float, random: np.random.Generator) -> 
 
 
 def share(values: npt.NDArray[Any]) -> Floats:
-    """Cut values to 0..1."""
+    """Clip values to 0..1."""
     return np.asarray(np.clip(values, 0, 1), np.float32)
 
 
 def plain(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print nothing."""
+    """Return no pattern."""
     del random
     return np.zeros((v.shape[0], u.shape[1]), np.float32)
 
 
 def stripes(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print stripes of any direction."""
+    """Return stripes in a random direction."""
     angle, waves = random.uniform(0, np.pi), random.uniform(3, 9)
     phase = 2 * np.pi * waves * (np.cos(angle) * u + np.sin(angle) * v)
     return share(0.5 + 3 * np.sin(phase))
 
 
 def checks(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print gingham: two bands of stripes, darkest where they cross."""
+    """Return gingham: two bands of stripes, darkest where they cross."""
     waves = 2 * np.pi * random.uniform(3, 8)
     across, down = (share(0.5 + 4 * np.sin(waves * t)) for t in (u, v))
     return share((across + down) / 2)
 
 
 def dots(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print dots, every other row shifted."""
+    """Return dots, with every other row shifted."""
     waves, size = random.uniform(4, 9), random.uniform(0.22, 0.36)
     row = np.floor(v * waves)
     a = (u * waves + 0.5 * (row % 2)) % 1 - 0.5
@@ -100,7 +100,7 @@ def dots(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
 
 
 def flowers(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print flowers of five or six petals, every other row shifted."""
+    """Return flowers of five or six petals, with every other row shifted."""
     waves, petals = random.uniform(2.5, 5), random.integers(5, 7)
     row = np.floor(v * waves)
     column = np.floor(u * waves + 0.5 * (row % 2))
@@ -113,13 +113,13 @@ def flowers(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
 
 
 def camouflage(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print three tones in blots."""
+    """Return blots in three tones."""
     noise = blobs((v.shape[0], u.shape[1]), random.uniform(7, 16), random)
     return share(np.floor(noise * 1.5 + 1.5) / 2)
 
 
 def logo(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Print a mark as of a club or a maker, somewhere on the cloth."""
+    """Return a mark like a club's or brand's, somewhere on the cloth."""
     a = (u - random.uniform(-0.7, 0.7)) / random.uniform(0.15, 0.4)
     b = (v - random.uniform(0.8, 1.4)) / random.uniform(0.1, 0.25)
     edge = np.maximum(np.abs(a), np.abs(b)) if random.random() < 0.4 else np.hypot(a, b)
@@ -128,13 +128,13 @@ def logo(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
 
 
 def gradient(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
-    """Let one colour run into the other."""
+    """Return a gradient from one colour to the other."""
     angle = random.uniform(0, 2 * np.pi)
     return share(0.5 + 0.5 * (np.cos(angle) * u + np.sin(angle) * (v - 1.1)))
 
 
-# A pattern says for each point of the cloth, whose coordinates are u (1, width) along it and
-# v (height, 1) down it, how much of the second colour is there: (height, width), 0..1.
+# A pattern returns the share of the second colour, 0..1, for each point of the cloth: (height,
+# width). The coordinates are u (1, width) across the cloth and v (height, 1) down it.
 PATTERNS: dict[str, Callable[[Floats, Floats, np.random.Generator], Floats]] = {
     "plain": plain,
     "stripes": stripes,

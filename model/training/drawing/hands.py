@@ -20,7 +20,7 @@ from model.training.drawing.sheets import (
 
 
 def skin_of(image: Image, pose: Pose) -> Floats:
-    """Return the colour that the skin at forehead and cheeks has in full light, RGB 0..255."""
+    """Return the colour of the skin on forehead and cheeks in full light, RGB 0..255."""
     spots = np.array([(0, -0.45, 1), (0.2, -0.4, 1), (-0.55, 0.5, 1), (0.55, 0.5, 1)])
     height, width = image.shape[:2]
     radius = max(1, round(pose.span * 0.06))
@@ -68,6 +68,6 @@ def draw_hand(
     light = light * (1.04 + 0.03 * blobs(size, 8, random))
     tone = skin * random.uniform(0.86, 1.02)
     sheet.lay(tone * light[..., None], np.asarray(closed, np.uint8))
-    if random.random() < 0.7:  # else the palm is seen, as of a hand that hides a yawn from within
+    if random.random() < 0.7:  # otherwise the palm is seen, without nails
         nail = np.clip(tone * 1.06 + np.array([8, 4, 6]), 0, 255)
         sheet.lay(nail * light[..., None], np.asarray(nails // 2, np.uint8))

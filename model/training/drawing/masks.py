@@ -1,4 +1,4 @@
-"""Draw face masks: shapes and ways of wearing them are tables, a generator chooses among them."""
+"""Draw face masks on faces. Tables define the shapes and the ways of wearing them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ WAYS: tuple[Worn, ...] = get_args(Worn)
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of mask in a face's own coordinates, its right half.
+    """The right half of a kind of mask, in a face's own coordinates (see poses).
 
-    outline: from the middle of its top to the middle of its bottom. folds: lines from the middle
-    outwards, pleats and seams. straps: from the mask's side to the ear or around the head.
-    patterned: how often it is not of one colour. colours: those it is sold in, none for all.
+    outline: from the middle of the top to the middle of the bottom. folds: pleats and seams, from
+    the middle outwards. straps: from the mask's side to the ear or around the head. patterned:
+    share of masks with a pattern. valve: share of masks with a valve. colours: usual colours; empty
+    means any.
     """
 
     outline: Points
@@ -80,7 +81,7 @@ SHAPES: dict[str, Shape] = {
         valve=0.5,
         colours=("white", "white", "white", "grey", "blue", "black"),
     ),
-    "folded": Shape(  # KF94, FFP2: three panels, the middle one stands out like a boat
+    "folded": Shape(  # KF94, FFP2: three panels; the middle one stands out like a boat
         outline=(
             *((0.0, 0.26), (0.22, 0.3), (0.5, 0.5), (0.86, 0.66), (1.06, 0.76)),
             *((1.04, 1.08), (0.82, 1.42), (0.52, 1.8), (0.25, 1.94), (0.0, 1.96)),
@@ -107,11 +108,11 @@ SHAPES: dict[str, Shape] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a mask lies on the face: its top and bottom and its width.
+    """Where a mask is on the face: its top and bottom, and its breadth relative to the shape's.
 
-    slack: by how much the top varies, the bottom a little more than half as much. flat: from 1,
-    the more the straighter its upper edge. ridge: how high it stands over the cheeks, over the
-    nose a little higher than that itself.
+    flat: 1 or more; larger values give a straighter upper edge. ridge: how far it stands out from
+    the cheeks, at the nose a little more than the nose itself. slack: variation of the top; the
+    bottom varies a little more than half as much.
     """
 
     top: float
@@ -141,10 +142,10 @@ def synthesize_mask(  # noqa: PLR0913
     pattern: str = "plain",
     random: np.random.Generator | None = None,
 ) -> Image:
-    """Return a copy of a uint8 RGB image whose face wears a mask of an RGB colour.
+    """Return a copy of a uint8 RGB image with a mask of an RGB colour drawn on the face.
 
-    second is the colour of the pattern; random decides about creases, grain and the mask's exact
-    place, and may be left out: then they are the same each time.
+    second: the colour of the pattern. random: varies creases, grain and the exact place of the
+    mask; without it the result is always the same.
     Raises ValueError for a face without landmarks.
     """
     random = random or np.random.default_rng(0)
@@ -169,7 +170,7 @@ def synthesize_mask(  # noqa: PLR0913
     strap = COLOURS["white"] if random.random() < 0.5 else colour
     for line in kind.straps:
         start_of_line, *rest = line
-        # The ear stays where it is however low the mask hangs.
+        # The strap's end at the ear does not move with the mask.
         points = smooth([*put([start_of_line]), *rest], closed=False)
         for side in (1, -1):
             path = [(side * x, y) for x, y in points]
@@ -192,7 +193,7 @@ def relief(
     worn: Worn,
     random: np.random.Generator,
 ) -> Floats:
-    """Return the light on the cloth: roundness, creases, folds and weave; about 1 each."""
+    """Return the light on the cloth from roundness, creases, folds and weave; about 1."""
     height, width = sheet.alpha.shape
     light = 1.06 - 0.24 * sheet.x**2 - 0.22 * np.clip(sheet.y - 1.2, 0, 1)
     crumpled = random.uniform(0.01, 0.04) * (1 if worn == "right" else 1.8)
@@ -218,7 +219,7 @@ def relief(
 
 
 def draw_valve(sheet: Sheet, put: Callable[[Points], Points], random: np.random.Generator) -> None:
-    """Draw a breathing valve onto the mask's side."""
+    """Draw an exhalation valve on one side of the mask."""
     ((x, y),) = put([(random.choice([-0.4, 0.4]), 1.15)])
     radius = random.uniform(0.15, 0.2)
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -234,7 +235,7 @@ def draw_valve(sheet: Sheet, put: Callable[[Points], Points], random: np.random.
 def synthesize_any_mask(
     image: Image, face: Face, random: np.random.Generator, worn: Worn = "right"
 ) -> Image:
-    """Return a copy of a uint8 RGB image whose face wears a mask of any shape, colour, pattern.
+    """Return a copy of a uint8 RGB image with a mask of random shape, colour and pattern.
 
     Raises ValueError for a face without landmarks.
     """

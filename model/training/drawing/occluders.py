@@ -1,6 +1,6 @@
-"""Draw what is taken for a mask and is none: scarf, hand, cup, bottle, beard, paper, phone.
+"""Draw objects that could be mistaken for a mask: scarf, hand, cup, bottle, beard, paper, phone.
 
-None of it covers the eyes, and none the nose as a mask would: such a face's label is no_mask.
+None of them covers the eyes, and none covers the nose as a mask would. The label stays no_mask.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from model.training.drawing.sheets import (
 def occlude(
     image: Image, face: Face, random: np.random.Generator, kind: str | None = None
 ) -> Image:
-    """Return a copy of a uint8 RGB image with something near the mouth that is no mask.
+    """Return a copy of a uint8 RGB image with an object near the mouth that is not a mask.
 
-    kind: one of OCCLUDERS; left out, any of them.
+    kind: one of OCCLUDERS; a random one if None.
     Raises ValueError for a face without landmarks.
     """
     kind = kind or str(random.choice(list(OCCLUDERS)))
@@ -45,7 +45,7 @@ def occlude(
 
 
 def any_cloth(sheet: Sheet, random: np.random.Generator, patterned: float = 0.5) -> Floats:
-    """Return cloth of any colours for a whole sheet."""
+    """Return cloth of random colours for a whole sheet."""
     pattern = str(random.choice(list(PATTERNS))) if random.random() < patterned else "plain"
     return printed(pattern, (any_colour(random), any_colour(random)), sheet.x, sheet.y, random)
 
@@ -62,7 +62,7 @@ def scarf(pose: Pose, skin: Floats, random: np.random.Generator) -> Sheet:
     outline = [(x, max(y, 1.27) if abs(x) < 0.7 else y) for x, y in outline]
     area = sheet.area(smooth(outline))
     size = (sheet.alpha.shape[0], sheet.alpha.shape[1])
-    # Folds hang as the top edge does, lower in the middle, and wander.
+    # Folds follow the top edge, lower in the middle, with some irregularity.
     hang = sheet.y + 0.3 * sheet.x**2 * random.uniform(0.3, 1) + 0.12 * blobs(size, 5, random)
     folds = np.sin(hang * random.uniform(9, 16) + random.uniform(0, 6))
     weave = noise(size, random) * random.uniform(0.01, 0.05)
@@ -106,7 +106,7 @@ def hand(pose: Pose, skin: Floats, random: np.random.Generator) -> Sheet:
     sheet = Sheet.blank(pose, -2.2, 0.3, 2.2, 3.2)
     side = random.choice([-1, 1])
     angle = side * random.uniform(0.1, 1.35)
-    # Fingertips point up and away from the side that the hand comes from, to beyond the mouth.
+    # The hand comes from one side; the fingertips point up and away from it, past the mouth.
     beyond = random.uniform(0.25, 0.65)
     x, y = float(np.sin(angle)) * beyond, 1.08 - float(np.cos(angle)) * 0.3
     y = max(y, 0.82 + 0.55 * abs(float(np.sin(angle))))
@@ -116,7 +116,7 @@ def hand(pose: Pose, skin: Floats, random: np.random.Generator) -> Sheet:
 
 
 def draw_vessel(sheet: Sheet, half: Points, random: np.random.Generator) -> None:
-    """Draw a round vessel, given as its right half, in any colours."""
+    """Draw a round vessel, given as its right half, in random colours."""
     area = sheet.area(mirrored(half))
     across = sheet.x / max(x for x, _ in half)
     shine = random.uniform(-0.6, 0.2)
@@ -126,7 +126,7 @@ def draw_vessel(sheet: Sheet, half: Points, random: np.random.Generator) -> None
 
 
 def cup(pose: Pose, skin: Floats, random: np.random.Generator) -> Sheet:
-    """Draw a cup or a mug at the mouth, at times held."""
+    """Draw a cup or a mug at the mouth, sometimes with a hand."""
     sheet = Sheet.blank(pose, -2.0, 0.5, 2.0, 3.2)
     top, bottom = random.uniform(0.84, 1.0), random.uniform(1.9, 2.5)
     wide = random.uniform(0.42, 0.68)
@@ -155,7 +155,7 @@ def bottle(pose: Pose, skin: Floats, random: np.random.Generator) -> Sheet:
 
 
 def tilted(sheet: Sheet, random: np.random.Generator) -> Sheet:
-    """Turn a sheet a little around the mouth."""
+    """Rotate a sheet slightly around the mouth."""
     centre = ((0 - sheet.left) * sheet.scale, (1.0 - sheet.top) * sheet.scale)
     matrix = cv2.getRotationMatrix2D(centre, random.uniform(-18, 18), 1.0)
     size = (sheet.alpha.shape[1], sheet.alpha.shape[0])

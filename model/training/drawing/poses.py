@@ -1,7 +1,7 @@
-"""Where a face is and looks, from its five landmarks.
+"""Compute a face's position and direction from its five landmarks.
 
-A face's own coordinates: x in distances between the eyes, from the middle of the face to the
-right of the picture; y in distances from the eyes (0) to the mouth (1), the chin is near 1.75.
+A face's own coordinates: x is in eye distances, from the middle of the face to the right of the
+picture; y runs from the eyes (0) to the mouth (1), and the chin is near 1.75.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from model.detectors.faces import Face
 
-NOSE = 0.58  # the nose tip's y in a face that looks straight ahead
-NOSE_DEPTH = 0.45  # how far it stands out of the plane of eyes and mouth
-MAX_YAW, MAX_PITCH = 2.0, 0.6  # tangents; beyond them landmarks are noise rather than a pose
+NOSE = 0.58  # y of the nose tip in a face that looks straight ahead
+NOSE_DEPTH = 0.45  # distance of the nose tip from the plane of eyes and mouth
+MAX_YAW, MAX_PITCH = 2.0, 0.6  # tangents; larger values come from noisy landmarks
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a face is and looks.
+    """A face's position and direction.
 
-    to_frame: float64 (2, 3), from the face's own coordinates to pixels. yaw and pitch: by how
-    much x and y move with each unit of depth.
+    to_frame: float64 (2, 3), from the face's own coordinates to pixels. yaw, pitch: how far x and y
+    move per unit of depth.
     """
 
     to_frame: npt.NDArray[np.float64]
@@ -32,13 +32,13 @@ class Pose:
 
     @property
     def span(self) -> float:
-        """The distance between the eyes, seen from the front, in pixels."""
+        """The distance between the eyes in pixels, as if seen from the front."""
         across, down = np.linalg.norm(self.to_frame[:, :2], axis=0)
         return float(max(across, 0.9 * down))
 
 
 def pose_of(face: Face) -> Pose:
-    """Return a face's pose; landmarks on a line or far outside its box are bent to a possible one.
+    """Return a face's pose; implausible landmarks are corrected to a possible pose.
 
     Raises ValueError for a face without landmarks.
     """
@@ -57,7 +57,7 @@ def pose_of(face: Face) -> Pose:
     axis = down / length
     down = axis * float(np.clip(length, 0.5 * unit, side))
     sideways = np.array([axis[1], -axis[0]])
-    # A profile's eyes fall together: what they lack in distance is left to the yaw.
+    # In profile the eyes are close together: limit their distance and leave the rest to the yaw.
     breadth = max(float(across @ sideways), 0.5 * unit)
     slant = float(np.clip(across @ axis, -0.3 * breadth, 0.3 * breadth))
     across = breadth * sideways + slant * axis

@@ -1,4 +1,4 @@
-"""Sheets: what is drawn in a face's own coordinates, bent to its pose and lit by its light."""
+"""Sheets: drawings in a face's own coordinates that are bent to its pose and lit like it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 Floats = npt.NDArray[np.float32]
 
-PIXELS = (24.0, 80.0)  # of a sheet per distance between the eyes; more costs time, shows nothing
-SUBPIXEL = 4  # bits behind the point in the coordinates that OpenCV draws with
+PIXELS = (24.0, 80.0)  # range of a sheet's pixels per eye distance; more costs time, adds nothing
+SUBPIXEL = 4  # fractional bits of the coordinates in OpenCV's drawing functions
 
 
 @dataclass
 class Sheet:
-    """A picture in a face's own coordinates, to be laid onto the frame.
+    """A drawing in a face's own coordinates, to be put on the frame.
 
-    left and top: the coordinates of its corner; scale: pixels per unit. colour: uint8
-    (height, width, 3); alpha: uint8 (height, width), 0 where the frame shows through.
+    left, top: the coordinates of its corner. scale: pixels per unit. colour: uint8
+    (height, width, 3). alpha: uint8 (height, width), 0 where the frame shows through.
     """
 
     left: float
@@ -36,7 +36,7 @@ class Sheet:
 
     @classmethod
     def blank(cls, pose: Pose, left: float, top: float, right: float, bottom: float) -> Sheet:
-        """Make a transparent sheet, about as fine as the frame."""
+        """Return a transparent sheet with about the resolution of the frame."""
         scale = float(np.clip(pose.span, *PIXELS))
         size = (round((bottom - top) * scale), round((right - left) * scale))
         return cls(left, top, scale, np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
@@ -54,7 +54,7 @@ class Sheet:
         return np.asarray(self.top + rows[:, None] / self.scale, np.float32)
 
     def pixels(self, points: Points) -> npt.NDArray[np.int32]:
-        """Return points (n, 2) as OpenCV wants them for its shift."""
+        """Return points (n, 2) in OpenCV's fixed-point format with SUBPIXEL bits."""
         moved = (np.asarray(points, np.float64) - (self.left, self.top)) * self.scale
         return np.asarray(np.round(moved * 2**SUBPIXEL), np.int32)
 
@@ -67,7 +67,7 @@ class Sheet:
         cv2.fillPoly(target, [self.pixels(outline)], (value,), cv2.LINE_AA, SUBPIXEL)
 
     def area(self, outline: Points) -> Image:
-        """Return where an outline's inside is: uint8 (height, width), 0..255."""
+        """Return the mask of an outline's inside: uint8 (height, width), 0..255."""
         inside = np.zeros_like(self.alpha)
         self.fill(inside, outline, 255)
         return inside
@@ -79,7 +79,7 @@ class Sheet:
         cv2.polylines(target, pixels, False, colour, thickness, cv2.LINE_AA, SUBPIXEL)  # noqa: FBT003
 
     def lay(self, colour: Image | Floats, area: Image) -> None:
-        """Lay a colour (height, width, 3) over what is there, within an area."""
+        """Draw a colour (height, width, 3) over the sheet within an area."""
         x, y, w, h = cv2.boundingRect(area)
         part = np.s_[y : y + h, x : x + w]
         weight = area[part][..., None].astype(np.float32) / 255
@@ -91,7 +91,7 @@ class Sheet:
 
 
 def smooth(points: Points, *, closed: bool = True, rounds: int = 2) -> Points:
-    """Round a line's corners (Chaikin: each is cut at a quarter of its sides)."""
+    """Round a line's corners by Chaikin's algorithm, which cuts each at a quarter of its sides."""
     line = np.asarray(points, np.float64)
     for _ in range(rounds):
         after = np.roll(line, -1, axis=0)
@@ -102,33 +102,33 @@ def smooth(points: Points, *, closed: bool = True, rounds: int = 2) -> Points:
 
 
 def mirrored(half: Points) -> Points:
-    """Complete half an outline, given from the top of the middle to its bottom."""
+    """Complete half an outline, which runs from the top to the bottom of the middle line."""
     return [*half, *((-x, y) for x, y in reversed(half) if x)]
 
 
 def turned(points: Points, angle: float, x: float, y: float) -> Points:
-    """Turn points around (0, 0) by an angle and move them to (x, y)."""
+    """Rotate points around (0, 0) by an angle in radians and move them to (x, y)."""
     c, s = float(np.cos(angle)), float(np.sin(angle))
     return [(x + c * a - s * b, y + s * a + c * b) for a, b in points]
 
 
 def ellipse(x: float, y: float, a: float, b: float) -> Points:
-    """Return an ellipse with half axes a and b."""
+    """Return the points of an ellipse with semi-axes a and b."""
     angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     return [(x + a * float(np.cos(t)), y + b * float(np.sin(t))) for t in angles]
 
 
 def depth(x: npt.NDArray[np.floating], ridge: float) -> npt.NDArray[np.floating]:
-    """Return how far a face stands out at x; ridge is the height of the nose above the cheeks."""
+    """Return the depth of a face at x; ridge is the height of the nose above the cheeks."""
     cheeks = NOSE_DEPTH - 0.3
     return np.asarray(cheeks - 0.7 * x**2 + ridge * np.exp(-((x / 0.3) ** 2)))
 
 
 def bend(sheet: Sheet, pose: Pose, ridge: float = 0.3) -> Sheet:
-    """Return the sheet as it looks around a face of this pose; what lies behind is gone."""
+    """Return the sheet bent around a face of this pose, without its hidden parts."""
     x = np.linspace(sheet.left, sheet.left + sheet.alpha.shape[1] / sheet.scale, 201)
     seen = x + pose.yaw * depth(x, ridge)
-    # From the middle outwards only what comes out from behind all that is before it is seen.
+    # Going outwards from the middle, a point is visible if it lies beyond all points before it.
     middle = int(np.abs(x).argmin())
     right, left = seen[middle:], -seen[middle::-1]
     shown = np.ones(len(x), bool)
@@ -151,7 +151,7 @@ def bend(sheet: Sheet, pose: Pose, ridge: float = 0.3) -> Sheet:
 
 
 def exposure_of(image: Image, pose: Pose) -> float:
-    """Return how bright white things are around a face: near 1, in the dark down to 0.4."""
+    """Return the brightness of white things around a face: near 1, or down to 0.4 in the dark."""
     window = pose.to_frame @ np.array([[0.1, 0, -1.6], [0, 0.1, -1.1], [0, 0, 1]])
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     around = cv2.warpAffine(image, window, (32, 36), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -159,14 +159,14 @@ def exposure_of(image: Image, pose: Pose) -> float:
 
 
 def noise(shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    """Return normal noise of mean 0 and deviation 1; it repeats, for drawing it anew is slow."""
+    """Return normal noise of mean 0 and deviation 1; it repeats, because drawing more is slow."""
     tile = random.standard_normal((128, 128), np.float32)
     rows, columns = (np.arange(size) & 127 for size in shape)
     return np.asarray(tile[np.ix_(rows, columns)], np.float32)
 
 
 def light_on(grey: Image) -> Floats:
-    """Return the light in a grey region: about 1, more where it is brighter, less in the dark."""
+    """Return the relative light in a grey region: about 1, more in bright parts, less in dark."""
     coarse = cv2.resize(grey, (12, 12), interpolation=cv2.INTER_AREA).astype(np.float32)
     coarse = np.asarray(cv2.GaussianBlur(coarse, (0, 0), 2), np.float32)
     relative = np.clip(0.55 + 0.45 * coarse / max(float(coarse.mean()), 1.0), 0.5, 1.25)
@@ -176,7 +176,7 @@ def light_on(grey: Image) -> Floats:
 
 
 def rounded(area: Image, radius: float, darkest: float = 0.62) -> Floats:
-    """Return the light on an area that is round at its edges, as a finger is: darkest..1."""
+    """Return the light, darkest..1, on an area with edges as round as a finger's."""
     depth = cv2.distanceTransform((area > 127).astype(np.uint8), cv2.DIST_L2, 3)
     height = np.clip(depth / radius, 0, 1)
     return np.asarray(darkest + (1 - darkest) * np.sqrt(height * (2 - height)), np.float32)
@@ -189,7 +189,7 @@ def grain_of(grey: Image) -> float:
 
 
 def soft_box(alpha: Image, radius: float) -> Floats:
-    """Return alpha with edges blurred by so many pixels, 0..255."""
+    """Return alpha, 0..255, with edges blurred by a radius in pixels."""
     size = 2 * round(radius) + 1
     twice = cv2.blur(cv2.blur(alpha, (size, size)), (size, size))
     return np.asarray(twice, np.float32)
@@ -198,9 +198,9 @@ def soft_box(alpha: Image, radius: float) -> Floats:
 def lay_on(
     image: Image, sheet: Sheet, pose: Pose, random: np.random.Generator, shadow: float = 0.22
 ) -> Image:
-    """Return a copy of a uint8 RGB image with the sheet on it, in its light, blur and grain.
+    """Return a copy of a uint8 RGB image with the sheet on it, matched in light, blur and grain.
 
-    shadow: how much of the light is gone right beside the sheet, 0..1.
+    shadow: share of the light that is lost next to the sheet, 0..1.
     """
     result = image.copy()
     height, width = image.shape[:2]
@@ -217,7 +217,7 @@ def lay_on(
     matrix[:, 2] -= (x0, y0)
     shrink = sheet.scale / pose.span
     parts = [sheet.colour, sheet.alpha]
-    if shrink > 1.3:  # without it thin lines would flicker in small faces
+    if shrink > 1.3:  # otherwise thin lines would alias in small faces
         parts = [np.asarray(cv2.GaussianBlur(p, (0, 0), 0.4 * shrink), np.uint8) for p in parts]
     size = (int(x1 - x0), int(y1 - y0))
     softness = random.uniform(0.35, 0.8) * max(1.0, pose.span / 90)
@@ -226,7 +226,7 @@ def lay_on(
         for part in parts
     )
     grey = np.asarray(cv2.cvtColor(region, cv2.COLOR_RGB2GRAY), np.uint8)
-    if np.ptp(region[::4, ::4], axis=2).mean() < 4:  # a picture without colours
+    if np.ptp(region[::4, ::4], axis=2).mean() < 4:  # a grey picture
         pale = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
         colour = np.asarray(cv2.cvtColor(pale, cv2.COLOR_GRAY2RGB), np.uint8)
     grain = noise((size[1], size[0]), random) * np.float32(grain_of(grey))
@@ -235,15 +235,15 @@ def lay_on(
     over = alpha.astype(np.float32) / np.float32(255)
     under = (1 - over) * (1 - np.float32(shadow / 255) * near)
     mixed = added([(colour, over * light), (region, under)], over * grain)
-    # Where nothing was drawn the frame stays as it was, to the last bit.
+    # Pixels with nothing drawn on them stay exactly as they were.
     kept = cv2.merge([(near > 0).astype(np.uint8)] * 3)
     cv2.copyTo(mixed, kept, region)
     return result
 
 
 def added(parts: Sequence[tuple[Image, Floats]], noise: Floats) -> Image:
-    """Return the sum of images (height, width, 3) times weights (height, width), and of noise."""
-    # OpenCV multiplies and adds channel by channel several times faster than NumPy broadcasts.
+    """Return the weighted sum of images (height, width, 3) plus noise; weights: (height, width)."""
+    # OpenCV does this on merged channels several times faster than NumPy with broadcasting.
     total = np.asarray(cv2.merge([noise + np.float32(0.5)] * 3), np.float32)
     for image, weight in parts:
         weights = cv2.merge([weight.astype(np.float32)] * 3)

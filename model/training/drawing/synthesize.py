@@ -1,4 +1,4 @@
-"""Make a data set of unmasked faces: with masks, worn right and wrong, and with what is none."""
+"""Make a data set from unmasked faces by drawing masks and other objects on them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ Draw = Callable[[Image, Face, np.random.Generator], Image]
 
 
 def leave(image: Image, face: Face, random: np.random.Generator) -> Image:
-    """Return the image as it is."""
+    """Return the image unchanged."""
     del face, random
     return image
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be made of a face.
+    """A kind of picture that is made from a face.
 
-    cls: the class folder that it belongs to. draw: how it is made. share: how much of the pictures
-    that are not with_mask it is.
+    cls: its class folder. draw: the function that draws it. share: its share of the pictures that
+    are not with_mask.
     """
 
     cls: str
@@ -64,16 +64,16 @@ KINDS: dict[str, Kind] = {
     },
 }
 JPEG_QUALITY = 95
-TILE, COLUMNS, STRIP = 160, 6, 150  # pixels, faces and pixels of a montage's row
+TILE, COLUMNS, STRIP = 160, 6, 150  # montage: tile in pixels, faces per row, label in pixels
 
 
 class SynthesisError(ValueError):
-    """No data set can be made so; the message says why."""
+    """The data set cannot be made; the message says why."""
 
 
 @dataclass
 class Written:
-    """What has been written: pictures in each class, and some faces of each kind."""
+    """What was written: number of pictures per class, and some example faces per kind."""
 
     pictures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
     faces: dict[str, list[Image]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -83,7 +83,7 @@ class Written:
 
 
 def negatives(random: np.random.Generator) -> Iterator[str]:
-    """Deal the kinds that are no mask for ever, each as often as its share says."""
+    """Yield the kinds that are not a correctly worn mask, without end, in their shares."""
     shares = {name: kind.share for name, kind in KINDS.items() if kind.share}
     owed = {kind: float(random.uniform(0, share)) for kind, share in shares.items()}
     while True:
@@ -95,40 +95,45 @@ def negatives(random: np.random.Generator) -> Iterator[str]:
 
 
 def synthesize(image: Image, faces: list[Face], kind: str, random: np.random.Generator) -> Image:
-    """Return the image with something of one kind drawn on each of its faces."""
+    """Return the image with one kind of drawing on each of its faces."""
     for face in faces:
         image = KINDS[kind].draw(image, face, random)
     return image
 
 
 def check(pictures: Path, output: Path) -> None:
-    """Raise SynthesisError for an output in which no data set can be made of the pictures."""
+    """Raise SynthesisError if the output folder is inside the input or already has pictures."""
     folder = pictures if pictures.is_dir() else pictures.parent  # of an annotations.json
     if output.resolve().is_relative_to(folder.resolve()):
-        raise SynthesisError(f"{output} lies in {folder}, and would be read the next time.")
+        raise SynthesisError(
+            f"{output} is inside {folder}, so the next run would read it as input. "
+            "Choose a folder outside."
+        )
     if any(next((output / cls).glob("*"), None) for cls in CLASSES):
-        raise SynthesisError(f"{output} holds pictures already; name another folder, or empty it.")
+        raise SynthesisError(
+            f"{output} already contains pictures; choose another folder, or empty it."
+        )
 
 
 def make_data_set(
     pictures: Iterable[Portrait], output: Path, seed: int, per_face: int, written: Written
 ) -> None:
-    """Write each picture with faces per_face times with masks and as often without one worn right.
+    """Write each picture per_face times with masks, and as often without a correctly worn one.
 
-    The results are JPEG files in output/with_mask, /without_mask and /incorrect_mask; all faces of
-    a picture get the same. written is kept up to date. Raises SynthesisError if they cannot be
-    written.
+    The results are JPEG files in output/with_mask, /without_mask and /incorrect_mask. All faces of
+    a picture get the same kind of drawing. written: updated after each picture. Raises
+    SynthesisError if a file cannot be written.
     """
     try:
         for cls in CLASSES:
             (output / cls).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SynthesisError(f"{output} cannot be made: {error.strerror}.") from error
+        raise SynthesisError(f"{output} cannot be created: {error.strerror}.") from error
     random = np.random.default_rng(seed)
     deal = negatives(random)
     for name, image, faces in pictures:
         for copy in range(per_face):
-            # A mask and its counterpart come in pairs: the set stays balanced however it ends.
+            # Write masked and other pictures in pairs: the set stays balanced if interrupted.
             for kind in ("mask", next(deal)):
                 made = synthesize(image, faces, kind, random)
                 cls = KINDS[kind].cls
@@ -139,7 +144,7 @@ def make_data_set(
 
 
 def save(image: Image, file: Path) -> None:
-    """Write an RGB image as JPEG. Raises SynthesisError where it cannot be written."""
+    """Write an RGB image as JPEG. Raises SynthesisError if it cannot be written."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     try:
@@ -149,7 +154,7 @@ def save(image: Image, file: Path) -> None:
 
 
 def montage(faces: dict[str, list[Image]]) -> Image:
-    """Return a picture with a row of faces for each kind, and its name and label beside them."""
+    """Return a picture with a row of faces for each kind, next to its name and label."""
     rows = []
     for kind, tiles in faces.items():
         if not tiles:
@@ -178,31 +183,32 @@ def main() -> None:
     """Parse the command line and make a data set."""
     parser = argparse.ArgumentParser(
         prog="python -m model.training.drawing.synthesize",
-        description="Make a balanced data set of unmasked faces: masks worn right in with_mask/, "
-        "under the nose or on the chin in incorrect_mask/, plain faces, scarves, hands, cups, "
-        "bottles, beards, paper and phones in without_mask/; and montage.jpg, to look at.",
+        description="Make a balanced data set from unmasked faces. with_mask/ gets masks worn "
+        "correctly; incorrect_mask/ gets masks under the nose, on the chin or over the eyes; "
+        "without_mask/ gets plain faces, scarves, hands, cups, bottles, beards, paper and phones. "
+        "montage.jpg shows examples.",
         epilog="Example: python -m model.training.drawing.synthesize --input faces --output made",
     )
     parser.add_argument(
         "--input",
         type=Path,
         required=True,
-        help="folder of unmasked faces, or a data set, of which the faces without_mask are taken",
+        help="folder of unmasked faces, or a data set, whose without_mask faces are used",
     )
     parser.add_argument(
         "--split",
         choices=("train", "val", "all"),
         default="all",
-        help="of which part of a data set (default all)",
+        help="part of the data set to use (default all)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--seed", type=int, default=1, help="another one gives other pictures")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default 1)")
     parser.add_argument(
         "--per-face",
         type=positive,
         default=2,
         metavar="N",
-        help="how many masked and how many other pictures to make of each (default 2)",
+        help="number of masked and of other pictures per face (default 2)",
     )
     args = parser.parse_args()
     if args.seed < 0:
@@ -219,11 +225,11 @@ def main() -> None:
     if any(written.pictures.values()):
         save(montage(written.faces), args.output / "montage.jpg")
     if interrupted:
-        print(f"Interrupted; until then in {args.output}: {written}.", file=sys.stderr)
+        print(f"Interrupted; written so far to {args.output}: {written}.", file=sys.stderr)
         sys.exit(130)
     if not any(written.pictures.values()):
-        sys.exit(f"No picture with a face in {args.input}.")
-    print(f"In {args.output}: {written}; have a look at {args.output / 'montage.jpg'}")
+        sys.exit(f"Found no picture with a face in {args.input}.")
+    print(f"Wrote to {args.output}: {written}; for examples see {args.output / 'montage.jpg'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Find the unmasked faces that masks are drawn on: in loose pictures, or those of a data set."""
+"""Find unmasked faces to draw on, in a folder of pictures or in a data set."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from model.training.data.formats import SUFFIXES
 
 Portrait = tuple[str, Image, list[Face]]
 
-# What is cut out around a face, of its box's size on each side; less if others are in it.
+# Margins around a face on each side, relative to its box; the second if the first has other faces.
 SURROUNDINGS = (0.6, 0.3)
 
 
 def portraits(folder: Path, split: str) -> Iterator[Portrait]:
-    """Return pictures of unmasked faces, each with a name of its own, and the faces.
+    """Return pictures of unmasked faces, each with a unique name and its faces.
 
-    Of a data set: the faces labelled without_mask in a split (train, val or all), cut out, one a
-    picture. Of another folder: its pictures as they are. What is of no use is named aloud.
+    For a data set: the faces labelled without_mask in a split (train, val or all), cut out, one per
+    picture. For another folder: its pictures unchanged. Unusable files and faces are printed.
     Raises DatasetError.
     """
     samples = dataset.find(folder)
@@ -44,12 +44,14 @@ def portraits(folder: Path, split: str) -> Iterator[Portrait]:
             raise DatasetError(f"{folder} has no face without a mask in '{split}'.")
         return labelled(samples, chosen)
     if split != "all":
-        raise DatasetError(f"{folder} is no data set, and has no split '{split}'.")
+        raise DatasetError(
+            f"{folder} is not a data set, so it has no split '{split}'. Leave --split out."
+        )
     return loose(folder)
 
 
 def loose(folder: Path) -> Iterator[Portrait]:
-    """Read a folder's pictures, whose faces are all unmasked."""
+    """Read a folder of pictures in which all faces are unmasked."""
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
     detector = YuNet(glance=False)
     for number, file in enumerate(track(files, "Drawing masks")):
@@ -58,11 +60,11 @@ def loose(folder: Path) -> Iterator[Portrait]:
         if image is not None and faces:
             yield f"{number:05d}_{file.stem}", image, faces
         elif image is not None:
-            print(f"Left out {file}: no face found")
+            print(f"Skipped {file}: no face found")
 
 
 def labelled(samples: Sequence[Sample], chosen: Sequence[Sample]) -> Iterator[Portrait]:
-    """Cut the chosen ones of a data set's faces out of their pictures."""
+    """Cut the chosen faces of a data set out of their pictures."""
     neighbours: dict[str, list[Corners]] = {}
     for sample in samples:
         if sample.annotated is not None:
@@ -75,27 +77,26 @@ def labelled(samples: Sequence[Sample], chosen: Sequence[Sample]) -> Iterator[Po
             continue
         portrait = cut_out(image, sample.annotated, neighbours.get(sample.path, []), detector)
         if portrait is None:
-            print(f"Left out a face in {file}: not found, or not alone")
+            print(f"Skipped a face in {file}: not found, or other faces are too close")
         else:
             yield f"{number:05d}_{file.stem}", *portrait
 
 
 def opened(file: Path) -> Image | None:
-    """Read a picture; None, and said aloud, if it cannot be read."""
+    """Read a picture; prints the reason and returns None if it cannot be read."""
     try:
         return decode(file.read_bytes())
     except (ImageError, OSError) as error:
-        print(f"Left out {file}: {error}")
+        print(f"Skipped {file}: {error}")
         return None
 
 
 def cut_out(
     image: Image, annotated: Corners | None, neighbours: Sequence[Corners], detector: FaceDetector
 ) -> tuple[Image, list[Face]] | None:
-    """Cut a face out so that it is the only one; None if that cannot be done.
+    """Cut out a face so that it is the only one in the cutout; None if that is impossible.
 
-    Without an annotated box it is the largest face. neighbours are the boxes that are annotated
-    in the image.
+    Without an annotated box, it is the largest face. neighbours: all annotated boxes in the image.
     """
     detected = [corners(f.box) for f in detector.detect(image, TRAIN_DETECTION_CONFIDENCE)]
     box = annotated or match(None, detected)
@@ -112,16 +113,16 @@ def cut_out(
 
 
 def surroundings(box: Corners, others: Iterable[Corners], margin: float) -> Corners:
-    """Widen a box by a margin of its size on each side, as far as other faces leave room.
+    """Widen a box on each side by a margin relative to its size, without cutting into other faces.
 
-    The others may hold the face itself, once or more often.
+    others may include the face itself.
     """
     left, top, right, bottom = box
     width, height = (right - left) * margin, (bottom - top) * margin
     cut = [left - width, top - height, right + width, bottom + height]
     for other in others:
         gaps = (left - other[2], top - other[3], other[0] - right, other[1] - bottom)
-        side = gaps.index(max(gaps))  # where the other is furthest, the least room is lost
+        side = gaps.index(max(gaps))  # the side with the largest gap loses the least room
         edge = other[(side + 2) % 4]
         if overlap(box, other) >= SAME_FACE:
             continue

@@ -1,4 +1,4 @@
-"""How far probabilities can be trusted: calibration, coverage, precision and recall."""
+"""Measure how reliable the probabilities are: calibration, coverage, precision and recall."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from model.classifier import LABELS
 from model.training.evaluation.cases import Case, Way, share
 
 BINS = 10  # of the reliability diagram
-COVERAGE = 0.9  # share of faces that are answered when the most doubtful ones are left out
+COVERAGE = 0.9  # share of faces that remain when the least certain ones are left out
 NORMAL_95 = 1.96  # standard deviations to either side that hold 95 % of a normal distribution
 
 Floats = npt.NDArray[np.float64]
 
 
 def probabilities(cases: Sequence[Case], way: Way) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the probabilities of mask where there are some, and whether each face wears one."""
+    """Return the known probabilities of mask, and whether each of these faces wears one."""
     known = [(m, c.sample.label) for c in cases if (m := way.mask(c)) is not None]
     masked = np.array([label == LABELS.index("mask") for _, label in known], np.bool_)
     return np.array([mask for mask, _ in known], np.float64), masked
 
 
 def accuracy_at_coverage(cases: Sequence[Case], way: Way) -> float | None:
-    """Return the accuracy of the more probable label on COVERAGE of the faces, the surest ones.
+    """Return the accuracy of the more probable label on the COVERAGE most certain faces.
 
-    Faces without a probability, as those not found, do not count; None if that leaves none.
+    Ignores faces without a probability, such as those not found. Returns None if none remain.
     """
     masks, masked = probabilities(cases, way)
     surest = np.argsort(-np.abs(masks - 0.5), kind="stable")[: math.ceil(COVERAGE * len(masks))]
@@ -41,8 +41,8 @@ def calibration(cases: Sequence[Case], way: Way) -> dict[str, Any] | None:
 
     Returns the expected calibration error (Guo et al. 2017, BINS bins of equal width from .5 to
     1), the bins {confidence, accuracy, faces, interval}, the share of faces that get a label
-    (coverage), the accuracy of these labels and the accuracy_at_coverage; None without
-    probabilities.
+    (coverage), the accuracy of these labels, and the accuracy_at_coverage. Returns None if there
+    are no probabilities.
     """
     masks, masked = probabilities(cases, way)
     if not len(masks):
@@ -77,9 +77,9 @@ def interval(right: int, faces: int) -> tuple[float, float]:
 
 
 def precision_recall(cases: Sequence[Case], way: Way, label: str) -> tuple[Floats, Floats]:
-    """Return precision and recall of a label at each probability, from the surest face down.
+    """Return precision and recall of a label at each probability, in falling order.
 
-    Faces without a probability, as those not found, are never retrieved: they cap the recall.
+    Faces without a probability, such as those not found, are never retrieved and limit the recall.
     """
     masks, masked = probabilities(cases, way)
     scores, positive = (masks, masked) if label == "mask" else (1 - masks, ~masked)
@@ -93,6 +93,6 @@ def precision_recall(cases: Sequence[Case], way: Way, label: str) -> tuple[Float
 
 
 def average_precision(cases: Sequence[Case], way: Way, label: str) -> float:
-    """Return the area under the steps of precision over recall, rounded to four places."""
+    """Return the area under the precision-recall steps, rounded to four places."""
     precision, recall = precision_recall(cases, way, label)
     return round(float((np.diff(recall, prepend=0) * precision).sum()), 4)

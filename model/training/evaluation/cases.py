@@ -1,4 +1,4 @@
-"""Hold what was answered against labelled faces, and note what kind of face each one is."""
+"""Compare a system's answers with the labelled faces, and record each face's traits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ UNCERTAIN = "uncertain"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a system said of one face that it found.
+    """A system's answer for one face that it found.
 
     box: pixels of the upright picture. label: one of LABELS or UNCERTAIN. mask: the probability of
-    mask, 0..1, None of a system that gives none. landmarks: see model.detectors.faces.Face.
+    mask, 0..1; None if the system gives none. landmarks: see model.detectors.faces.Face.
     """
 
     box: Corners
@@ -37,12 +37,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Case:
-    """A labelled face and what was answered.
+    """A labelled face and the answers for it.
 
-    end_to_end: the label of the detection of this face, or NOT_FOUND; found_mask: the probability
-    of mask there. on_box: the label given on the annotated box, None of a system whose detections
-    alone are known; mask: the probability of mask there. Probabilities are 0..1, None where there
-    was none. box: where it was judged. traits: see traits.of().
+    end_to_end: the label of this face's detection, or NOT_FOUND; found_mask: its probability of
+    mask. on_box: the label for the annotated box, None if the system only gives detections; mask:
+    its probability of mask. Probabilities are 0..1 or None. box: the box that was classified.
+    traits: see traits.of().
     """
 
     sample: Sample
@@ -56,13 +56,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Way:
-    """One of the two ways to ask: the label answered, and the probability of mask if any."""
+    """One of the two ways of evaluation: its label, and its probability of mask if known."""
 
     label: Callable[[Case], str]
     mask: Callable[[Case], float | None]
 
     def right(self, case: Case) -> bool:
-        """Tell whether the label is the face's; uncertain and not found are not."""
+        """Return whether the label is right; uncertain and not found are wrong."""
         return self.label(case) == LABELS[case.sample.label]
 
 
@@ -73,24 +73,24 @@ WAYS = {
 
 
 def ways_of(cases: Sequence[Case]) -> dict[str, Way]:
-    """Return the ways that were asked, on boxes first if these were judged."""
+    """Return the ways that were evaluated; on_box, if evaluated, comes first."""
     boxed = any(c.on_box is not None for c in cases)
     return {name: way for name, way in WAYS.items() if boxed or name != "on_box"}
 
 
 def share(values: Iterable[bool]) -> float:
-    """Return the share of true values, rounded to four places; 0 of none."""
+    """Return the share of true values, rounded to four places; 0 if there are none."""
     counted = list(values)
     return round(sum(counted) / max(len(counted), 1), 4)
 
 
 def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, list[Answer]]:
-    """Send each picture the whole way; of one that cannot be decoded there is no answer."""
+    """Run the whole pipeline on each picture; one that cannot be decoded gets no answers."""
     answers: dict[str, list[Answer]] = {}
     for path in track(by_path(samples), "Finding and judging"):
         try:
             verdicts = pipeline.analyse(open_picture(Path(path).read_bytes())).verdicts
-        except (ImageError, OSError):  # judge() comes upon it too, and says so
+        except (ImageError, OSError):  # judge() fails on it too and reports it
             verdicts = []
         answers[path] = [
             Answer(corners(v.face.box), v.label, v.mask, v.face.landmarks) for v in verdicts
@@ -103,18 +103,18 @@ def judge(
     answers: Mapping[str, Sequence[Answer]],
     pipeline: MaskPipeline | None = None,
 ) -> list[Case]:
-    """Hold the answers of each picture against its labelled faces.
+    """Compare the answers for each picture with its labelled faces.
 
-    An annotated face counts as found when a detection overlaps it by SAME_FACE; each detection
-    serves one face. Of a picture with a label and no box the largest detected face counts. A
-    pipeline judges the annotated boxes too.
+    An annotated face counts as found if a detection overlaps it by SAME_FACE; each detection is
+    used for one face. In a picture with a label but no box, the largest detected face counts.
+    pipeline: if given, classifies the annotated boxes too.
     """
     cases: list[Case] = []
     for path, faces in track(by_path(samples).items(), "Comparing"):
         try:
             image = decode(Path(path).read_bytes())
         except (ImageError, OSError) as error:
-            print(f"Not judged, counted as not found: {path}: {error}")
+            print(f"Cannot read {path}, counted as not found: {error}")
             cases += [nowhere(sample, pipeline) for sample in faces]
             continue
         found = matched(answers.get(path, []), faces)
@@ -134,7 +134,7 @@ def by_path(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 def case_of(
     image: Image, sample: Sample, found: Answer | None, pipeline: MaskPipeline | None
 ) -> Case:
-    """Hold one labelled face against what was found of it, and judge its annotated box."""
+    """Compare one labelled face with its detection, and classify its annotated box."""
     place = sample.annotated or (found.box if found else None)
     if place is None:
         return nowhere(sample, pipeline)
@@ -161,7 +161,7 @@ def nowhere(sample: Sample, pipeline: MaskPipeline | None) -> Case:
 
 
 def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer | None]:
-    """Return what was found of each labelled face of a picture, the best overlaps first."""
+    """Return the answer for each labelled face of a picture; best overlaps are matched first."""
     found: list[Answer | None] = [None] * len(faces)
     pairs = []
     for i, face in enumerate(faces):

@@ -28,12 +28,12 @@ from model.training.evaluation.rivals import UltraFace
 
 LEAST_CONFIDENCE = 0.05
 PRECISION = 0.95
-SIZES = (20, 32, 60)  # pixels of a face's short side, from which recall is told
+SIZES = (20, 32, 60)  # pixels; recall is reported for faces with at least this short side
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A face that a person boxed, and whether it wears a mask as it should."""
+    """A face with a hand-drawn box, and whether it wears a mask correctly."""
 
     box: Corners
     masked: bool = False
@@ -41,10 +41,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An annotated face, found or not, or a detection that is none.
+    """An annotated face, found or not, or a false detection.
 
-    confidence: of the detection, 0..1; 0 for a face that was not found. size: the short side in
-    pixels of the face, or of the detection that is none. masked: of a face.
+    confidence: of the detection, 0..1; 0 for a face that was not found. size: the short side, in
+    pixels, of the face or of the false detection. face: False for a false detection. masked:
+    whether the face wears a mask.
     """
 
     confidence: float
@@ -57,8 +58,8 @@ class Outcome:
 class Curve:
     """A detector's outcomes over a data set.
 
-    Wrong detections smaller than min_size count as little as faces that small. milliseconds: of
-    each picture.
+    False detections and faces smaller than min_size are ignored. milliseconds: time of each
+    picture.
     """
 
     outcomes: Sequence[Outcome]
@@ -71,12 +72,12 @@ class Curve:
         return float((np.diff(recalls, prepend=0.0) * envelope).sum())
 
     def recall_at_precision(self, precision: float, min_size: float) -> float:
-        """Return the highest recall at which the precision is still reached, 0..1."""
+        """Return the highest recall, 0..1, at which at least this precision is reached."""
         precisions, recalls = self.precisions_and_recalls(min_size)
         return float(recalls[precisions >= precision].max(initial=0.0))
 
     def recall(self, confidence: float, min_size: float, *, masked_only: bool = False) -> float:
-        """Return the share of faces found with at least this confidence, 0..1, NaN of none."""
+        """Return the share of faces found with at least this confidence, 0..1; NaN if no faces."""
         faces = [o for o in self.outcomes if o.face and o.size >= min_size]
         found = [o.confidence >= confidence for o in faces if o.masked or not masked_only]
         return sum(found) / len(found) if found else float("nan")
@@ -84,7 +85,7 @@ class Curve:
     def precisions_and_recalls(
         self, min_size: float
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return the precision and the recall down to each detection, by falling confidence."""
+        """Return precision and recall after each detection, in order of falling confidence."""
         counted = [o for o in self.outcomes if o.size >= min_size]
         detections = sorted((o for o in counted if o.confidence > 0), key=lambda o: -o.confidence)
         hits = np.cumsum([o.face for o in detections], dtype=np.float64)
@@ -95,9 +96,9 @@ class Curve:
 def matched(
     detections: Sequence[tuple[Corners, float]], faces: Sequence[Labelled]
 ) -> list[Outcome]:
-    """Tell what became of a picture's faces and of the detections that are none.
+    """Match a picture's detections with its faces; returns the outcome of each.
 
-    The more confident choose first; a second detection of a face is wrong.
+    More confident detections are matched first. A second detection of the same face is false.
     """
     free = set(range(len(faces)))
     outcomes: list[Outcome] = []
@@ -113,7 +114,7 @@ def matched(
 
 
 def outcome_of(face: Labelled, confidence: float) -> Outcome:
-    """Return the outcome of a face that was found with this confidence, 0 if it was not."""
+    """Return the outcome of a face that was found with this confidence; 0 means not found."""
     return Outcome(confidence, short_side(face.box), face=True, masked=face.masked)
 
 
@@ -129,20 +130,23 @@ def measure(detector: FaceDetector, pictures: Sequence[tuple[Image, list[Labelle
 
 
 def pictures_of(data: Path, split: str) -> list[tuple[Image, list[Labelled]]]:
-    """Read the pictures whose faces were boxed by people; raises DatasetError if there are none."""
+    """Read the pictures with hand-drawn boxes; raises DatasetError if there are none."""
     by_path: dict[str, list[Labelled]] = {}
     for sample in dataset.read(data):
         if sample.human and sample.annotated and split in ("all", sample.split):
             face = Labelled(sample.annotated, CLASSES[sample.cls] == "mask")
             by_path.setdefault(sample.path, []).append(face)
     if not by_path:
-        raise dataset.DatasetError(f"{data} has no faces boxed by people in '{split}'.")
+        raise dataset.DatasetError(f"{data} has no hand-drawn face boxes in '{split}'.")
     paths = track(by_path.items(), "Reading pictures")
     return [(decode(Path(path).read_bytes()), faces) for path, faces in paths]
 
 
 def candidates(weights: Path | None) -> dict[str, Callable[[], FaceDetector]]:
-    """Name the detectors to compare: all kinds, YuNet at several sizes, and what weights holds."""
+    """Return the detectors to compare, by name.
+
+    They are all kinds, YuNet at several sizes, and those whose files are in the weights folder.
+    """
     sizes = (160, 320, 480, 800, 960)
     kinds = DETECTORS | {f"yunet {side}": lambda side=side: YuNet(side) for side in sizes}
     if weights:
@@ -151,7 +155,7 @@ def candidates(weights: Path | None) -> dict[str, Callable[[], FaceDetector]]:
 
 
 def row_of(curve: Curve, confidence: float) -> list[str]:
-    """Write a detector's figures, in the order of columns()."""
+    """Format a detector's figures, in the order of columns()."""
     least = SIZES[0]
     shares = [
         curve.average_precision(least),
@@ -164,7 +168,7 @@ def row_of(curve: Curve, confidence: float) -> list[str]:
 
 
 def columns() -> list[str]:
-    """Name what row_of() writes."""
+    """Return the column names for row_of()."""
     recalls = [f">= {size} px" for size in SIZES]
     return ["AP", "recall at precision .95", *recalls, "masked", "ms", "ms of 95 %"]
 
@@ -182,19 +186,19 @@ def main() -> None:
         "--min-confidence",
         type=float,
         default=DEFAULT_MIN_CONFIDENCE,
-        help="confidence at which recall is told by size (default %(default)s)",
+        help="confidence at which recall by size is measured (default %(default)s)",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FOLDER", help="weights of the res10 SSD and of UltraFace"
+        "--weights", type=Path, metavar="FOLDER", help="weights of the res10 SSD and UltraFace"
     )
     args = parser.parse_args()
-    cv2.setNumThreads(1)  # as it is served
+    cv2.setNumThreads(1)  # as in the service
     try:
         pictures = pictures_of(args.data, args.split)
     except dataset.DatasetError as error:
         sys.exit(str(error))
     table = Table(title=f"Faces >= {SIZES[0]} px on {len(pictures)} pictures, {args.split}")
-    table.caption = f"by size and masked: recall at confidence {args.min_confidence:g}"
+    table.caption = f"columns by size and masked: recall at confidence {args.min_confidence:g}"
     table.add_column("detector")
     for column in columns():
         table.add_column(column, justify="right")
@@ -202,7 +206,7 @@ def main() -> None:
         try:
             curve = measure(make(), pictures)
         except DetectorUnavailable as error:
-            print(f"{name} left out: {error}")
+            print(f"Skipped {name}: {error}")
             continue
         table.add_row(name, *row_of(curve, args.min_confidence))
     Console(width=110).print(table)

@@ -1,7 +1,7 @@
-"""Judge the exported model as it is served, or another system, on the labelled faces of data sets.
+"""Evaluate the exported model as served, or another system, on labelled faces of data sets.
 
-Writes metrics.json and report.md with its pictures into a folder, and a montage of the worst
-mistakes, which shows other people's pictures.
+Writes metrics.json, report.md and its plots into a folder, and a montage of the worst mistakes,
+which contains pictures from the data sets.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
 def judge_model(
     weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
 ) -> tuple[str, list[Case]]:
-    """Judge faces by an exported model; returns its name and the cases.
+    """Evaluate an exported model on faces; returns its name and the cases.
 
-    What it found is written down too if a file is given. Raises ModelError.
+    written: a file for its predictions, or None. Raises ModelError.
     """
     pipeline = MaskPipeline.load(weights)
     answers = answers_of(pipeline, samples)
@@ -63,13 +63,13 @@ def judge_model(
 
 
 def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
-    """Judge what another system said of the pictures; raises PredictionError."""
+    """Evaluate the predictions of another system; raises PredictionError."""
     answers = predictions.read(file, data)
     pictures = by_path(samples).keys()
     known = pictures & answers.keys()
     if not known:
-        raise PredictionError(f"{file} names no picture of {data} that is judged.")
-    print(f"{file} holds faces of {len(known)} of {len(pictures)} pictures")
+        raise PredictionError(f"{file} has no faces for the evaluated pictures of {data}.")
+    print(f"{file} has faces for {len(known)} of {len(pictures)} pictures")
     return judge(samples, answers)
 
 
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def wrongness(case: Case, way: Way) -> float:
-    """Return the probability given to the label that is not the face's, 0..1."""
+    """Return the probability that was given to the wrong label, 0..1."""
     mask = way.mask(case)
     if mask is None:
         return 0.5
@@ -113,13 +113,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     other.add_argument(
         "--predictions",
         type=Path,
-        help="judge these of another system instead, JSON lines as predictions.py says",
+        help="evaluate another system's predictions instead; for the format see predictions.py",
     )
-    other.add_argument("--write-predictions", type=Path, metavar="FILE", help="write ours so")
+    other.add_argument(
+        "--write-predictions", type=Path, metavar="FILE", help="write our predictions to a file"
+    )
     args = parser.parse_args(arguments)
     try:
         samples = faces_of(args.data, args.split, args.min_size)
-        # An annotations.json stands for its folder.
+        # The path of an annotations.json means its folder.
         data = args.data.parent if args.data.is_file() else args.data
         if args.predictions:
             system = args.predictions.stem
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     montage = args.montage or args.output / "mistakes.jpg"
     text = evaluate(system, cases, heading, args.output, montage)
     Console(width=140).print(Markdown(text))
-    print(f"Written to {args.output}; the mistakes to look at: {montage}")
+    print(f"Wrote {args.output}; worst mistakes: {montage}")
 
 
 if __name__ == "__main__":

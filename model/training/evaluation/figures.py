@@ -1,4 +1,4 @@
-"""Draw what training and evaluation measured, as PNG files."""
+"""Draw plots of training and evaluation as PNG files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from matplotlib.ticker import NullLocator
 COLUMNS = 8  # of a montage
 TITLES = {"on_box": "on boxes", "end_to_end": "end to end"}
 COLOURS = {"on_box": "tab:blue", "end_to_end": "tab:orange"}
-CORNER = 0.9  # precision and recall from which the curves are shown enlarged
+CORNER = 0.9  # the enlarged plot shows precision and recall above this
 DASHES = {"on_box": "-", "end_to_end": "--"}
 
 
 def curves(history: Sequence[dict[str, float | str]], file: Path) -> None:
-    """Draw loss and accuracy by epoch; the best epoch and the begin of a phase are marked."""
+    """Draw loss and accuracy by epoch; marks the best epoch and the start of each phase."""
     epochs = np.arange(1, len(history) + 1)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -53,9 +53,9 @@ def confusion(
     answers: Sequence[str],
     file: Path,
 ) -> None:
-    """Draw confusion matrices, each under its title, truth down and answers across.
+    """Draw confusion matrices by title, with truths in rows and answers in columns.
 
-    A field is coloured by its share of the row.
+    Each cell is coloured by its share of the row.
     """
     figure, axes = plt.subplots(
         len(matrices), 1, figsize=(6, 2.9 * len(matrices)), squeeze=False, layout="constrained"
@@ -73,9 +73,10 @@ def confusion(
 
 
 def reliability(calibration: dict[str, Any], file: Path) -> None:
-    """Draw how often the more probable label is right against its probability, and how many.
+    """Draw how often the more probable label is right against its probability.
 
-    With the 95 % confidence interval, for most faces are in the last bin.
+    The error bars are 95 % confidence intervals, because most faces are in the last bin. A second
+    plot shows the number of faces per bin.
     """
     bins = calibration["bins"]
     confidences = [row["confidence"] for row in bins]
@@ -85,7 +86,7 @@ def reliability(calibration: dict[str, Any], file: Path) -> None:
     axes[0].plot([0.5, 1], [0.5, 1], color="grey", linestyle=":", label="perfect")
     accuracies = np.array([row["accuracy"] for row in bins])
     low, high = np.array([row["interval"] for row in bins]).T
-    # Rounded, a bound may lie on the wrong side of the share itself.
+    # Rounding can put a bound on the wrong side of the share.
     reach = np.maximum([accuracies - low, high - accuracies], 0)
     axes[0].errorbar(confidences, accuracies, reach, marker="o", capsize=3, label="measured, 95 %")
     error = calibration["expected_calibration_error"]
@@ -101,9 +102,9 @@ def precision_recall(
     areas: Mapping[str, Mapping[str, float]],
     file: Path,
 ) -> None:
-    """Draw precision over recall of each (way, label), its area in the legend.
+    """Draw precision over recall for each (way, label), with its area in the legend.
 
-    Beside it the corner where they are read.
+    A second plot enlarges the upper right corner.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     for axis, low in zip(axes, (0.0, CORNER), strict=True):
@@ -119,7 +120,7 @@ def precision_recall(
 
 
 def by_size(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw accuracy over face size with its 95 % confidence interval, and the faces there are."""
+    """Draw accuracy over face size with 95 % confidence intervals, and the number of faces."""
     sizes = [row["pixels"] for row in rows]
     figure, axes = plt.subplots(
         2, 1, figsize=(6, 5.5), height_ratios=(3, 1), sharex=True, layout="constrained"
@@ -160,7 +161,7 @@ def slices(rows: Sequence[Mapping[str, Any]], min_faces: int, file: Path) -> Non
 
 
 def montage(cases: Sequence[Case], way: Way, file: Path) -> None:
-    """Put the crops of cases side by side, each with its truth and its answer."""
+    """Write a picture of the cases' crops, each with its true class and its answer."""
     tiles = []
     for case in cases:
         if case.box is not None:
@@ -180,7 +181,7 @@ def montage(cases: Sequence[Case], way: Way, file: Path) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    """Write a figure as a whole and close it."""
+    """Write a figure atomically and close it."""
     with _whole(file) as part:
         figure.savefig(part, dpi=100)
     plt.close(figure)
@@ -188,9 +189,9 @@ def _save(figure: Figure, file: Path) -> None:
 
 @contextmanager
 def _whole(file: Path) -> Iterator[Path]:
-    """Yield a file beside the given one, whose place it takes when it is finished.
+    """Yield a temporary file that replaces the given one when the block ends.
 
-    A program that is interrupted leaves the old picture, never half of the new one.
+    If the program is interrupted, the old picture stays.
     """
     part = file.with_stem(f"{file.stem}.part")
     yield part

@@ -1,4 +1,4 @@
-"""Figures of merit: what can be counted of cases, without reading or drawing anything."""
+"""Compute the evaluation's figures from the cases; reads no files and draws nothing."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from model.training.evaluation.cases import NOT_FOUND, UNCERTAIN, Case, Way, sha
 from model.training.evaluation.traits import place
 
 ANSWERS = (*LABELS, UNCERTAIN, NOT_FOUND)
-MIN_SLICE = 100  # faces from which a slice's accuracy says something
+MIN_SLICE = 100  # least number of faces for a meaningful accuracy
 SIZES = {  # pixels of a face's short side
     ">= 20 px": (20.0, math.inf),
     ">= 32 px": (32.0, math.inf),
     ">= 60 px": (60.0, math.inf),
     "20-32 px": (20.0, 32.0),
 }
-STEPS = (0, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, math.inf)  # of accuracy by size
+STEPS = (0, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, math.inf)  # pixels, accuracy by size
 
 
 def metrics_of(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return everything that is measured.
+    """Return all metrics.
 
     {parts: {part: {way: summed_up()}}, average_precision: {way: {label: 0..1}}, calibration,
-    by_size, slices, largest_drop: {way: a slice}}; calibration is None without probabilities. Each
-    way is on_box, if annotated boxes were judged, and end_to_end.
+    by_size, slices, largest_drop: {way: a slice}}; calibration is None without probabilities. The
+    ways are end_to_end and, if annotated boxes were classified, on_box.
     """
     ways = ways_of(cases)
     first = next(iter(ways.values()))
@@ -63,12 +63,12 @@ def metrics_of(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def headline(cases: Sequence[Case]) -> list[Case]:
-    """Return the faces whose box a person drew, or all where there are none."""
+    """Return the faces with hand-drawn boxes, or all faces if there are none."""
     return [c for c in cases if c.sample.human] or list(cases)
 
 
 def parts_of(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Name the parts that are reported: human boxes, those by class, and each set."""
+    """Return the parts to report, by name: human boxes, all, human boxes by class, each set."""
     human = [c for c in cases if c.sample.human]
     parts = {"human boxes": human, "all": list(cases)}
     for cls in CLASSES:
@@ -79,10 +79,10 @@ def parts_of(cases: Sequence[Case]) -> dict[str, list[Case]]:
 
 
 def summed_up(part: Sequence[Case], way: Way) -> dict[str, Any]:
-    """Sum a part up.
+    """Return the metrics of a part.
 
-    Returns the faces, accuracy, balanced_accuracy, confusion {truth: {answer: faces}}, called_mask
-    {class: share of the faces without a rightly worn mask that are said to wear one}, sizes {band:
+    They are faces, accuracy, balanced_accuracy, confusion {truth: {answer: faces}}, called_mask
+    {class: share of the faces without a correctly worn mask that get the label mask}, sizes {band:
     {faces, balanced_accuracy}} and accuracy_at_coverage.
     """
     unmasked = {
@@ -117,14 +117,14 @@ def summed_up(part: Sequence[Case], way: Way) -> dict[str, Any]:
 
 
 def pixels(case: Case) -> float | None:
-    """Return a face's short side as annotated, else as found; None if it is known of neither."""
+    """Return the short side of a face's annotated box, else of its detected box, else None."""
     if case.sample.annotated is not None:
         return short_side(case.sample.annotated)
     return case.box.short_side if case.box else None
 
 
 def confusion(cases: Sequence[Case], way: Way) -> npt.NDArray[np.int64]:
-    """Count answers (columns, ANSWERS) by truth (rows, LABELS)."""
+    """Return the confusion matrix: truths (LABELS) in rows, answers (ANSWERS) in columns."""
     matrix = np.zeros((len(LABELS), len(ANSWERS)), np.int64)
     for case in cases:
         matrix[case.sample.label, ANSWERS.index(way.label(case))] += 1
@@ -156,7 +156,7 @@ def by_size(cases: Sequence[Case], ways: Mapping[str, Way]) -> list[dict[str, An
 
 
 def slices_of(cases: Sequence[Case], ways: Mapping[str, Way]) -> list[dict[str, Any]]:
-    """Return {trait, band, faces, way: accuracy} for each band of each trait, in their order."""
+    """Return {trait, band, faces, way: accuracy} for each band of each trait, in order."""
     bands: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         for trait, name in case.traits.items():
@@ -171,7 +171,7 @@ def slices_of(cases: Sequence[Case], ways: Mapping[str, Way]) -> list[dict[str, 
 def largest_drop(
     slices: Sequence[Mapping[str, Any]], way: str, overall: float
 ) -> dict[str, Any] | None:
-    """Return the slice of at least MIN_SLICE faces that lies farthest below the overall accuracy.
+    """Return the slice of at least MIN_SLICE faces that is furthest below the overall accuracy.
 
     {trait, band, faces, accuracy, drop}; None if every slice is smaller.
     """

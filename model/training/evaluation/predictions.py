@@ -1,12 +1,12 @@
-"""Read and write what a system said of pictures, as JSON lines, so that any can be compared.
+"""Read and write a system's predictions as JSON lines, so that any system can be evaluated.
 
-One line is one face that was found:
+Each line is one detected face:
 
     {"image": "street/1.jpg", "box": [12, 20, 60, 81], "label": "mask", "mask": 0.98}
 
-image is the path below the data's folder; box is left, top, right, bottom in pixels of the upright
-picture; label is mask, no_mask or uncertain, mask the probability of mask, 0..1. One of the last
-two is enough: without a label it is `mask` from a probability of one half on.
+image: the path relative to the data's folder. box: left, top, right, bottom in pixels of the
+upright picture. label: mask, no_mask or uncertain. mask: the probability of mask, 0..1. Either
+label or mask may be missing; without a label it is `mask` if the probability is at least .5.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ANSWERS = (*LABELS, UNCERTAIN)
 
 
 class PredictionError(ValueError):
-    """A file of predictions cannot be used; the message says where and why."""
+    """A predictions file cannot be used; the message says where and why."""
 
 
 def read(file: Path, data: Path) -> dict[str, list[Answer]]:
-    """Return the answers of each picture, by its path. Raises PredictionError."""
+    """Return the answers for each picture, by its path. Raises PredictionError."""
     answers: dict[str, list[Answer]] = {}
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -46,21 +46,21 @@ def read(file: Path, data: Path) -> dict[str, list[Answer]]:
 
 
 def parsed(line: str) -> tuple[str, Answer]:
-    """Return a line's picture and answer; raises PredictionError saying what is wrong with it."""
+    """Return a line's picture and answer; raises PredictionError if the line is invalid."""
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise PredictionError(f"that is no JSON: {error}") from error
+        raise PredictionError(f"not valid JSON: {error}") from error
     if not isinstance(row, dict):
-        raise PredictionError(f"{row!r} is no object with image, box and label or mask")
+        raise PredictionError(f"{row!r} is not an object with image, box, and label or mask")
     image, label = row.get("image"), row.get("label")
     mask: Any = row.get("mask")
     if not isinstance(image, str) or not image:
-        raise PredictionError(f"image is {image!r}, not a path below the data's folder")
+        raise PredictionError(f"image is {image!r}, not a path relative to the data's folder")
     if mask is not None and not (is_number(mask) and 0 <= mask <= 1):
         raise PredictionError(f"mask is {mask!r}, not a probability between 0 and 1")
     if label is None and mask is None:
-        raise PredictionError("there is neither label nor mask")
+        raise PredictionError("both label and mask are missing; give one of them")
     if label is None:
         label = "mask" if mask >= 0.5 else "no_mask"
     if label not in ANSWERS:
@@ -69,22 +69,22 @@ def parsed(line: str) -> tuple[str, Answer]:
 
 
 def box_of(value: Any) -> Corners:
-    """Return the four corners of a box; raises PredictionError if they are none."""
+    """Return a box as four numbers; raises PredictionError if it is invalid."""
     if not (isinstance(value, list) and len(value) == 4 and all(map(is_number, value))):
         raise PredictionError(f"box is {value!r}, not four numbers: left, top, right, bottom")
     left, top, right, bottom = map(float, value)
     if right <= left or bottom <= top:
-        raise PredictionError(f"box is {value!r}, whose right or bottom is not beyond its begin")
+        raise PredictionError(f"box is {value!r}; right must exceed left, and bottom exceed top")
     return left, top, right, bottom
 
 
 def is_number(value: Any) -> bool:
-    """Tell a finite number from anything else that JSON holds."""
+    """Return whether a JSON value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def write(answers: Mapping[str, Sequence[Answer]], file: Path, data: Path) -> None:
-    """Write answers such that read() gives them back, landmarks excepted."""
+    """Write answers so that read() returns the same ones, except for landmarks."""
     rows = [
         {
             "image": Path(path).relative_to(data).as_posix(),

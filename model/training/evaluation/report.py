@@ -1,4 +1,4 @@
-"""Write an evaluation down as Markdown with pictures of its figures, none of a person."""
+"""Write an evaluation report in Markdown with plots; it contains no pictures of people."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from model.training.evaluation.metrics import ANSWERS, MIN_SLICE, SIZES, confusi
 Metrics = Mapping[str, Any]
 
 ABOUT = """\
-Faces of at least {min_size} pixels, split `{split}`. Figures stand as {ways}. *On boxes*: the
-annotated box is judged; *end to end*: the face must be found too. `uncertain` and not found are not
-right. A mask worn wrongly is `no_mask`. *Balanced*: the mean recall of `mask` and `no_mask`.
-*Surest {coverage:.0%}*: the more probable label, the most doubtful of the judged faces left out."""
+Faces of at least {min_size} pixels, split `{split}`. Figures are given as {ways}. *On boxes*: the
+annotated box is classified. *End to end*: the face must be detected too. `uncertain` and not found
+count as wrong. An incorrectly worn mask is `no_mask`. *Balanced*: the mean recall of `mask` and
+`no_mask`. *Surest {coverage:.0%}*: the accuracy of the more probable label without the least
+certain of the classified faces."""
 
 
 def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) -> str:
-    """Write report.md and the pictures it shows into a folder; returns the report's text.
+    """Write report.md and its plots into a folder; returns the report's text.
 
-    metrics: metrics_of(cases) with system, split and min_size beside. A montage of mistakes is
-    linked if it lies in that folder.
+    metrics: metrics_of(cases) plus system, split and min_size. A montage of mistakes is linked if
+    it is in that folder.
     """
     pictures = draw(metrics, cases, output)
     parts = [*sections(metrics), *(f"![{name}]({name}.png)" for name in pictures)]
     if montage.parent.resolve() == output.resolve():
         parts.append(
-            f"The worst mistakes, other people's pictures: [{montage.name}]({montage.name})"
+            f"The worst mistakes (pictures from the data sets): [{montage.name}]({montage.name})"
         )
     text = "\n\n".join(parts) + "\n"
     (output / "report.md").write_text(text)
@@ -39,7 +40,7 @@ def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) 
 
 
 def draw(metrics: Metrics, cases: Sequence[Case], output: Path) -> list[str]:
-    """Draw what there are numbers for; returns the pictures' names without .png."""
+    """Draw the plots for which there is data; returns their names without .png."""
     ways = ways_of(cases)
     human = [c for c in cases if c.sample.human]
     parts = {"human boxes": human, "all faces": cases}
@@ -82,32 +83,35 @@ def sections(metrics: Metrics) -> list[str]:
                 "accuracy",
                 "balanced",
                 f"surest {COVERAGE:.0%}",
-                "unmasked called mask",
-                "wrongly worn called mask",
+                "unmasked labelled mask",
+                "incorrectly worn labelled mask",
             ),
             (part_row(name, part) for name, part in parts.items()),
         ),
         "## Face sizes",
-        "Balanced accuracy and, in brackets, faces.",
+        "Balanced accuracy and, in brackets, number of faces.",
         table(("part", *SIZES), (size_row(name, part) for name, part in parts.items())),
         f"## Kinds of face, at least {MIN_SLICE} each",
-        "Accuracy. Pose is known of found faces only. Occluders are those of whole sets.",
+        "Accuracy. Pose is known only for detected faces. Occluders are known only per data set.",
         table(("trait", "band", "faces", "accuracy"), (slice_row(row) for row in large)),
         "## Pictures",
     ]
 
 
 def summary(metrics: Metrics) -> Iterable[Sequence[str]]:
-    """Return the rows (name, value) of what matters most."""
+    """Return the rows (name, value) of the most important figures."""
     name, part = next(iter(metrics["parts"].items()))
     yield f"balanced accuracy, {name}", both(part, "balanced_accuracy")
-    yield f"masks worn wrongly called `mask`, {name}", both(part, "called_mask", "incorrect_mask")
-    yield f"unmasked faces called `mask`, {name}", both(part, "called_mask", "without_mask")
+    yield (
+        f"incorrectly worn masks labelled `mask`, {name}",
+        both(part, "called_mask", "incorrect_mask"),
+    )
+    yield f"unmasked faces labelled `mask`, {name}", both(part, "called_mask", "without_mask")
     for label in LABELS:
         yield f"average precision of `{label}`", both(metrics["average_precision"], label)
     found = metrics["calibration"] or {}
     surest = number(found.get("accuracy_at_coverage"))
-    yield f"accuracy on the surest {COVERAGE:.0%} of the judged faces", surest
+    yield f"accuracy on the surest {COVERAGE:.0%} of the classified faces", surest
     yield "expected calibration error", number(found.get("expected_calibration_error"))
     yield "share of faces that get a label", number(found.get("coverage"))
     yield "accuracy of these labels", number(found.get("accuracy_of_labelled"))
@@ -118,7 +122,7 @@ def summary(metrics: Metrics) -> Iterable[Sequence[str]]:
 
 
 def part_row(name: str, part: Metrics) -> Sequence[str]:
-    """Return a part's row of accuracies."""
+    """Return the table row of a part's accuracies."""
     return (
         name,
         str(next(iter(part.values()))["faces"]),
@@ -131,7 +135,7 @@ def part_row(name: str, part: Metrics) -> Sequence[str]:
 
 
 def size_row(name: str, part: Metrics) -> Sequence[str]:
-    """Return a part's row of balanced accuracies by face size."""
+    """Return the table row of a part's balanced accuracies by face size."""
     sizes = next(iter(part.values()))["sizes"]
     shown = {size: both(part, "sizes", size, "balanced_accuracy") for size in sizes}
     cells = [f"{shown[size]} ({sizes[size]['faces']})" if size in sizes else "" for size in SIZES]
@@ -139,30 +143,30 @@ def size_row(name: str, part: Metrics) -> Sequence[str]:
 
 
 def slice_row(row: Metrics) -> Sequence[str]:
-    """Return a slice's row."""
+    """Return the table row of a slice."""
     shown = " / ".join(number(row[way]) for way in figures.TITLES if way in row)
     return row["trait"], row["band"], str(row["faces"]), shown
 
 
 def both(of: Metrics, *keys: str) -> str:
-    """Return the figure that lies under keys in each way that was asked; - where there is none."""
+    """Return the figure under nested keys for each way of evaluation; - if there is none."""
     values = [under(found, keys) for found in of.values()]
     return "-" if all(value is None for value in values) else " / ".join(map(number, values))
 
 
 def under(of: Any, keys: Sequence[str]) -> float | None:
-    """Return what lies under nested keys, or None."""
+    """Return the value under nested keys, or None."""
     for key in keys:
         of = None if of is None else of.get(key)
     return None if of is None else float(of)
 
 
 def number(value: float | None) -> str:
-    """Write a share with four places."""
+    """Format a share with four decimal places."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, the numbers to the right."""
+    """Return a Markdown table with numbers aligned to the right."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Face detectors to compare ours with; none of them is served."""
+"""Other face detectors, for comparison only; the service does not offer them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class UltraFace:
 
     From github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB, MIT.
 
-    Raises DetectorUnavailable without its weights.
+    Raises DetectorUnavailable if its weights are missing.
     """
 
     FILE = "RFB-640-masked_face-v2.onnx"
     SHA256 = "27ca3e5985f722e91efea7993f625716de627303c4bafb40bb26f456286beca8"
     SIZE = (640, 480)
     MEAN, STD = 127.0, 128.0
-    SAME_FACE = 0.3  # intersection over union, as in its own demonstration
+    SAME_FACE = 0.3  # intersection over union, as in its own demo
 
     def __init__(self, folder: Path) -> None:
         file = folder / self.FILE
         if not file.exists():
-            raise DetectorUnavailable(f"{file} does not exist.")
+            raise DetectorUnavailable(f"{file} does not exist. Put UltraFace's weights there.")
         weights = np.frombuffer(verified(file, self.SHA256), np.uint8)
         self._network = cv2.dnn.readNetFromONNX(weights)
 

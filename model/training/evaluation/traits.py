@@ -1,4 +1,4 @@
-"""What kind of face it is: the properties by which accuracy is sliced."""
+"""Describe faces by the traits for which accuracy is reported separately."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SKIN = {
     "light": 55.0,
     "very light": math.inf,
 }
-TURNED = 0.25  # the nose tip's distance from between the eyes, in distances between the eyes
-OCCLUDED_SETS = {"smoker": "hand, cup or cigarette"}  # as said of the whole set
-VIEW = 64  # pixels at which a face is looked at
+TURNED = 0.25  # sideways offset of the nose tip from the middle of the eyes, in eye distances
+OCCLUDED_SETS = {"smoker": "hand, cup or cigarette"}  # known only for the whole set
+VIEW = 64  # pixels that a face is resized to
 
 
 def of(
     image: Image, box: Box, landmarks: npt.NDArray[np.float32] | None, sample: Sample
 ) -> dict[str, str]:
-    """Name the band of each property of a face, by the property.
+    """Return the band of each trait of a face, by trait.
 
-    Skin is read from the forehead by the light that fell on it, so it tells groups of pictures
-    apart rather than people. Pose needs landmarks, which come with a detected face only. The
-    colour of a mask is named for masks worn right.
+    Skin is measured on the forehead and depends on the lighting, so it separates groups of pictures
+    rather than people. Pose needs landmarks, which only detected faces have. The mask colour is
+    given only for correctly worn masks.
     """
     view = crop(image, box, 0.0, VIEW)
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY)
@@ -55,9 +55,10 @@ def of(
 
 
 def of_set(sample: Sample) -> dict[str, str]:
-    """Name what is known of a face nobody has seen: its source, and its occluder.
+    """Return the traits that are known without seeing the face: its source and its occluder.
 
-    An occluder is that of a set known to be full of one; no set says it face by face.
+    The occluder is known only for sets whose faces mostly have the same one; no set annotates it
+    per face.
     """
     named = {"source": sample.source}
     if sample.source in OCCLUDED_SETS:
@@ -66,7 +67,7 @@ def of_set(sample: Sample) -> dict[str, str]:
 
 
 def place(trait: str, name: str) -> tuple[str, int, str]:
-    """Return what sorts the bands of a trait, from small, dark or blurred on."""
+    """Return the sort key of a trait's band; small, dark and blurred come first."""
     sizes = [size_band(int(low)) for low in SIZES[:-1]]
     order = {"size": sizes, "sharpness": SHARPNESS, "brightness": BRIGHTNESS, "skin": SKIN}
     names = list(order.get(trait, ()))
@@ -74,12 +75,12 @@ def place(trait: str, name: str) -> tuple[str, int, str]:
 
 
 def band(value: float, bounds: dict[str, float]) -> str:
-    """Return the first name whose upper bound lies above a value."""
+    """Return the first name whose upper bound is above the value."""
     return next(name for name, upper in bounds.items() if value < upper)
 
 
 def size_band(pixels: int) -> str:
-    """Name the band of SIZES in which a length lies."""
+    """Return the name of the band of SIZES that contains a length."""
     low, high = next((low, high) for low, high in pairwise(SIZES) if low <= pixels < high)
     return f"{low}-{high} px" if high < math.inf else f"{low} px and more"
 
@@ -97,7 +98,7 @@ def lab(pixels: Image) -> npt.NDArray[np.float32]:
 
 
 def colour_name(cloth: Image) -> str:
-    """Name the colour of RGB pixels: white, grey, black, blue, green or another."""
+    """Return the colour of RGB pixels: white, grey, black, blue, green or warm colours."""
     lightness, a, b = np.median(lab(cloth), axis=0)
     if math.hypot(a, b) < 12:
         return band(lightness, {"black": 35.0, "grey": 65.0, "white": math.inf})
@@ -106,7 +107,7 @@ def colour_name(cloth: Image) -> str:
 
 
 def pose(landmarks: npt.NDArray[np.float32]) -> str:
-    """Tell a face seen from the front from one that is turned sideways."""
+    """Return whether a face is frontal or turned sideways."""
     right, left, nose = landmarks[:3]
     between = float(np.linalg.norm(left - right))
     offset = abs(float(np.dot(nose - (right + left) / 2, left - right))) / max(between, 1e-6) ** 2

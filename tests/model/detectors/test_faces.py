@@ -226,3 +226,12 @@ def test_of_a_refused_detector_the_reason_is_kept(
     assert pipeline.detectors == ("yunet",)
     assert f"expected {HAAR_SHA256}" in pipeline.missing["haar"]
     assert pipeline.missing["ssd"] == "nothing.xml cannot be read: No such file or directory."
+
+
+@pytest.mark.parametrize("roll", [-90.0, 0.0, 30.0, 180.0])
+def test_the_landmarks_tell_by_how_much_a_face_is_turned(roll: float) -> None:
+    upright = np.array([[-1, -1], [1, -1], [0, 0], [-0.7, 1], [0.7, 1]])
+    turn = np.deg2rad(roll)
+    turned = upright @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    face = Face(Box(0, 0, 4, 4), 1.0, turned.astype(np.float32))
+    assert np.isclose(np.cos(np.deg2rad(face.roll - roll)), 1, atol=1e-4)

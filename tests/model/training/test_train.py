@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path, backbone: Path
     """A run that was interrupted in its first phase and resumed into its second."""
     run = tmp_path_factory.mktemp("run")
     first = train_until("head", run, pictures, backbone)
-    assert "Interrupted. The same command goes on" in first, first
+    assert "Interrupted. The same command resumes" in first, first
     assert "Traceback" not in first
     before = history_of(run)
     second = train_until("full crops", run, pictures, backbone)

@@ -143,7 +143,7 @@ def test_hidden_page_films_nobody(visit: Visit, filmed: tuple[str, ...]) -> None
         ((A_CAMERA,), {}, "The camera is not allowed."),
         ((ALLOWED,), {}, "No camera was found."),
         (TWO_CAMERAS, {"prepare": scripted(BUSY_CAMERA)}, "The camera is busy."),
-        (INSECURE, {"host": "192.168.7.7"}, "only to pages opened over https or on localhost"),
+        (INSECURE, {"host": "192.168.7.7"}, "only on pages opened over https or on localhost"),
     ],
     ids=["denied", "missing", "busy", "insecure"],
 )

@@ -133,7 +133,7 @@ def test_faces_without_an_area_and_missing_pictures_are_left_out_aloud(
     assert (sample.cls, sample.annotated) == ("with_mask", BOX)
     said = capsys.readouterr().out
     assert said.count("its box has no area") == 3
-    assert f"Left out {kaggle / 'annotations' / 'b.xml'}: its picture 'secret.png'" in said
+    assert f"Skipped {kaggle / 'annotations' / 'b.xml'}: its picture 'secret.png'" in said
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,13 @@ def test_faces_without_an_area_and_missing_pictures_are_left_out_aloud(
     [
         ("<annotation><object>", "cannot be read: no element"),
         ("", "cannot be read"),
-        ("<kml/>", "begins with <kml>"),
+        ("<kml/>", "starts with <kml>"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "declares a document type"),
         ('<!DOCTYPE annotation SYSTEM "file:///etc/passwd"><annotation/>', "a document type"),
         ("<annotation>&undefined;</annotation>", "cannot be read: undefined entity"),
         ("<?xml version='1.0' encoding='big5'?><annotation/>", "cannot be read"),
         ("<?xml version='1.0' encoding='none'?><annotation/>", "cannot be read"),
-        (xml("a.png", ("helmet", BOX)), "class 'helmet'; known are mask, with mask"),
+        (xml("a.png", ("helmet", BOX)), "class 'helmet'; allowed are mask, with mask"),
         (xml("a.png", ("face", (1, 2, 3, float("nan")))), "is damaged"),
         (xml("a.png", ("face", (1, 2, float("inf"), 4))), "is damaged"),
         (xml("a.png", ("face", BOX)).replace("<ymin>20</ymin>", ""), "is damaged"),
@@ -188,7 +188,7 @@ def test_a_yolo_folder_is_read(
     write(tmp_path / names, "\ufeffNo-Mask\r\nMask\r\n\r\n")
     write(tmp_path / "README.txt", "This is no label.")
     samples = dataset.read(tmp_path)
-    assert "Left out" not in capsys.readouterr().out
+    assert "Skipped" not in capsys.readouterr().out
     assert [sample.cls for sample in samples] == ["with_mask", "without_mask"] * 2
     assert samples[0].annotated == pytest.approx(BOX)
     assert samples[1].annotated == (0, 0, 100, 100)
@@ -222,24 +222,24 @@ def test_a_yolo_picture_that_is_missing_or_broken_is_left_out_aloud(
     (sample,) = dataset.read(tmp_path)
     assert Path(sample.path).stem == "good"
     said = capsys.readouterr().out
-    assert f"Left out {tmp_path / 'images' / 'broken.jpg'}" in said
-    assert f"Left out {tmp_path / 'labels' / 'missing.txt'}: its picture is not there" in said
+    assert f"Skipped {tmp_path / 'images' / 'broken.jpg'}" in said
+    assert f"Skipped {tmp_path / 'labels' / 'missing.txt'}: its picture is missing" in said
     assert said.count("its box has no area") == 1
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"2 {LABEL}", "names for 0 to 1"),
-        (f"-1 {LABEL}", "names for 0 to 1"),
+        (f"2 {LABEL}", "only 0 to 1 have names"),
+        (f"-1 {LABEL}", "only 0 to 1 have names"),
         (f"1 {LABEL}", "class 'cat'"),
-        ("0 0.5 0.5", "no box of four numbers"),
-        (f"0 {LABEL} 0.9 0.9", "no box of four numbers"),
-        ("0 here 0.5 1 1", "no box of four numbers"),
-        ("0 nan 0.5 1 1", "no box of four numbers"),
-        ("0 10 20 30 40", "no box in shares"),
-        ("0 0.5 0.5 -0.5 0.5", "no box in shares"),
-        ("\udcff", "it is no text"),
+        ("0 0.5 0.5", "is not a box of 4 numbers"),
+        (f"0 {LABEL} 0.9 0.9", "is not a box of 4 numbers"),
+        ("0 here 0.5 1 1", "is not a box of 4 numbers"),
+        ("0 nan 0.5 1 1", "is not a box of 4 numbers"),
+        ("0 10 20 30 40", "must be relative to the picture"),
+        ("0 0.5 0.5 -0.5 0.5", "must be relative to the picture"),
+        ("\udcff", "it is not UTF-8 text"),
     ],
 )
 def test_a_yolo_file_that_cannot_be_read_is_named(
@@ -260,7 +260,7 @@ def test_yolo_labels_without_names_are_refused_with_a_way_out(tmp_path: Path) ->
     picture(tmp_path / "images" / "a.png")
     write(tmp_path / "labels" / "a.txt", f"0 {LABEL}")
     write(tmp_path / "data.yaml", "nc: 1")
-    with pytest.raises(DatasetError, match=r"write the class names into a classes\.txt"):
+    with pytest.raises(DatasetError, match=r"Write the class names into a classes\.txt"):
         dataset.read(tmp_path)
     write(tmp_path / "data.yaml", "names: [face")
     with pytest.raises(DatasetError, match=r"data\.yaml is damaged"):
@@ -281,8 +281,11 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in ra
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"a0: &a0 [ha]\n{LAUGHS}names: *a7\n", r"aliases are not taken; write out what \*a0"),
-        ("names: &a [*a]\n", r"aliases are not taken; write out what \*a"),
+        (
+            f"a0: &a0 [ha]\n{LAUGHS}names: *a7\n",
+            r"aliases are not accepted; write out the value of \*a0",
+        ),
+        ("names: &a [*a]\n", r"aliases are not accepted; write out the value of \*a"),
         ("[" * 20_000, "nested too deeply"),
         ("names: " + "9" * 5000, r"Write `names: \[mask, no mask\]`"),
         ("names: [[face]]", r"Write `names: \[mask, no mask\]`"),

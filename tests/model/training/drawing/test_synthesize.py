@@ -400,7 +400,7 @@ def test_of_a_data_set_each_unmasked_face_of_a_split_is_cut_out(
     assert {file.stem.split("_")[1] for file in files} == set(parts)
     said = "".join(process.stdout.split())
     for part in parts:
-        assert f"Leftoutafacein{crowd}/wall_{part}.png:notfound,ornotalone" in said
+        assert f"Skippedafacein{crowd}/wall_{part}.png:notfound,orotherfacesaretooclose" in said
     for file in files:
         image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         (face,) = YuNet(glance=False).detect(image, dataset.TRAIN_DETECTION_CONFIDENCE)
@@ -414,7 +414,7 @@ def test_a_data_set_is_left_as_it_is(tmp_path: Path, crowd: Path, given: str) ->
     before = sorted(crowd.rglob("*"))
     process = run("--input", tmp_path / given, "--output", crowd / "made")
     assert process.returncode == 1
-    assert "would be read the next time" in process.stderr
+    assert "so the next run would read it as input" in process.stderr
     assert sorted(crowd.rglob("*")) == before
 
 
@@ -484,14 +484,14 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for source, output, more, message in (
         ("nothing", "made", [], "is not a folder"),
-        ("empty", "made", [], "No picture with a face"),
-        ("faces", "full", [], "holds pictures already"),
-        ("faces", "faces/made", [], "would be read the next time"),
-        ("faces", "file", [], "cannot be made"),
+        ("empty", "made", [], "Found no picture with a face"),
+        ("faces", "full", [], "already contains pictures"),
+        ("faces", "faces/made", [], "so the next run would read it as input"),
+        ("faces", "file", [], "cannot be created"),
         ("faces", "made", ["--per-face", "0"], "must be at least 1"),
         ("faces", "made", ["--per-face", "many"], "invalid"),
         ("faces", "made", ["--seed", "-1"], "--seed"),
-        ("faces", "made", ["--split", "val"], "faces is no data set, and has no split 'val'"),
+        ("faces", "made", ["--split", "val"], "faces is not a data set, so it has no split 'val'"),
         ("faces", "made", ["--split", "some"], "invalid choice"),
     ):
         process = run("--input", tmp_path / source, "--output", tmp_path / output, *more)

@@ -82,7 +82,10 @@ def test_another_systems_mistakes_are_counted_and_shown(tmp_path: Path, data: Pa
     ("line", "message"),
     [
         ('{"image": "with_mask.png", "box": [1, 2, 3], "mask": 1}', "line 1: box is"),
-        ('{"image": "other.png", "box": [1, 2, 3, 4], "mask": 1}', "names no picture of"),
+        (
+            '{"image": "other.png", "box": [1, 2, 3, 4], "mask": 1}',
+            "has no faces for the evaluated pictures of",
+        ),
     ],
 )
 def test_predictions_that_cannot_be_used_end_in_words(

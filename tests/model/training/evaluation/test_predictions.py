@@ -43,21 +43,21 @@ def test_a_label_or_a_probability_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"image": "1.jpg"', "is no JSON"),
-        ("[1, 2]", "is no object"),
+        ('{"image": "1.jpg"', "not valid JSON"),
+        ("[1, 2]", "is not an object"),
         ('{"box": [0, 0, 9, 9], "mask": 1}', "image is None"),
         ('{"image": "1.jpg", "mask": 1}', "box is None"),
         ('{"image": "1.jpg", "box": [0, 0, 9], "mask": 1}', r"box is \[0, 0, 9\], not four"),
         ('{"image": "1.jpg", "box": [0, 0, "9", 9], "mask": 1}', "not four numbers"),
         ('{"image": "1.jpg", "box": [0, 0, NaN, 9], "mask": 1}', "not four numbers"),
-        ('{"image": "1.jpg", "box": [9, 0, 0, 9], "mask": 1}', "not beyond its begin"),
+        ('{"image": "1.jpg", "box": [9, 0, 0, 9], "mask": 1}', "right must exceed left"),
         ('{"image": "1.jpg", "box": [0, 0, 9, 9], "mask": 1.2}', "mask is 1.2"),
         ('{"image": "1.jpg", "box": [0, 0, 9, 9], "mask": true}', "mask is True"),
         (
             '{"image": "1.jpg", "box": [0, 0, 9, 9], "label": "masked"}',
             "label is 'masked', not one",
         ),
-        ('{"image": "1.jpg", "box": [0, 0, 9, 9]}', "neither label nor mask"),
+        ('{"image": "1.jpg", "box": [0, 0, 9, 9]}', "both label and mask are missing"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -46,8 +46,8 @@ def test_the_tables_hold_what_was_measured(tmp_path: Path) -> None:
     text = written(cases(), tmp_path)
     assert "# Evaluation of ours" in text
     assert row(text, "balanced accuracy, human boxes") == ["0.9500 / 0.9000"]
-    assert row(text, "masks worn wrongly called `mask`, human boxes") == ["0.1000 / 0.1000"]
-    assert row(text, "unmasked faces called `mask`, human boxes") == ["-"]
+    assert row(text, "incorrectly worn masks labelled `mask`, human boxes") == ["0.1000 / 0.1000"]
+    assert row(text, "unmasked faces labelled `mask`, human boxes") == ["-"]
     assert row(text, "set")[:3] == ["150", "0.9667 / 0.9000", "0.9500 / 0.9000"]
     assert row(text, "set")[-2:] == ["-", "0.1000 / 0.1000"]
     assert "1.0000 / 0.0000 (10)" in text  # of 20-32 pixels
@@ -58,7 +58,7 @@ def test_the_tables_hold_what_was_measured(tmp_path: Path) -> None:
 
 def test_a_share_of_nought_is_not_an_unknown_one(tmp_path: Path) -> None:
     rows = [Case(sample("without_mask", 80), "no_mask", 0.1, "no_mask", 0.1)] * 3
-    shown = row(written(rows, tmp_path), "unmasked faces called `mask`, human boxes")
+    shown = row(written(rows, tmp_path), "unmasked faces labelled `mask`, human boxes")
     assert shown == ["0.0000 / 0.0000"]
 
 

@@ -1,0 +1,170 @@
+"""Our detector: YuNet (Wu et al. 2023) fine-tuned on masked, covered and turned faces.
+
+One look at the frame gives boxes, landmarks and, for each face, how its mask is worn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.detectors.faces import DetectorUnavailable, Face, ordered, verified
+from model.detectors.yunet import (
+    MOST_CELLS,
+    OUTPUTS,
+    STRIDES,
+    VOTES,
+    padded,
+    read,
+    resize,
+    strongest,
+)
+from model.images import Box, Image
+from model.runtime import session
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "detector"
+FILE, CARD = "facemask.onnx", "facemask.json"
+STATES = ("mask", "no_mask", "incorrect")
+STATE_OUTPUTS = [f"state_{stride}" for stride in STRIDES]
+INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one is the same face
+
+
+@dataclass(frozen=True)
+class DetectorCard:
+    """What travels with the weights. temperature divides the logits of the states."""
+
+    name: str
+    file: str
+    sha256: str
+    states: tuple[str, ...]
+    temperature: float
+
+    @classmethod
+    def read(cls, file: Path) -> DetectorCard:
+        """Read a card. Raises DetectorUnavailable if it is missing, incomplete or not ours."""
+        try:
+            values = json.loads(file.read_text())
+            card = cls(**{field.name: values[field.name] for field in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DetectorUnavailable(f"The card {file.name} cannot be read: {error!r}.") from error
+        if tuple(card.states) != STATES:
+            raise DetectorUnavailable(f"{file.name} has states {card.states}, expected {STATES}.")
+        return card
+
+    def write(self, file: Path) -> None:
+        """Write the card."""
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The longer side at which a frame is searched, in pixels, by the frame's own longer side."""
+
+    most: int = 640
+    largest_zoom: float = 1.5
+
+    def of(self, frame: int) -> int:
+        """Return the side for a frame."""
+        return round(min(self.most, frame * self.largest_zoom))
+
+
+class FaceMask:
+    """The detector; an instance serves many threads."""
+
+    MIN_SIDE = 16  # pixels of the resized frame; below it no face can be seen
+
+    def __init__(
+        self, network: bytes, sides: Sides | None = None, temperature: float = 1.0
+    ) -> None:
+        """Load a network, an ONNX file as model.training.detector.graph makes it."""
+        self._session = session(network)
+        self._sides = sides or Sides()
+        self._temperature = temperature
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS) -> FaceMask:
+        """Load the shipped network. Raises DetectorUnavailable for unusable files."""
+        card = DetectorCard.read(folder / CARD)
+        return cls(verified(folder / card.file, card.sha256), temperature=card.temperature)
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        """Return the faces of a uint8 RGB image, the most confident first."""
+        height, width = image.shape[:2]
+        scale = self._sides.of(max(height, width)) / max(height, width)
+        size = (round(width * scale), round(height * scale))
+        if min(size) < self.MIN_SIDE:
+            return []
+        rows = self.rows(resize(image, size), min_confidence)
+        to_frame = np.array([width / size[0], height / size[1]], np.float32)
+        faces = []
+        for row in rows:
+            left, top = row[:2] * to_frame
+            right, bottom = (row[:2] + row[2:4]) * to_frame
+            landmarks = np.asarray(row[4:14].reshape(5, 2) * to_frame, np.float32)
+            box = Box.within(image, left, top, right, bottom)
+            states = softmax(row[15:18] / self._temperature)
+            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks, states))
+        return ordered(faces)
+
+    def rows(self, image: Image, least: float) -> npt.NDArray[np.float32]:
+        """Return the faces of an image at the network's scale.
+
+        float32 (n, 18): left, top, width, height, ten landmark numbers, the confidence and the
+        logits of the three states. Each is the mean of all cells that see the same face.
+        """
+        outputs = self._session.run([*OUTPUTS, *STATE_OUTPUTS], {"input": padded(image)})
+        columns = -(-image.shape[1] // STRIDES[-1]) * STRIDES[-1]
+        parts = [
+            read(outputs[4 * i : 4 * i + 4], stride, columns // stride, least, outputs[12 + i])
+            for i, stride in enumerate(STRIDES)
+        ]
+        rows = np.concatenate(parts)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(rows) > MOST_CELLS:
+            rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
+        return without_nested(averaged(rows, strongest(rows, least)))
+
+
+def averaged(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Average each kept row with all cells whose boxes overlap its box well.
+
+    Weighted by the squared confidence (box voting, Gidaris and Komodakis 2015).
+    """
+    faces = rows[kept]
+    boxes = rows[:, :4].astype(np.float64)
+    start, end, area = boxes[:, :2], boxes[:, :2] + boxes[:, 2:], boxes[:, 2] * boxes[:, 3]
+    for face, index in zip(faces, kept, strict=True):
+        sides = np.minimum(end, end[index]) - np.maximum(start, start[index])
+        shared = sides.clip(0).prod(axis=1)
+        same = shared >= VOTES * (area + area[index] - shared)
+        same[index] = True
+        weights = rows[same, 14] ** 2 + 1e-9
+        face[:14] = weights @ rows[same, :14] / weights.sum()
+        face[15:] = weights @ rows[same, 15:] / weights.sum()
+    return faces
+
+
+def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Drop a face of which most lies in the box of a surer one, or the other way round."""
+    kept: list[npt.NDArray[np.float32]] = []
+    for face in faces[np.argsort(-faces[:, 14], kind="stable")]:
+        if all(shared_of_smaller(face, other) < INSIDE for other in kept):
+            kept.append(face)
+    return np.stack(kept) if kept else faces[:0]
+
+
+def shared_of_smaller(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Return the intersection of two boxes over the area of the smaller one, 0..1."""
+    sides = np.minimum(a[:2] + a[2:4], b[:2] + b[2:4]) - np.maximum(a[:2], b[:2])
+    smaller = min(a[2] * a[3], b[2] * b[3])
+    return float(sides.clip(0).prod() / max(smaller, 1e-9))
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> tuple[float, ...]:
+    """Return probabilities."""
+    exponentials = np.exp(logits - logits.max())
+    return tuple(float(v) for v in exponentials / exponentials.sum())

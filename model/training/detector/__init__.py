@@ -1,0 +1,1 @@
+"""Train the face detector: YuNet, fine-tuned on masked, covered and turned faces."""

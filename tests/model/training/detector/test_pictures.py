@@ -1,0 +1,72 @@
+"""What the detector is told about a picture, from boxes of different kinds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.detectors.faces import Face
+from model.images import Box
+from model.training.data.dataset import Corners, DatasetError, Sample
+from model.training.detector.pictures import Labelled, Target, chosen, load, save, targets_of
+
+POINTS = np.arange(10, dtype=np.float32).reshape(5, 2)
+
+
+def sample(box: Corners, source: str = "own", *, mask_only: bool = False) -> Sample:
+    return Sample("a.jpg", "with_mask", source, "g", "train", box, human=True, mask_only=mask_only)
+
+
+def seen(box: Corners, confidence: float) -> Face:
+    left, top, right, bottom = (int(v) for v in box)
+    return Face(Box(left, top, right - left, bottom - top), confidence, POINTS)
+
+
+def test_a_box_of_a_face_is_learned_as_it_was_drawn() -> None:
+    (target,) = targets_of([sample((10, 10, 50, 60))], [seen((12, 12, 52, 62), 0.9)], [])
+    assert target.box == (10, 10, 50, 60)
+    assert target.exact
+    assert target.state == 0
+    assert len(target.landmarks) == 10
+
+
+def test_a_box_of_a_head_gives_way_to_the_face_in_it() -> None:
+    head = sample((0, 0, 100, 120), "leoring")
+    (target,) = targets_of([head], [seen((20, 40, 80, 110), 0.9)], [])
+    assert target.box == (20, 40, 80, 110)
+    assert target.exact
+    (target,) = targets_of([head], [], [])
+    assert not target.exact
+    assert 0 < target.box[0] < target.box[2] < 100
+
+
+def test_a_box_of_a_mask_says_only_that_a_face_is_around_it() -> None:
+    (target,) = targets_of([sample((40, 60, 80, 90), mask_only=True)], [], [])
+    assert not target.exact
+    assert target.box[1] < 60
+
+
+def test_faces_that_no_one_annotated_count_only_if_the_labeller_confirms_them() -> None:
+    annotated = [sample((10, 10, 50, 60))]
+    face, doubt, shelf = (200, 0, 240, 50), (300, 0, 340, 50), (400, 0, 440, 50)
+    found = [seen(face, 0.9), seen(shelf, 0.9)]
+    targets = targets_of(annotated, found, [seen(face, 0.8), seen(doubt, 0.4)])
+    by_box = {target.box: target for target in targets}
+    assert not by_box[face].ignored
+    assert by_box[face].state == -1
+    assert by_box[doubt].ignored
+    assert shelf not in by_box
+
+
+def test_labels_are_read_back_and_sets_can_be_left_out(tmp_path: Path) -> None:
+    target = Target((1.0, 2.0, 3.0, 4.0), 1, exact=True, landmarks=tuple(range(10)))
+    pictures = [
+        Labelled("a.jpg", "own", "train", (target,)),
+        Labelled("b.jpg", "other", "train", ()),
+    ]
+    save(pictures, tmp_path / "labels.jsonl")
+    read = load(tmp_path / "labels.jsonl")
+    assert read == pictures
+    assert [p.source for p in chosen(read, frozenset({"other"}))] == ["own"]
+    with pytest.raises(DatasetError, match="no set nowhere"):
+        chosen(read, frozenset({"nowhere"}))
