@@ -15,15 +15,17 @@ import requests
 from client import mqtt, shown
 from client.collect import MOST_PICTURES
 
+# The command of the installed package, or what a checkout is run with.
+PROGRAM = "facemask-client" if Path(sys.argv[0]).stem == "facemask-client" else "python -m client"
 DESCRIPTION = (
     "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
 )
-EXAMPLES = """examples:
-  python -m client                                         the first webcam, in a window
-  python -m client --source film.mp4 --output verdicts.mp4
-  python -m client --source photos/ --no-window --answers answers.jsonl
-  python -m client --source 0 --source rtsp://user:password@camera/stream --csv events.csv
-  FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
+EXAMPLES = f"""examples:
+  {PROGRAM}                                         the first webcam, in a window
+  {PROGRAM} --source film.mp4 --output verdicts.mp4
+  {PROGRAM} --source photos/ --no-window --answers answers.jsonl
+  {PROGRAM} --source 0 --source rtsp://user:password@camera/stream --csv events.csv
+  FACEMASK_WEBHOOK_SECRET=... {PROGRAM} --no-window --webhook https://alarm.example/masks
 
 Files and folders: every frame is sent, and the client waits while the service is away. Cameras and
 streams: the newest frame is sent and older ones are dropped. ESC, q or Ctrl-C ends the program;
@@ -56,7 +58,7 @@ class Parser(argparse.ArgumentParser):
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read and check the arguments, those of the command line by default."""
     parser = Parser(
-        prog="python -m client",
+        prog=PROGRAM,
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,7 +124,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=folder_to_write,
         metavar="FOLDER",
         help="keep pictures of people with uncertain or changing labels there, faces included; "
-        "python -m client label FOLDER labels them for training",
+        "%(prog)s label FOLDER labels them for training",
     )
     add(
         "--collect-most",

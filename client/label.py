@@ -24,6 +24,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from client import shown
 from client.answers import Box
+from client.arguments import PROGRAM
 from client.collect import pictures, write_whole
 
 CLASSES: Final = {"M": "with_mask", "N": "without_mask"}
@@ -133,7 +134,7 @@ def doubts(path: Path) -> tuple[Doubt, ...]:
         with PIL.Image.open(path) as picture:
             return COMMENT.validate_json(picture.info.get("comment", b"")).faces
     except (OSError, ValueError, PIL.Image.DecompressionBombError):
-        print(f"Left out {shown.plain(str(path))}: it was not collected by --collect.")
+        print(f"Skipped {shown.plain(str(path))}: --collect did not write it.")
         return ()
 
 
@@ -217,7 +218,7 @@ def show(labels: Labels, connection: ServerConnection) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="facemask-client label", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} label", description=__doc__)
     parser.add_argument("folder", type=Path, help="the folder that --collect wrote")
     logging.getLogger("websockets").addHandler(logging.NullHandler())
     folder: Path = parser.parse_args(arguments).folder

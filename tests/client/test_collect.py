@@ -270,15 +270,15 @@ def test_only_the_printed_address_on_this_machine_may_label(folder: Path) -> Non
     assert not (folder / "annotations.json").exists()
 
 
-def test_pictures_of_others_are_left_out_aloud(
+def test_pictures_that_were_not_collected_are_skipped(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cv2.imwrite(str(folder / "a.jpg"), np.zeros((9, 9, 3), np.uint8))
     (folder / "b.jpg").write_bytes(b"no picture")
     assert len(Labels(folder).faces) == 5
     said = capsys.readouterr().out
-    assert "a.jpg: it was not collected" in said
-    assert "b.jpg: it was not collected" in said
+    assert "a.jpg: --collect did not write it" in said
+    assert "b.jpg: --collect did not write it" in said
 
 
 def test_a_folder_without_faces_is_refused(tmp_path: Path) -> None:
