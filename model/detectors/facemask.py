@@ -149,7 +149,7 @@ def averaged(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.N
 
 
 def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Drop a face of which most lies in the box of a surer one, or the other way round."""
+    """Drop a face whose box lies mostly in the box of a surer one, or the other way round."""
     kept: list[npt.NDArray[np.float32]] = []
     for face in faces[np.argsort(-faces[:, 14], kind="stable")]:
         if all(shared_of_smaller(face, other) < INSIDE for other in kept):

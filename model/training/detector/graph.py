@@ -24,6 +24,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 FEATURES = ("256", "246", "236")  # the neck's output for strides 8, 16 and 32, 64 channels each
 CHANNELS, HIDDEN = 64, 32
 STEM = ("420", "421")  # takes pixels of 0..255: its weights are tiny and stay as they are
+FRESH = 5.0  # times the rate of the other tensors, for the new heads
 LEAST_SCALE = 0.05  # of a tensor's weights; some biases are all near zero
 
 
@@ -118,7 +119,7 @@ class Network(tf.Module):  # type: ignore[misc]
         self.variables_by_name: dict[str, tf.Variable] = {}
         for name, array in weights_of(model).items():
             scale = max(float(np.sqrt(np.mean(array**2))), LEAST_SCALE)
-            scale = 1.0 if name in STEM else scale
+            scale = 1.0 if name in STEM else scale * (FRESH if name.startswith("state") else 1.0)
             self._scales[name] = scale
             self.variables_by_name[name] = tf.Variable(
                 to_tensorflow(array) / scale, trainable=name not in STEM, name="w"
@@ -152,7 +153,7 @@ class Network(tf.Module):  # type: ignore[misc]
                 values[output] = value + values[inputs[1]]
             elif node.op_type == "Reshape":
                 values[output] = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
-            elif node.op_type in {"Transpose", "Sigmoid"}:  # here channels are last, and logits do
+            elif node.op_type in {"Transpose", "Sigmoid"}:  # channels are last here, and the loss takes logits
                 values[output] = value
             else:
                 raise ValueError(f"The graph has a {node.op_type}, which is not trained here.")

@@ -17,8 +17,8 @@ from model.detectors.yunet import STRIDES
 RADIUS = 2.5  # strides from a face's centre within which a cell may answer for it
 MOST_CELLS = 10  # cells for a face
 FAR = 1e5  # cost of a cell that may not answer
-BOX, LANDMARKS, STATE = 5.0, 0.1, 0.5  # weights beside class and objectness, 1 each
-BETA = 1 / 9  # where the smooth L1 turns from square to straight
+BOX, LANDMARKS, STATE = 5.0, 2.0, 0.5  # weights beside class and objectness, 1 each
+BETA = 0.1  # of a face's size, where the smooth L1 turns from square to straight
 
 
 class Targets(NamedTuple):
@@ -143,7 +143,9 @@ def losses(outputs: dict[str, tf.Tensor], targets: Targets, cells: Cells) -> dic
     quality = tf.where(exact > 0, tf.stop_gradient(iou(boxes, box)), tf.ones_like(cls))
     corner = tf.stack([cells.x, cells.y], -1)
     points = tf.gather(targets.landmarks, face, batch_dims=1)
-    points = (points - tf.tile(corner, [1, 5])) / cells.stride[:, None]
+    # In sizes of the face: in strides, large faces would outweigh all others.
+    size = tf.sqrt(tf.maximum(area(box), 1.0))[..., None]
+    said = kps * cells.stride[:, None] + tf.tile(corner, [1, 5])
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
     by_state = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label, 0), state)
     faces = tf.reduce_sum(positive) + 1
@@ -151,7 +153,7 @@ def losses(outputs: dict[str, tf.Tensor], targets: Targets, cells: Cells) -> dic
         "cls": tf.reduce_sum(cross_entropy(quality, cls) * positive) / faces,
         "obj": tf.reduce_sum(cross_entropy(positive, obj) * seen) / faces,
         "box": BOX * mean(eiou_loss(boxes, box), exact),
-        "landmarks": LANDMARKS * mean(tf.reduce_sum(smooth_l1(kps - points), -1), marked),
+        "landmarks": LANDMARKS * mean(tf.reduce_sum(smooth_l1((said - points) / size), -1), marked),
         "state": STATE * mean(by_state, known),
     }
 

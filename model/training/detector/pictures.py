@@ -1,4 +1,4 @@
-"""What the detector learns from each picture: faces, and areas that nothing is said about.
+"""What the detector learns from each picture: its faces, and areas to ignore.
 
 Data sets draw different boxes: around the face, the whole head, or the mask alone. The detector
 learns boxes of faces, so a box of another kind is replaced by the face that a detector sees there,
@@ -46,7 +46,7 @@ CONFIRMED = 0.5  # confidence of the second detector from which an unannotated f
 
 @dataclass(frozen=True)
 class Target:
-    """A face in a picture, or an area that nothing is said about.
+    """A face in a picture, or an area to ignore.
 
     box: left, top, right, bottom in pixels. state: an index of graph.STATES or UNKNOWN. exact: the
     box is that of the face. landmarks: 10 numbers, x and y in pixels, or none. ignored: it may be

@@ -38,8 +38,8 @@ class Plan:
     """How long and how fast to train. pull: strength of the pull back to YuNet's weights."""
 
     batches: int
-    rate: float = 2e-3
-    pull: float = 2e-3
+    rate: float = 3e-3
+    pull: float = 1e-4
     seed: int = 1
 
 

@@ -43,7 +43,7 @@ SHRUNK = 1600  # pixels of the longer side at which a large JPEG is decoded
 
 @dataclass(frozen=True)
 class View:
-    """A frame and what is to be seen in it.
+    """A frame and its faces.
 
     pixels: uint8 RGB. boxes (g, 4), exact (g,), state (g,), landmarks (g, 10), marked (g,) and
     ignored (i, 4) as in losses.Targets.
