@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_no_broken_picture(tmp_path: Path) -> None:
             most_bytes=10_000,
         )
     assert done.returncode == 1
-    assert "cannot be written any further" in done.stderr
+    assert "File too large" in done.stderr
     assert pictures(folder) == []
 
 

@@ -59,7 +59,8 @@ def test_the_service_is_a_command(commands: Path, tmp_path: Path) -> None:
     command = ("sh", "-c", f"cd '{tmp_path}' && exec '{commands}/facemask-serve'")
     with serving(command=command) as url:
         picture = (ROOT / "docs/faces.jpg").read_bytes()
-        answer = requests.post(f"{url}/predict", picture, timeout=60).json()
+        kind = {"Content-Type": "image/jpeg"}
+        answer = requests.post(f"{url}/predict", picture, headers=kind, timeout=60).json()
         assert answer["summary"] == {"mask": 1, "no_mask": 1, "uncertain": 0}
         assert "<html" in requests.get(url, timeout=60).text
         assert requests.get(f"{url}/static/main.js", timeout=60).status_code == 200
