@@ -79,7 +79,7 @@ def medians(rows: Sequence[Row]) -> list[Row]:
 def measure(names: Sequence[str], count: int, seconds: float) -> Row:
     """Start all servers and measure them one at a time while the others are idle."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(running(name)) for name in names]
+        servers = [stack.enter_context(running(name, LOG_LEVEL="warning")) for name in names]
         rows = rounds(servers, count, seconds)
         about = {
             s.name: {

@@ -130,7 +130,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         result: dict[str, Any] = {"by_faces": by_faces(), "by_megapixels": by_megapixels()}
-        with running("ours", INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE)) as server:
+        with running(
+            INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="warning"
+        ) as server:
             result["by_clients"] = by_clients(server, args.rounds)
             result["overload"] = overload(server, args.rounds)
             result["over_time"] = over_time(server, args.requests)

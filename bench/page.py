@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         TemporaryDirectory() as folder,
-        running("ours") as service,
+        running(LOG_LEVEL="warning") as service,
         sync_playwright() as playwright,
     ):
         camera = Path(folder) / "walk.mjpeg"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import psutil
 import requests
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 MIB = 2**20
 
 
@@ -26,14 +28,32 @@ class BenchError(RuntimeError):
     """Something that the benchmark needs is missing; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """A running server: its URL, its first process and the seconds until it was ready."""
+    """A running server: its URL, its first process, and the seconds until it was ready."""
 
     name: str
     url: str
-    process: psutil.Process
-    start_s: float
+    process: psutil.Popen
+    log: BinaryIO
+    start_s: float = 0.0
+    _said: str = ""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return urlsplit(self.url).port or 0
+
+    def said(self) -> str:
+        """Return what it has logged so far, also after it has stopped."""
+        if not self.log.closed:
+            size = os.fstat(self.log.fileno()).st_size
+            self._said = os.pread(self.log.fileno(), size, 0).decode(errors="replace")
+        return self._said
+
+    def worker(self) -> psutil.Process | None:
+        """Return the process that answers requests; None while there is none."""
+        return next(iter(self.process.children()), None)
 
     def processes(self) -> list[psutil.Process]:
         """Return the server's first process and all its descendants."""
@@ -54,62 +74,89 @@ class Server:
 
 
 # Each server's command and environment; all listen on 127.0.0.1 at $PORT.
-GUNICORN = [sys.executable, "-m", "gunicorn"]
-COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "ours": ([*GUNICORN, "-c", "docker/gunicorn.conf.py"], {}),
-    "ours fast": ([*GUNICORN, "-c", "docker/gunicorn.conf.py"], {"MODEL": "fast"}),
-    "peer": ([*GUNICORN, "-c", "bench/gunicorn.py", "bench.peer:app"], {}),
-    "empty": ([*GUNICORN, "-c", "bench/gunicorn.py", "bench.empty:app"], {}),
-    "litserve": ([sys.executable, "-m", "bench.litserve_app"], {}),
-    "bentoml": ([sys.executable, "-m", "bench.bentoml_app"], {}),
+GUNICORN = (sys.executable, "-m", "gunicorn")
+OURS = (*GUNICORN, "-c", "docker/gunicorn.conf.py")
+COMMANDS: dict[str, tuple[Sequence[str], dict[str, str]]] = {
+    "ours": (OURS, {}),
+    "ours fast": (OURS, {"MODEL": "fast"}),
+    "peer": ((*GUNICORN, "-c", "bench/gunicorn.py", "bench.peer:app"), {}),
+    "empty": ((*GUNICORN, "-c", "bench/gunicorn.py", "bench.empty:app"), {}),
+    "litserve": ((sys.executable, "-m", "bench.litserve_app"), {}),
+    "bentoml": ((sys.executable, "-m", "bench.bentoml_app"), {}),
 }
 
 
 def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free port that the kernel gives to no other program for a minute.
+
+    A closed connection leaves the port in TIME_WAIT. The kernel skips such ports when it chooses
+    one, but a server with SO_REUSEADDR may still bind it by number.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            listener.accept()[0].close()  # closed first, so this port keeps TIME_WAIT
+    return int(address[1])
 
 
 @contextmanager
-def running(name: str, **environ: str) -> Iterator[Server]:
-    """Run a server of COMMANDS until the block ends; raises BenchError if it does not start."""
-    command, settings = COMMANDS[name]
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    variables = {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
-    with tempfile.TemporaryFile() as log:
+def running(
+    name: str = "ours",
+    *,
+    command: Sequence[str] = (),
+    folder: Path = ROOT,
+    url: str = "",
+    wait: bool = True,
+    **environ: str,
+) -> Iterator[Server]:
+    """Run a server of COMMANDS until the block ends.
+
+    command: replaces the usual one. folder: the working folder. url: the server's address, by
+    default 127.0.0.1 at its port. wait: wait until it is ready; raises BenchError if it never is.
+    environ: added to this process's environment; PORT is a free port unless given.
+    """
+    usual, settings = COMMANDS[name]
+    port = environ.get("PORT") or str(free_port())
+    variables = {"HOST": "127.0.0.1", "PORT": port} | settings | environ
+    with tempfile.TemporaryFile() as log:  # an unread pipe would fill up and block the server
         began = time.monotonic()
-        process = subprocess.Popen(  # noqa: S603 (one of our own commands)
-            command,
-            cwd=ROOT,
-            env=os.environ | variables | settings | environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+        process = psutil.Popen(
+            command or usual, cwd=folder, env=os.environ | variables, stdout=log, stderr=log
         )
+        server = Server(name, url or f"http://127.0.0.1:{port}", process, log)
         try:
-            while not ready(url):
-                if process.poll() is not None or time.monotonic() - began > START_TIMEOUT_S:
-                    log.seek(0)
-                    tail = log.read().decode(errors="replace")[-1500:]
-                    raise BenchError(f"Server '{name}' does not start:\n{tail}")
-                time.sleep(0.02)
-            start_s = time.monotonic() - began
-            yield Server(name, url, psutil.Process(process.pid), start_s)
+            if wait:
+                wait_until_ready(server)
+                server.start_s = time.monotonic() - began
+            yield server
         finally:
             stop(process)
+            server.said()  # keeps the text before the log is closed
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(server: Server) -> None:
+    """Wait until a server is ready; raises BenchError if it exits or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ready(server.url):
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"Server '{server.name}' does not start:\n{server.said()[-1500:]}")
+        time.sleep(0.02)
+
+
+def stop(process: psutil.Popen) -> None:
     """Stop a server, and any of its processes that are left running."""
-    everything = [psutil.Process(process.pid)] if process.poll() is None else []
-    everything += [child for one in everything for child in one.children(recursive=True)]
-    process.terminate()
-    _, left = psutil.wait_procs(everything, timeout=10)
+    children = []
+    with suppress(psutil.NoSuchProcess):
+        children = process.children(recursive=True)
+        process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _, left = psutil.wait_procs(children, timeout=10)
     for one in left:
         one.kill()
-    process.wait()
 
 
 def ready(url: str) -> bool:

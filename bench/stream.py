@@ -212,7 +212,7 @@ def main() -> None:
     keep("delay", tracks.delays)
     if "delay" in options.figures:
         found["evidence"] = tracks.evidence()
-    with running("ours") as server:
+    with running(LOG_LEVEL="warning") as server:
         keep("cpu", lambda: cpu_per_frame(server))
         keep("held", lambda: held(server))
         keep("flood", lambda: flood(server, options.minutes))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from client import overlay
+from client.annotate import annotated, blurred
 from client.answers import Verdicts
 from client.api import Service, as_jpeg
 from client.collect import Collector
@@ -91,8 +91,8 @@ class Job:
                     self._collector.keep(frame, tracks.doubtful(frame))
             if film:
                 faces = verdicts.faces if verdicts else None
-                pixels = overlay.blurred(frame.pixels, faces) if options.blur else frame.pixels
-                film.add(overlay.draw(pixels, faces or (), status), frame.at_s)
+                pixels = blurred(frame.pixels, faces) if options.blur else frame.pixels
+                film.add(annotated(pixels, faces or (), status), frame.at_s)
 
         session = self.session = Session(
             source,
@@ -172,8 +172,8 @@ class Job:
             pixels = frame.pixels if frame else None
         else:  # only a frame with an answer has known faces
             frame, faces = session.judged
-            pixels = overlay.blurred(frame.pixels, faces) if frame else None
-        return None if pixels is None else overlay.draw(pixels, session.faces, session.status)
+            pixels = blurred(frame.pixels, faces) if frame else None
+        return None if pixels is None else annotated(pixels, session.faces, session.status)
 
 
 def service_of(options: argparse.Namespace) -> Service:

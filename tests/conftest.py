@@ -1,34 +1,32 @@
-"""What several tests share: free pictures, the real service on a socket, the optional data."""
+"""Fixtures and helpers that tests share: free pictures, the running service, optional data."""
 
-import os
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from skimage.data import astronaut
+from websockets.sync.client import ClientConnection, connect
 
-from bench.hardening.server import wait_until_ready
 from bench.page import CHROMIUM, FLAGS
-from bench.servers import ROOT, free_port
+from bench.servers import ROOT, Server, running, stop
 from model.detectors.yunet import YuNet
 from model.images import Box, Image
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 
 SHARED = ROOT.parent / "shared"
+TIMEOUT_S = 120  # of every wait in the tests: far more than a busy machine needs
 Serve = Callable[..., "contextmanager[str]"]
-GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py")
 
 
 def encoded(image: Image, suffix: str = ".jpg") -> bytes:
-    """Encode an RGB image as the suffix says."""
+    """Encode an RGB image in the format of the suffix."""
     return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
@@ -40,7 +38,7 @@ def portrait() -> Image:
 
 @pytest.fixture(scope="session")
 def strace() -> None:
-    """Skip where the calls of a process cannot be traced."""
+    """Skip where strace is missing or may not trace."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     if subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
@@ -49,13 +47,13 @@ def strace() -> None:
 
 @pytest.fixture(scope="session")
 def portrait_box() -> Box:
-    """Where a person sees the portrait's face, from brow to chin."""
+    """Return the box of the portrait's face as a person would draw it, from brow to chin."""
     return Box(x=178, y=70, width=92, height=108)
 
 
 @pytest.fixture(scope="session")
 def masked_portrait(portrait: Image) -> Image:
-    """The same face wearing a mask that we draw."""
+    """Return the same face wearing a drawn mask."""
     return synthesize_mask(portrait, YuNet().detect(portrait, 0.6)[0], COLOURS["blue"])
 
 
@@ -71,7 +69,7 @@ def masked_jpeg(masked_portrait: Image) -> bytes:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of public data and weights, where there is one."""
+    """Return the folder of public data and weights; skip where it is missing."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, public data and weights that are not part of the project")
     return SHARED
@@ -79,7 +77,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def browser_with() -> Iterator[Callable[..., Browser]]:
-    """Start a Chromium with the given flags, once for all tests that want the same."""
+    """Yield a function that starts Chromium with flags; tests with the same flags share one."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     browsers: dict[tuple[str, ...], Browser] = {}
@@ -98,39 +96,33 @@ def browser_with() -> Iterator[Callable[..., Browser]]:
 
 
 @contextmanager
-def serving(
-    lines: list[str] | None = None,
-    command: Sequence[str] = GUNICORN,
-    address: str = "",
-    **environ: str,
-) -> Iterator[str]:
-    """Run the service as `make serve` does and return its address once it is ready.
+def serving(lines: list[str] | None = None, **options: Any) -> Iterator[str]:
+    """Run the service, yield its address, and check that it stops cleanly.
 
-    address: where to ask for it, if not on 127.0.0.1. At the end, lines holds all that it said.
+    lines: gets all that the service logged. options: as bench.servers.running takes them.
     """
-    port = environ.get("PORT") or free_port()
-    url = address or f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would fill up and block
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"PORT": str(port), "HOST": "127.0.0.1"} | environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    with running(**options) as server:
         try:
-            wait_until_ready(url, process)
-            yield url
+            yield server.url
         finally:
-            process.terminate()
-            process.wait(timeout=30)
-            log.seek(0)
-            said = log.read().decode()
-            print(said)
+            stop(server.process)
+            print(server.said())
             if lines is not None:
-                lines += said.splitlines()
-    assert process.returncode == 0, "the service did not stop cleanly"
-    assert "was sent SIG" not in said, "a worker crashed"
+                lines += server.said().splitlines()
+    assert_clean(server)
+
+
+def assert_clean(server: Server) -> None:
+    """Check that a service exited with 0 and that none of its workers crashed."""
+    assert server.process.returncode == 0, "the service did not stop cleanly"
+    assert "was sent SIG" not in server.said(), "a worker crashed"
+
+
+def open_stream(url: str, query: str = "", **options: Any) -> ClientConnection:
+    """Open /stream of a service; options: as websockets.sync.client.connect takes them."""
+    patient: dict[str, Any] = {"open_timeout": TIMEOUT_S, "ping_timeout": TIMEOUT_S}
+    address = f"{url.replace('http', 'ws', 1)}/stream{query}"
+    return connect(address, **({"compression": None} | patient | options))
 
 
 @pytest.fixture(scope="session")

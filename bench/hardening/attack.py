@@ -24,8 +24,8 @@ from bench.hardening.bombs import BOMBS, small
 from bench.hardening.heads import BEHIND, broken
 from bench.hardening.load import FRAME
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
 from bench.hardening.wire import Answer, answers, connect, get, post
+from bench.servers import running
 
 KEY = "the-key-of-this-trial"
 SITE = "https://shop.example"
@@ -211,7 +211,7 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
     """Attack a service without keys and one that requires them; bombs: names, all if None."""
     names = list(BOMBS) if bombs is None else list(bombs)
     rows: list[Row] = []
-    with Server(LOG_LEVEL="error", CORS_ORIGINS=SITE) as server:
+    with running(LOG_LEVEL="error", CORS_ORIGINS=SITE) as server:
         url, worker = server.url, server.worker()
         pictures = [
             send(url, name, post(BOMBS[name](), "Connection: close"))
@@ -252,7 +252,7 @@ def run(bombs: Sequence[str] | None = None, guesses: int = GUESSES) -> list[Row]
         same = worker is not None and server.worker() == worker
         rows.append(Row("all attacks", "the worker is not replaced", "yes" if same else "no", same))
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    with Server(API_KEYS=digest, LOG_LEVEL="error") as server:
+    with running(API_KEYS=digest, LOG_LEVEL="error") as server:
         url = server.url
         guarded = [get("/model"), get("/metrics"), post(FRAME), handshake("http://localhost")]
         sent = [send(url, "no key", request) for request in guarded]

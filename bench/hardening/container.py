@@ -116,7 +116,7 @@ def egress(container: str) -> Row:
 
 def answers(url: str, frames: int) -> Iterator[Row]:
     """Request every page and endpoint of the service."""
-    found = {path: requests.get(url + path, timeout=30).status_code for path in PAGES}
+    found = {path: requests.get(url + path, timeout=120).status_code for path in PAGES}
     wrong = {path: status for path, status in found.items() if status != 200}
     yield Row(
         NAME,
@@ -131,7 +131,9 @@ def answers(url: str, frames: int) -> Iterator[Row]:
         for _ in asks
     ]
     form = requests.post(f"{url}/predict?annotate=true", files={"image": FRAME}, timeout=60)
-    with connect(url.replace("http", "ws") + "/stream", compression=None) as stream:
+    with connect(
+        url.replace("http", "ws") + "/stream", compression=None, open_timeout=120
+    ) as stream:
         stream.send(FRAME)
         streamed = '"faces":[{' in str(stream.recv(timeout=60))
     yield Row(

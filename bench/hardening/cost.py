@@ -39,8 +39,8 @@ from bench.hardening.recipes import (
     text_of,
 )
 from bench.hardening.rows import Row, show
-from bench.hardening.server import Server, wait_until_ready
 from bench.hardening.wire import connect
+from bench.servers import OURS, running, wait_until_ready
 
 MINUTES = 60.0
 MOST_CPU_S = 1.0  # the goal for one request
@@ -154,11 +154,11 @@ class Meter:
 
     def __init__(self, *, stop_at_s: float = STOP_AT_S, prefix: Sequence[str] = ()) -> None:
         self._stop_at_s = stop_at_s
-        self._server = Server(prefix=prefix, LOG_LEVEL="error")
+        self._starting = running(command=(*prefix, *OURS), LOG_LEVEL="error")
         self.ended = 0
 
     def __enter__(self) -> Self:
-        self._server.__enter__()
+        self._server = self._starting.__enter__()
         self._worker = self._working()
         return self
 
@@ -170,7 +170,7 @@ class Meter:
     ) -> None:
         with suppress(psutil.Error):
             self._worker.kill()  # its current request no longer matters
-        self._server.__exit__(kind, error, trace)
+        self._starting.__exit__(kind, error, trace)
 
     def cost(self, recipe: Recipe) -> Cost:
         """Send an input and return its cost."""
@@ -205,7 +205,7 @@ class Meter:
         with suppress(psutil.Error):
             self._worker.kill()
             self._worker.wait()
-        wait_until_ready(self._server.url, self._server.process)
+        wait_until_ready(self._server)
         self._worker = self._working()
 
     def _working(self) -> psutil.Process:

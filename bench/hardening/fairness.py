@@ -26,8 +26,7 @@ from bench.hardening.cost import Population, exchange
 from bench.hardening.load import Outcome, ask
 from bench.hardening.recipes import SEEDS, Sent, build
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
-from bench.servers import ROOT
+from bench.servers import ROOT, Server, running
 
 FOUND = ROOT / "runs" / "hardening" / "cost.json"
 EACH = 5  # number of inputs, by CPU time and by CPU time per kB
@@ -148,7 +147,7 @@ def run(seconds: float = 180, found: Path = FOUND) -> list[Row]:
     }
     each_s = seconds / 3
     rows = []
-    with Server(RATE_LIMIT=str(RATE), LOG_LEVEL="error") as server:
+    with running(RATE_LIMIT=str(RATE), LOG_LEVEL="error") as server:
         honest(server, 2)  # warm-up
         alone = honest(server, each_s)
         for kind, inputs in kinds.items():

@@ -31,12 +31,11 @@ from websockets.uri import parse_uri
 from bench.hardening.answers import Answer, Fault, check, check_message
 from bench.hardening.inputs import Input, make
 from bench.hardening.rows import Row, finish
-from bench.hardening.server import Server
-from bench.servers import ROOT
+from bench.servers import ROOT, running
 
 INPUTS = 100_000
 CLIENTS = 4
-TIMEOUT_S = 30  # no answer for this long counts as a hang
+TIMEOUT_S = 120  # no answer for this long counts as a hang
 PATIENCE_S = 0.2  # wait for an answer in a stream; there is none to an incomplete message
 SEED = 1
 FAILED = ROOT / "runs" / "fuzz"
@@ -195,7 +194,7 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
     numbers = itertools.count(first)
     lock, stop = threading.Lock(), threading.Event()
     with (
-        Server(LOG_LEVEL="warning") as server,
+        running(LOG_LEVEL="warning") as server,
         Progress(disable=not sys.stderr.isatty()) as bar,
     ):
         worker = server.worker()
@@ -231,9 +230,9 @@ def run(inputs: int = INPUTS, seed: int = SEED, first: int = 0, folder: Path = F
             except KeyboardInterrupt:
                 stop.set()
         found.crashes = int(server.worker() != worker)
-    found.crashes += server.said.count("was sent SIG")
+    found.crashes += server.said().count("was sent SIG")
     found.unforeseen = sum(
-        "Unexpected error" in line or "Traceback" in line for line in server.said.splitlines()
+        "Unexpected error" in line or "Traceback" in line for line in server.said().splitlines()
     )
     return found
 

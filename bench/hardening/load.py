@@ -6,6 +6,7 @@ import enum
 import http.client
 import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -76,7 +77,7 @@ def is_closed(connection: http.client.HTTPConnection) -> bool:
 
 def keep_asking(how: Ask, outcomes: Counter[Outcome], stop: threading.Event) -> None:
     """Send requests until told to stop; after a refusal, wait 50 ms and retry."""
-    connection = http.client.HTTPConnection("127.0.0.1", how.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", how.port, timeout=120)
     while not stop.is_set():
         if is_closed(connection):
             outcomes[Outcome.STALE] += 1
@@ -87,3 +88,12 @@ def keep_asking(how: Ask, outcomes: Counter[Outcome], stop: threading.Event) -> 
             connection.close()
         stop.wait(0.05 if outcome in {Outcome.REFUSED, Outcome.BUSY} else how.pause_s)
     connection.close()
+
+
+def together(works: Sequence[Callable[[], None]]) -> None:
+    """Run all functions in separate threads, and wait for them."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

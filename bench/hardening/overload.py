@@ -10,16 +10,15 @@ ten times as many, which retry a moment after a refusal. Then there is one.
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.hardening.load import Outcome, ask
+from bench.hardening.load import Outcome, ask, together
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
+from bench.servers import running
 
 SLOTS, QUEUE = 2, 8
 TIMES = 10
@@ -64,11 +63,7 @@ def load(port: int, clients: int, seconds: float) -> Seen:
                 connection.close()
         connection.close()
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together([work] * clients)
     return seen
 
 
@@ -91,7 +86,7 @@ def recovery(port: int, typical_ms: float) -> float:
 def run(seconds: float = 120, times: int = TIMES) -> list[Row]:
     """Load the service; times: clients as a multiple of what it has room for."""
     room = SLOTS + QUEUE
-    with Server(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
+    with running(INFERENCE_SLOTS=str(SLOTS), QUEUE_SIZE=str(QUEUE), LOG_LEVEL="error") as server:
         worker = server.worker()
         load(server.port, room, 1)  # warm-up
         full = load(server.port, room, max(2.0, seconds / 6))

@@ -93,7 +93,7 @@ def run(rounds: int = 3) -> list[Row]:
                 time.sleep(2)  # the proxy checks its servers once a second
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
     finally:
         stop.set()
         docker(*COMPOSE, "down", "--timeout", "30", environ=environ)

@@ -28,10 +28,9 @@ from bench.hardening.engine import docker, lacking, logs
 from bench.hardening.load import FRAME
 from bench.hardening.recipes import LARGE, Sent, build, recipe_of
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
 from bench.hardening.shortage import IMAGE, container, ready
 from bench.hardening.wire import answers, connect, post
-from bench.servers import free_port
+from bench.servers import OURS, free_port, running
 
 LIMIT = 1 << 30
 MB = 1_000_000
@@ -73,12 +72,12 @@ def in_cgroup(limit: int) -> Iterator[Besieged]:
         with suppress(OSError):  # not available if swap accounting is off
             (folder / "memory.memsw.limit_in_bytes").write_text(str(limit))
         prefix = ("unshare", "--mount", "sh", "-c", JOIN, str(folder))
-        with Server(prefix=prefix, LOG_LEVEL="error") as server:
+        with running(command=(*prefix, *OURS), LOG_LEVEL="error") as server:
 
             def read(name: str) -> str:
                 return (folder / name).read_text() if (folder / name).exists() else ""
 
-            yield Besieged(server.url, read, server.saying)
+            yield Besieged(server.url, read, server.said)
     finally:
         for _ in range(50):
             with suppress(OSError):  # while a process in it is still exiting

@@ -13,14 +13,13 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
-from bench.hardening.load import Outcome, ask
+from bench.hardening.load import Outcome, ask, together
 from bench.hardening.rows import Row, command
-from bench.hardening.server import Server
 from bench.hardening.wire import connect, get, post
+from bench.servers import running
 
 SOCKETS = 200
 PAUSE_S = 0.25  # between two bytes of a slow client
@@ -102,15 +101,6 @@ def paced(
     return took, outcomes
 
 
-def together(works: list[Callable[[], None]]) -> None:
-    """Run all functions in separate threads, and wait for them."""
-    threads = [threading.Thread(target=work, daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def keep_slow(slow: list[Slow], stop: threading.Event) -> None:
     """Keep the slow clients sending until told to stop."""
     while not stop.wait(PAUSE_S):
@@ -122,7 +112,7 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
     """Measure normal clients for half of the time alone, and for half with slow clients."""
     kinds = list(KINDS)
     stop = threading.Event()
-    with Server(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
+    with running(CLIENT_TIMEOUT=str(client_timeout), LOG_LEVEL="error") as server:
         worker = server.worker()
         paced(server.port, 1, 2, 0.05)  # warm-up
         alone, _ = paced(server.port, seconds / 2, 2, 0.05)
@@ -130,7 +120,9 @@ def run(seconds: float = 60, sockets: int = SOCKETS, client_timeout: int = 5) ->
         keeper = threading.Thread(target=keep_slow, args=(slow, stop), daemon=True)
         keeper.start()
         beside, outcomes = paced(server.port, seconds / 2, 2, 0.05)
-        time.sleep(max(0.0, client_timeout + 2 - seconds / 2))
+        end = time.monotonic() + client_timeout + 60
+        while not any(each.closed for each in slow) and time.monotonic() < end:
+            time.sleep(0.1)
         stop.set()
         keeper.join()
         closed = sum(each.closed for each in slow)

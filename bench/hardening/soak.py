@@ -20,8 +20,8 @@ from rich.progress import Progress
 
 from bench.frames import frame
 from bench.hardening.rows import Row, finish
-from bench.hardening.server import Server
 from bench.hardening.visitor import JPEG, TIMEOUT_S, Visitor
+from bench.servers import running
 
 REQUESTS, MOST_S = 200_000, 3600.0
 CLIENTS = 4
@@ -109,7 +109,7 @@ def run(  # noqa: C901 (client and watcher)
 ) -> Soaked:
     """Start a service and send requests until their number or the time is reached."""
     soaked = Soaked()
-    with Server(LOG_LEVEL="warning") as server, Progress(disable=not sys.stderr.isatty()) as bar:
+    with running(LOG_LEVEL="warning") as server, Progress(disable=not sys.stderr.isatty()) as bar:
         url, worker = server.url, server.worker()
         if worker is None:
             raise RuntimeError("the service has no worker")
@@ -161,7 +161,7 @@ def run(  # noqa: C901 (client and watcher)
         soaked.after = at_rest(worker, began, soaked.requests)
         if server.worker() != worker:
             soaked.failures.append("the worker was replaced")
-    if server.process.returncode != 0 or "was sent SIG" in server.said:
+    if server.process.returncode != 0 or "was sent SIG" in server.said():
         soaked.failures.append("the service did not stop cleanly")
     return soaked
 

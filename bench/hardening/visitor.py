@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from bench.frames import frame
 from bench.hardening.mutations import picture, pictures
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 SIZES = ((320, 240, 0), (320, 240, 1), (640, 480, 1), (640, 480, 4), (1280, 720, 2))
 JPEG = {"Content-Type": "image/jpeg"}
 FINE = {200, 400, 404, 405, 413, 415, 422, 503}
@@ -110,7 +110,7 @@ class Visitor:
     def _stream(self) -> str:
         url = f"{self._url.replace('http', 'ws', 1)}/stream"
         try:
-            with connect(url, compression=None, legacy=True) as stream:
+            with connect(url, compression=None, legacy=True, open_timeout=TIMEOUT_S) as stream:
                 for _ in range(self._rng.randrange(6)):
                     broken = self._rng.random() < 0.3
                     stream.send(picture(self._rng) if broken else self._rng.choice(self._frames))

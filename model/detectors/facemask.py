@@ -6,6 +6,7 @@ One look at the frame gives boxes, landmarks and, for each face, how its mask is
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from model.runtime import session
 WEIGHTS = Path(__file__).parent.parent / "weights" / "detector"
 FILE, CARD = "facemask.onnx", "facemask.json"
 STATES = ("mask", "no_mask", "incorrect")
+READINGS = (*STATES, "cosine", "sine")  # what the added heads give: the last two of the roll
 STATE_OUTPUTS = [f"state_{stride}" for stride in STRIDES]
 INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one is the same face
 
@@ -107,14 +109,15 @@ class FaceMask:
             landmarks = np.asarray(row[4:14].reshape(5, 2) * to_frame, np.float32)
             box = Box.within(image, left, top, right, bottom)
             states = softmax(row[15:18] / self._temperature)
-            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks, states))
+            roll = math.degrees(math.atan2(row[19], row[18]))
+            faces.append(Face(box, float(np.clip(row[14], 0, 1)), landmarks, states, roll))
         return ordered(faces)
 
     def rows(self, image: Image, least: float) -> npt.NDArray[np.float32]:
         """Return the faces of an image at the network's scale.
 
-        float32 (n, 18): left, top, width, height, ten landmark numbers, the confidence and the
-        logits of the three states. Each is the mean of all cells that see the same face.
+        float32 (n, 20): left, top, width, height, ten landmark numbers, the confidence and
+        READINGS, the states as logits. Each is the mean of all cells that see the same face.
         """
         outputs = self._session.run([*OUTPUTS, *STATE_OUTPUTS], {"input": padded(image)})
         columns = -(-image.shape[1] // STRIDES[-1]) * STRIDES[-1]

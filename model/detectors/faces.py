@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,21 +25,14 @@ class Face:
     right eye, left eye, nose tip, right and left corner of the mouth (the person's right, which
     is left in the picture); None if the detector gives none. states: the probabilities of a
     correctly worn mask, no mask and an incorrectly worn mask; None if the detector gives none.
+    roll: by how many degrees the face is turned clockwise, -180..180; 0 if the detector gives none.
     """
 
     box: Box
     confidence: float
     landmarks: npt.NDArray[np.float32] | None = None
     states: tuple[float, ...] | None = None
-
-    @property
-    def roll(self) -> float:
-        """By how many degrees the face is turned clockwise, -180..180; 0 without landmarks."""
-        if self.landmarks is None:
-            return 0.0
-        eyes, mouth = self.landmarks[:2].mean(axis=0), self.landmarks[3:].mean(axis=0)
-        across, down = mouth - eyes
-        return math.degrees(math.atan2(-across, down))
+    roll: float = 0.0
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
         """Return the face in the same picture enlarged by a factor; size: its (width, height)."""

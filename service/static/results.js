@@ -1,6 +1,6 @@
 /** Shows the answer in words and numbers beside the picture. */
 
-import { caption, numberOf } from "./overlay.js";
+import { caption, numberOf } from "./annotate.js";
 
 const ANNOUNCE_EVERY_MS = 1500;
 const SPEED_EVERY_MS = 500;
@@ -16,7 +16,7 @@ let speedShownAt = 0;
 
 /**
  * @param {object} answer
- * @param {ReturnType<typeof import("./overlay.js").place>} placed its faces from left to right
+ * @param {ReturnType<typeof import("./annotate.js").place>} placed its faces from left to right
  */
 export function show(answer, placed) {
   byId("counts").classList.remove("unknown");

@@ -1,6 +1,6 @@
 /** The stage: shows a picture, the camera or a video, and the answer over it. */
 
-import { draw, paint, place } from "./overlay.js";
+import { annotate, paint, place } from "./annotate.js";
 import * as results from "./results.js";
 
 // A face that is lost for this long stays blurred where it was.
@@ -133,7 +133,7 @@ export function redraw() {
   const context = overlay.getContext("2d");
   context.scale(density, density);
   if (shown && blurred) paint(context, shown, boxesOf(shown), mirrored, width, height);
-  draw(context, placed, width);
+  annotate(context, placed, width);
   overlay.dataset.boxes = placed.map(inPixels).join("; ");
   return placed;
 }
@@ -153,7 +153,7 @@ export function snapshot() {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { alpha: false });
   paint(context, shown, blurred ? boxesOf(shown) : [], false, width, height);
-  draw(context, place(answer, false, width, height), width);
+  annotate(context, place(answer, false, width, height), width);
   return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 

@@ -1,4 +1,4 @@
-"""What cameras need and what the autoscaler does, calculated."""
+"""The capacity model: what cameras need and what the autoscaler does."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ CONFIG = Config(max_tasks=20, target_requests_per_minute=900)
 
 
 def test_tasks_follow_frames_and_cpu() -> None:
-    # 100 frames/s of 30 ms are 3 vCPU, which are to be 60 % busy: 5 tasks.
+    # 100 frames/s of 30 ms take 3 vCPU. At a target of 60 % that is 5 tasks.
     assert tasks_needed(CONFIG, 100, 30, requests=False) == 5
-    # They are 6000 requests a minute, of which a task shall get 900.
+    # They are 6000 requests a minute, at 900 per task.
     assert tasks_needed(CONFIG, 100, 30, requests=True) == 7
     larger = Config(cpu=2048, memory=4096, target_requests_per_minute=10_000)
     assert tasks_needed(larger, 100, 30, requests=True) == 3

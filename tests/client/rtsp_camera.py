@@ -9,7 +9,7 @@ import time
 import rtsp
 
 CLOCK = 90_000  # RTP's ticks per second of video
-UNIT = b"\0\0\0\1\x09"  # begins what belongs to one frame
+UNIT = b"\0\0\0\1\x09"  # starts the data of each frame
 
 
 def encoded_frames(film: str, fps: int) -> list[bytes]:

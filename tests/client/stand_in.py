@@ -1,8 +1,8 @@
-"""What the client's tests need around it: a service, a camera, films, and the client itself.
+"""Stand-ins for the client's tests: a service, a camera, films, and a way to start the client.
 
-The service here stands in for the real one because that cannot be made to fail on demand: to go
-away and come back, to be slow, to refuse one frame. It speaks the contract of POST /predict.
-Nothing here is a fixture; run() and film() serve for a test against the real service as well:
+The stand-in service fails on demand, which the real one cannot: it goes away and comes back,
+is slow, or refuses one frame. It speaks the contract of POST /predict.
+Nothing here is a fixture. Tests against the real service use run() and film() as well:
 
     film(tmp_path / "film.mp4", frames=10, fps=12)
     done = run("--url", url, "--source", str(tmp_path / "film.mp4"), "--no-window")
@@ -34,7 +34,7 @@ import numpy as np
 from skimage.data import astronaut
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 60
+TIMEOUT_S = 120  # of every wait: far more than a busy machine needs
 SIZE = (320, 240)
 BITS = 10
 BLOCK = 16
@@ -48,7 +48,7 @@ FACE = {
 
 
 def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Return the portrait, BGR, with a number written along its top as black and white blocks."""
+    """Return the portrait, BGR, with a number encoded along its top in black and white blocks."""
     pixels = cv2.resize(cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), size)
     for bit in range(BITS):
         pixels[:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 255 * (number >> bit & 1)
@@ -56,7 +56,7 @@ def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def number_of(pixels: np.ndarray) -> int:
-    """Read the number that picture() wrote."""
+    """Read the number that picture() encoded."""
     blocks = pixels[4 : BLOCK - 4, : BITS * BLOCK].reshape(BLOCK - 8, BITS, BLOCK, 3)
     return sum(1 << bit for bit in range(BITS) if blocks[:, bit, 4:-4].mean() > 127)
 
@@ -103,7 +103,7 @@ def times_of(path: Path) -> list[float]:
 
 
 def lines_of(path: Path) -> list[dict]:
-    """Read the whole lines of a file; the last one may still be in the writing."""
+    """Read the complete lines of a file; the last one may still be being written."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
@@ -122,9 +122,9 @@ def start(
     most_bytes: int = resource.RLIM_INFINITY,
     **environment: str,
 ) -> subprocess.Popen:
-    """Start the client; a test that does not wait for its end sends it a signal.
+    """Start the client; a test that does not wait for it to exit sends it a signal.
 
-    most_bytes: of a file, as if the disk were full then.
+    most_bytes: the largest file it can write, to imitate a full disk.
     """
     variables = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-W", "error", "-m", "client", *arguments]
@@ -136,7 +136,7 @@ def start(
 
 
 def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.CompletedProcess:
-    """Wait for the client's end, after a signal if one is given."""
+    """Wait until the client exits; number: a signal to send first."""
     if number is not None:
         client.send_signal(number)
     try:
@@ -148,7 +148,7 @@ def finish(client: subprocess.Popen, number: int | None = None) -> subprocess.Co
 
 
 def run(*arguments: str, **how: object) -> subprocess.CompletedProcess:
-    """Run the client to its end; how: as start() takes it."""
+    """Run the client until it exits; how: options of start()."""
     return finish(start(*arguments, **how))
 
 
@@ -156,13 +156,15 @@ def interrupt(client: subprocess.Popen) -> subprocess.CompletedProcess:
     return finish(client, signal.SIGINT)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+class Quiet(BaseHTTPRequestHandler):
+    """A handler that logs nothing, to keep the output of the tests clean."""
+
+    def log_message(self, *_: object) -> None:
+        """Drop the line."""
 
 
 class Server(ThreadingHTTPServer):
-    """An HTTP server that, when it stops, also hangs up on those who are connected."""
+    """An HTTP server that also closes its clients' connections when it stops."""
 
     daemon_threads = True
     connected: set[socket.socket]
@@ -176,12 +178,12 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: socket.socket, client_address: tuple) -> None:
-        """Say nothing: the client hanging up is part of these tests."""
+        """Ignore it: clients hang up in these tests."""
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[int]:
-    """Serve on a port of this machine and yield it."""
+    """Serve on a local port and yield the port."""
     server = Server(("127.0.0.1", port), handler)
     server.connected = set()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -200,11 +202,11 @@ def serving(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[in
 
 
 class Service:
-    """The stand-in's memory and moods, which outlive a server that is stopped and started.
+    """A stand-in service, whose state outlives a stop and start of its server.
 
-    numbers, sizes, queries, times: of the frames received, in order. keys: the X-API-Key of each.
-    most_at_once: requests in flight. faces: what it answers. delay_s: time an answer takes.
-    failures: what to answer instead, by the count of the request: (status, headers, body).
+    numbers, sizes, queries, times: of each frame received, in order. keys: each X-API-Key.
+    most_at_once: most requests in flight. faces: what it answers. delay_s: time per answer.
+    failures: other answers, by the number of the request: (status, headers, body).
     """
 
     def __init__(self) -> None:
@@ -222,15 +224,12 @@ class Service:
         self._lock = threading.Lock()
 
     def serving(self, port: int = 0):
-        """Serve until the end of the with block; yields the port."""
+        """Serve until the with block ends; yield the port."""
         service = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
-
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output clean."""
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -287,14 +286,14 @@ def problem(
     return status, {**kind, **named}, json.dumps({**content, "request_id": "1"}).encode()
 
 
-def camera(port: int = 0, fps: float = 30):
-    """Serve an emulated camera, MJPEG over HTTP, at any path until the end of the with block."""
+def camera(port: int = 0, fps: float = 30, sent: list[int] | None = None):
+    """Serve an emulated camera, MJPEG over HTTP, at any path until the end of the with block.
+
+    sent: gets the number of each frame.
+    """
     counted = iter(range(1 << BITS))
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
@@ -303,6 +302,8 @@ def camera(port: int = 0, fps: float = 30):
                 jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
+                if sent is not None:
+                    sent.append(number)
                 time.sleep(1 / fps)
 
     return serving(Handler, port)

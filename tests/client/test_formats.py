@@ -1,4 +1,4 @@
-"""Pictures of every format are read as pictures, and what is left out is named."""
+"""Pictures of every format are read; files that are skipped are named."""
 
 from __future__ import annotations
 

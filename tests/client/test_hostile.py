@@ -1,4 +1,4 @@
-"""A broken or hostile server: the client says so in a sentence, goes on, and stays small."""
+"""A broken or hostile server: the client reports it briefly, goes on, and uses little memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import StreamRequestHandler
 
@@ -34,6 +33,8 @@ from client.tracks import MOST_PEOPLE, Tracks
 from client.webhook import Webhook
 from tests.client.stand_in import (
     FACE,
+    TIMEOUT_S,
+    Quiet,
     Service,
     film,
     finish,
@@ -85,7 +86,7 @@ BAD = {
 
 
 def is_inert(text: str) -> bool:
-    """Tell whether a terminal shows text as it is."""
+    """Tell whether a terminal shows text without acting on it."""
     return all(
         unicodedata.category(mark) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
         for mark in text.replace("\n", "")
@@ -98,7 +99,7 @@ def test_a_bad_answer_is_a_failure_of_the_service(name: str):
     encoding = {"Content-Encoding": "gzip"} if "encoding" in name else {}
     service.failures[0] = (200, {"Content-Type": "text/html", **encoding}, BAD[name])
     with service.serving() as port:
-        client = Client(f"http://127.0.0.1:{port}")
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S)
         with pytest.raises(Unreachable) as caught:
             client.predict(JPEG)
         assert len(client.predict(JPEG).faces) == 1
@@ -132,7 +133,7 @@ def test_an_answer_that_unpacks_to_a_flood_takes_no_memory(status: int, encoding
     headers = {"Content-Encoding": encoding, "Location": "http://127.0.0.1/"}
     service.failures[0] = (status, headers, body)
     with service.serving() as port:
-        client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S)
         tracemalloc.start()
         with pytest.raises(Unreachable, match="more than"):
             client.predict(JPEG)
@@ -141,13 +142,13 @@ def test_an_answer_that_unpacks_to_a_flood_takes_no_memory(status: int, encoding
     assert peak < SMALL_MB * 1e6
 
 
-def test_the_answer_of_a_webhook_is_not_read_and_cookies_are_not_kept():
+def test_the_answer_of_a_webhook_is_not_read_and_cookies_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     sent = []
 
-    class Flood(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Flood(Quiet):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             sent.append(self.headers["Cookie"])
@@ -195,7 +196,7 @@ def test_a_stream_that_floods_or_lies_is_left():
         '{"frame_id": 0, "status": {}}',
     ]
     floods = [" " * (MOST_BYTES + 1), *lies]
-    with told(*map(bad, floods), good, timeout_s=30) as (stream, notes):
+    with told(*map(bad, floods), good) as (stream, notes):
         with pytest.raises(Unreachable, match="more than 4,000,000 bytes"):
             stream.ask(JPEG)
         for _ in lies:
@@ -212,11 +213,12 @@ def test_a_stream_that_talks_of_other_frames_without_end_is_left():
             while True:
                 connection.send(answer(7))
 
-    with told(babbling) as (stream, _), pytest.raises(Unreachable, match="no answer within 1 s"):
+    silence = pytest.raises(Unreachable, match="no answer within 2 s")
+    with told(babbling, timeout_s=2) as (stream, _), silence:
         stream.ask(JPEG)
 
 
-def test_a_key_is_not_in_what_is_said_of_a_bad_stream():
+def test_a_key_is_not_in_the_message_about_a_bad_stream():
     def handler(connection: ServerConnection) -> None:
         connection.recv()
         connection.send("no JSON")
@@ -282,7 +284,7 @@ def test_an_error_without_a_body_still_says_who_sent_it():
     service = Service()
     service.failures[0] = (404, {"Content-Type": "application/problem+json"}, b"[" * 200_000)
     with service.serving() as port, pytest.raises(Refused, match="may not be a mask service"):
-        Client(f"http://127.0.0.1:{port}").predict(JPEG)
+        Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S).predict(JPEG)
 
 
 def test_a_crowd_that_a_service_makes_up_is_not_followed():
@@ -336,7 +338,7 @@ def test_what_is_hardly_http_is_a_failure_of_the_service(
                     pass
 
     with serving(Server) as port:
-        service = Client(f"http://127.0.0.1:{port}", timeout_s=5)
+        service = Client(f"http://127.0.0.1:{port}", timeout_s=TIMEOUT_S)
         notes: list[str] = []
         for ask in (service.predict, Stream(service, notes.append).ask):
             with pytest.raises((Unreachable, Refused)):

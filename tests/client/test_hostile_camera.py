@@ -1,4 +1,4 @@
-"""A broken or hostile camera: the client stays small, quiet and alive."""
+"""A broken or hostile camera: the client uses little memory, stays quiet and goes on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 from client import cameras
 from client.frames import SourceError
 from client.sources import open_source
-from tests.client.stand_in import number_of, picture, serving
+from tests.client.stand_in import Quiet, number_of, picture, serving
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m"
 JPEG = cv2.imencode(".jpg", picture(5))[1].tobytes()
@@ -31,10 +30,7 @@ def camera_that(
     send: Callable[[Callable[[bytes], object]], object],
     headers: dict[str, str] | None = None,
 ):
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200, ESCAPES)
             kind = "multipart/x-mixed-replace; boundary=frame"
@@ -48,7 +44,7 @@ def camera_that(
 
 
 def huge(side: int = 65_500) -> bytes:
-    """Return a small JPEG whose header claims that it has thousands of millions of pixels."""
+    """Return a small JPEG whose header claims billions of pixels."""
     data = bytearray(JPEG)
     start = data.index(b"\xff\xc0")
     data[start + 5 : start + 9] = side.to_bytes(2) * 2
@@ -120,10 +116,7 @@ def test_a_camera_may_send_another_size():
 def test_a_password_reaches_a_camera_that_asks_for_a_digest():
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             given = self.headers["Authorization"] or ""
             seen.append(given.partition(" ")[0])
@@ -147,16 +140,13 @@ def test_a_password_reaches_a_camera_that_asks_for_a_digest():
     with serving(Handler) as port:
         url = f"http://user:p%40ss@127.0.0.1:{port}/live?channel=1"
         assert len([pixels for pixels, _ in cameras.http(url)]) >= 3
-    assert seen == ["", "Digest"]  # never in plain text
+    assert seen == ["", "Digest"]  # never as plain text
 
 
 def test_a_camera_that_knows_plain_passwords_only_gets_one():
     seen = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             seen.append(self.headers["Authorization"])
             self.send_response(200 if seen[-1] else 401)
@@ -164,7 +154,7 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
             with suppress(OSError):
-                for _ in range(4 if seen[-1] else 300_000):  # a flood that is not read
+                for _ in range(4 if seen[-1] else 300_000):  # a flood that the client does not read
                     self.wfile.write(part(JPEG))
 
     with serving(Handler) as port:
@@ -183,10 +173,7 @@ def test_a_camera_that_knows_plain_passwords_only_gets_one():
     ],
 )
 def test_what_is_no_camera_is_named(status: int, headers: dict[str, str], said: str):
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(status)
             for name, value in headers.items():

@@ -1,4 +1,4 @@
-"""The client against the real service: its stream, and what comes of it."""
+"""The client against the real service: its stream, events and video."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_film_is_judged_per_person(
         assert near.sum() > 40  # the box's left edge in the label's colour
 
 
-def test_blurred_faces_are_unknowable(
+def test_blurred_faces_cannot_be_recognised(
     tmp_path: Path, server_url: str, film: Path, portrait_box: Box
 ) -> None:
     output = tmp_path / "out.mp4"

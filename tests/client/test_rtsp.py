@@ -1,4 +1,4 @@
-"""An RTSP camera, by a real server of this machine, that is killed and comes back."""
+"""An RTSP camera, served by a real local server, that is killed and comes back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.servers import free_port
 from tests.client.stand_in import (
     ROOT,
     Service,
     film,
     frames_of,
-    free_port,
     interrupt,
     lines_of,
     start,
@@ -87,4 +87,4 @@ def test_the_output_keeps_the_times_of_an_rtsp_camera(tmp_path: Path):
     assert len(times) == len(lines_of(answers))
     steps = [(after - before) * 30 for before, after in pairwise(times)]
     assert max(abs(step - round(step)) for step in steps) < 0.05  # whole frames of the camera
-    assert min(map(round, steps)) == 1
+    assert min(map(round, steps)) >= 1

@@ -1,4 +1,4 @@
-"""Passwords in addresses are neither shown nor written, whatever they hold."""
+"""Passwords in addresses are never shown or written, whatever characters they contain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from client.__main__ import names, tell
 from client.sources import name_of
 from tests.client.stand_in import Service, camera, interrupt, lines_of, run, start, wait_for
 
-# Marks that no part of a shown address has by itself, so that finding one is finding the secret.
+# No shown address contains these characters by itself, so finding one means a leaked secret.
 MARKED = st.tuples(st.text(max_size=12), st.text(max_size=12)).map("S3CR3T".join)
 SCHEMES = st.from_regex(r"[a-zA-Z][a-zA-Z0-9+.-]{0,8}://?", fullmatch=True) | st.sampled_from(
     ["rtsp://", "rtsps://", "http://", "https://", "rtmp://", "srt://", ""]

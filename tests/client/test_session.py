@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from bench.servers import free_port
 from tests.client.stand_in import (
     Service,
     camera,
@@ -13,7 +13,6 @@ from tests.client.stand_in import (
     film,
     finish,
     frames_of,
-    free_port,
     interrupt,
     lines_of,
     problem,
@@ -26,42 +25,46 @@ from tests.client.stand_in import (
 
 def test_a_film_waits_for_a_service_that_starts_later(tmp_path: Path):
     source, jsonl, port = film(tmp_path / "film.mp4", frames=6, fps=12), tmp_path / "j", free_port()
-    client = start(
-        *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-        *("--answers", str(jsonl)),
-    )
-    wait_for(jsonl.exists, "the client's start")
-    time.sleep(1)
+    notes = tmp_path / "notes"
+    with notes.open("w") as stderr:
+        client = start(
+            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+            *("--answers", str(jsonl)),
+            stderr=stderr.fileno(),
+        )
+    wait_for(lambda: "trying again" in notes.read_text(), "the client's first try")
     service = Service()
     with service.serving(port):
         done = finish(client)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, notes.read_text()
     assert service.numbers == list(range(6))
     assert [line["frame"] for line in lines_of(jsonl)] == list(range(6))
-    assert "Connection refused); trying again" in done.stderr
-    assert "answers again" in done.stderr
+    assert "Connection refused); trying again" in notes.read_text()
+    assert "answers again" in notes.read_text()
 
 
 def test_a_film_loses_no_frame_when_the_service_dies_and_comes_back(tmp_path: Path):
     source, jsonl = film(tmp_path / "film.mp4", frames=20, fps=12), tmp_path / "j"
-    output = tmp_path / "out.mp4"
+    output, notes = tmp_path / "out.mp4", tmp_path / "notes"
     service = Service()
     service.delay_s = 0.05
     with service.serving() as port:
-        client = start(
-            *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
-            *("--answers", str(jsonl), "--output", str(output)),
-        )
+        with notes.open("w") as stderr:
+            client = start(
+                *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
+                *("--answers", str(jsonl), "--output", str(output)),
+                stderr=stderr.fileno(),
+            )
         wait_for(lambda: len(service.numbers) >= 5, "five requests")
     assert len(lines_of(jsonl)) < 20
-    time.sleep(0.7)
+    wait_for(lambda: "trying again" in notes.read_text(), "a try that failed")
     with service.serving(port):
         done = finish(client)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, notes.read_text()
     assert [line["frame"] for line in lines_of(jsonl)] == list(range(20))
     assert sorted(set(service.numbers)) == list(range(20))
     assert len(frames_of(output)[0]) == 20
-    assert "answers again" in done.stderr
+    assert "answers again" in notes.read_text()
     assert service.most_at_once == 1
 
 
@@ -75,7 +78,7 @@ def test_retry_after_is_honoured(tmp_path: Path, status: int):
     assert done.returncode == 0, done.stderr
     assert service.numbers == [0, 1, 1, 2]
     waits = [after - before for before, after in pairwise(service.times)]
-    assert waits[1] >= 2  # without the header it would be half a second
+    assert waits[1] >= 2  # without the header the client would wait half a second
     assert f"{status} Not now: The queue is full." in done.stderr
 
 
@@ -101,38 +104,42 @@ def test_an_answer_that_takes_too_long_is_asked_for_again(tmp_path: Path):
 def test_a_slow_service_gets_the_newest_frames_one_at_a_time(tmp_path: Path):
     jsonl, output = tmp_path / "j", tmp_path / "out.mp4"
     service = Service()
-    service.delay_s = 0.4
+    service.delay_s = 1
     with camera() as live, service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
             *("--source", f"http://user:secret@127.0.0.1:{live}/camera", "--output", str(output)),
         )
-        wait_for(lambda: len(lines_of(jsonl)) >= 6, "six answers")
+        wait_for(lambda: len(lines_of(jsonl)) >= 4, "four answers")
         done = interrupt(client)
     assert done.returncode == 0, done.stderr
     assert service.most_at_once == 1
     steps = [after - before for before, after in pairwise(service.numbers)]
-    assert min(steps) >= 2  # the frames in between went unsent
+    assert min(steps) >= 2  # the frames in between were not sent
     assert dropped(done) >= sum(steps) - len(steps)
     assert lines_of(jsonl)[0]["source"] == f"http://127.0.0.1:{live}/camera"
     times = times_of(output)
     assert len(times) == len(lines_of(jsonl))
-    assert min(after - before for before, after in pairwise(times)) > 0.2  # as time ran
+    assert min(after - before for before, after in pairwise(times)) > 0.2  # in real time
 
 
 def test_a_live_source_drops_its_frame_while_the_service_is_away(tmp_path: Path):
-    jsonl, port = tmp_path / "j", free_port()
-    with camera() as live:
-        client = start(
-            *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
-            *("--source", f"http://127.0.0.1:{live}/camera"),
-        )
-        wait_for(jsonl.exists, "the client's start")
-        time.sleep(3)
+    jsonl, notes, port = tmp_path / "j", tmp_path / "notes", free_port()
+    sent: list[int] = []
+    with camera(sent=sent) as live:
+        with notes.open("w") as stderr:
+            client = start(
+                *("--url", f"http://127.0.0.1:{port}", "--no-window", "--answers", str(jsonl)),
+                *("--source", f"http://127.0.0.1:{live}/camera"),
+                stderr=stderr.fileno(),
+            )
+        wait_for(lambda: "trying again" in notes.read_text(), "the first try")
+        before = len(sent)
+        wait_for(lambda: len(sent) >= before + 60, "frames of two more seconds")
         service = Service()
         with service.serving(port):
             wait_for(lambda: len(lines_of(jsonl)) >= 2, "two answers")
             done = interrupt(client)
-    assert done.returncode == 0, done.stderr
-    assert service.numbers[0] >= 5  # frames, of 30 per second, that went by in that second
+    assert done.returncode == 0, notes.read_text()
+    assert service.numbers[0] >= 5  # frames that went by in that time
     assert dropped(done) >= 5

@@ -51,7 +51,7 @@ def test_a_stream_that_goes_away_is_reopened(tmp_path: Path):
     assert "is back." in done.stderr
 
 
-def test_what_holds_no_frames_is_said(tmp_path: Path):
+def test_what_holds_no_frames_is_reported(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     damaged = tmp_path / "damaged"
     damaged.mkdir()

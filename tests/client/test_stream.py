@@ -1,4 +1,4 @@
-"""The client's stream where it goes wrong, by the real service or by one that does as told."""
+"""Failures of the client's stream, with the real service or a scripted one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
+from bench.servers import free_port
 from client.api import Refused, Unreachable, as_jpeg
 from client.api import Service as Client
 from client.stream import Stream
-from tests.client.stand_in import FACE, film, free_port, lines_of, picture, run, start, wait_for
+from tests.client.stand_in import FACE, TIMEOUT_S, film, lines_of, picture, run, start, wait_for
 from tests.client.stand_in import Service as StandIn
 from tests.conftest import serving
 
@@ -30,9 +31,9 @@ def answer(frame: int, *track_ids: int) -> str:
 
 @contextmanager
 def told(
-    *handlers: Callable[[ServerConnection], None], timeout_s: float = 1
+    *handlers: Callable[[ServerConnection], None], timeout_s: float = TIMEOUT_S
 ) -> Iterator[tuple[Stream, list[str]]]:
-    """Serve each connection as the next handler does; yields a stream to there, and its notes."""
+    """Serve each connection with the next handler; yield a stream to it, and the stream's notes."""
     turns = iter(handlers)
     notes: list[str] = []
 
@@ -86,6 +87,8 @@ def test_problems_and_silence_are_told_apart() -> None:
             connection.recv()
             problem = {"title": "No", "status": status, "detail": "so.", "frame_id": frame}
             connection.send(json.dumps(problem))
+
+    def silent(connection: ServerConnection) -> None:
         connection.recv()
         with suppress(ConnectionClosed):
             connection.recv()
@@ -95,8 +98,9 @@ def test_problems_and_silence_are_told_apart() -> None:
             stream.ask(JPEG)
         with pytest.raises(Unreachable, match="503 No: so"):
             stream.ask(JPEG)
-        with pytest.raises(Unreachable, match="no answer within 1 s"):
-            stream.ask(JPEG)
+    silence = pytest.raises(Unreachable, match="no answer within 2 s")
+    with told(silent, timeout_s=2) as (stream, _), silence:
+        stream.ask(JPEG)
 
 
 def test_an_answer_to_another_frame_is_not_taken_for_this_ones() -> None:
@@ -151,7 +155,7 @@ def test_a_film_survives_a_restart_of_the_service(tmp_path: Path) -> None:
         wait_for(lambda: len(lines_of(answers)) >= 5, "five answers")
     assert client.poll() is None
     with serving(PORT=port):
-        _, err = client.communicate(timeout=60)
+        _, err = client.communicate(timeout=TIMEOUT_S)
     assert client.returncode == 0, err
     assert "the stream was closed: the service is stopping" in err
     assert "answers again" in err

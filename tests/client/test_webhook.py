@@ -1,4 +1,4 @@
-"""A confirmed no-mask is told to another program, which can tell that it was us."""
+"""The webhook posts each confirmed no-mask event, signed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from client import arguments
 from client.answers import Box
 from client.tracks import Event
 from client.webhook import MOST_WAITING, Webhook
-from tests.client.stand_in import FACE, Service, film, run, serving
+from tests.client.stand_in import FACE, TIMEOUT_S, Quiet, Service, film, run, serving
 
 SECRET = "our-secret"
 EVENT = Event(
@@ -29,7 +28,7 @@ EVENT = Event(
 
 
 class Receiver:
-    """Takes events; statuses: what to answer to the first ones, 200 to the others."""
+    """A webhook's receiver; statuses: of its first answers, the others are 200."""
 
     def __init__(self, *statuses: int) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
@@ -41,14 +40,11 @@ class Receiver:
     def listening(self) -> Iterator[str]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output clean."""
-
+        class Handler(Quiet):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((dict(self.headers), body))
-                receiver.gate.wait(20)
+                receiver.gate.wait(TIMEOUT_S)
                 status = receiver.statuses.pop(0) if receiver.statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -74,7 +70,7 @@ def test_a_confirmed_no_mask_is_posted_once_and_signed(tmp_path: Path) -> None:
     ((headers, body),) = receiver.received
     event = json.loads(body)
     assert event["event"] == "no_mask_confirmed"
-    assert event["frame"] == 4  # the fifth answer in a row that says so
+    assert event["frame"] == 4  # the fifth such answer in a row
     assert event["label"] == "no_mask"
     signed = headers["X-Timestamp"].encode() + b"." + body
     expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
@@ -82,7 +78,8 @@ def test_a_confirmed_no_mask_is_posted_once_and_signed(tmp_path: Path) -> None:
     assert abs(int(headers["X-Timestamp"]) - time.time()) < 60
 
 
-def test_what_fails_is_tried_again_as_the_same_event() -> None:
+def test_what_fails_is_tried_again_as_the_same_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     receiver = Receiver(503, 500)
     with receiver.listening() as hook:
         webhook = Webhook(hook, SECRET, print)
@@ -94,7 +91,10 @@ def test_what_fails_is_tried_again_as_the_same_event() -> None:
     assert webhook.dropped == 0
 
 
-def test_what_is_refused_is_not_tried_again_and_is_said() -> None:
+def test_what_is_refused_is_not_tried_again_and_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client.webhook.FLUSH_S", TIMEOUT_S)
     receiver, notes = Receiver(404), []
     with receiver.listening() as hook:
         webhook = Webhook(hook, SECRET, notes.append)
@@ -111,7 +111,7 @@ def test_a_dead_receiver_holds_nothing_up() -> None:
         webhook = Webhook(hook, SECRET, notes.append)
         for _ in range(MOST_WAITING + 10):
             webhook.put(EVENT)
-        assert webhook.dropped >= 9  # one is being posted
+        assert webhook.dropped >= 9  # one event is being posted
         receiver.gate.set()
         webhook.close()
     assert "too many wait already" in notes[0]

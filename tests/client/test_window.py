@@ -20,6 +20,7 @@ from client.session import Session
 from client.sources import open_source
 from tests.client.stand_in import (
     SIZE,
+    TIMEOUT_S,
     Service,
     camera,
     film,
@@ -39,7 +40,7 @@ def display(monkeypatch: pytest.MonkeyPatch):
 
 
 def shown() -> np.ndarray:
-    """What the window holds, RGB."""
+    """Return what the window shows, RGB."""
     return np.asarray(pygame.surfarray.array3d(pygame.display.get_surface())).swapaxes(0, 1)
 
 
@@ -87,7 +88,7 @@ def test_the_view_moves_on_while_an_answer_is_awaited():
 
     def ask(jpeg: bytes) -> Verdicts:
         asked.append(jpeg)
-        answer.wait(timeout=40)
+        answer.wait(timeout=TIMEOUT_S)
         return Verdicts((), 1.0, "1", {})
 
     seen = set()
@@ -98,7 +99,7 @@ def test_the_view_moves_on_while_an_answer_is_awaited():
         job = Job(Task("0", "0", None), arguments.parse([]), None, Events())
         job.session = session
         refresh = viewer([job], stop)
-        until = time.monotonic() + 30
+        until = time.monotonic() + TIMEOUT_S
         while len(seen) < 10 and time.monotonic() < until:
             assert session.step()
             refresh()

@@ -1,6 +1,6 @@
 """The image's Python packages on arm64, as on a Raspberry Pi 5 or AWS Graviton, under QEMU.
 
-No ARM kernel is needed: qemu-aarch64 runs Debian's own Python for arm64 with the pinned wheels.
+Needs no ARM kernel: qemu-aarch64 runs Debian's Python for arm64 with the pinned wheels.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 MIRROR = "http://deb.debian.org/debian"
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 FACES = "docs/faces.jpg"
-# The runtime reads the kind of CPU from here; the figures are those of a Raspberry Pi 5.
+# ONNX Runtime reads the CPU model from this file. The figures are those of a Raspberry Pi 5.
 CPU = (
     "processor\t: {number}\n"
     "Features\t: fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc "
@@ -36,7 +36,7 @@ print(json.dumps([platform.machine(), labels]))
 
 @pytest.fixture(scope="module")
 def arm64(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command of an arm64 Python with the packages of the image; 80 MB are fetched for it."""
+    """Return the command of an arm64 Python with the image's packages, a download of 80 MB."""
     for program in ("qemu-aarch64", "debootstrap", "dpkg-deb"):
         if not shutil.which(program):
             pytest.skip("needs Debian's packages qemu-user and debootstrap")

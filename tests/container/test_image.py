@@ -1,4 +1,4 @@
-"""The image is built, started by compose, asked and stopped, with the real Docker."""
+"""The image is built, started by compose, queried and stopped, with the real Docker."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from bench.hardening.engine import docker, lacking
-from tests.conftest import free_port
+from bench.servers import free_port
 
 IMAGE = "facemask:test"
 
@@ -44,7 +44,7 @@ def inside(container: str, *command: str) -> str:
 
 
 def files(*condition: str) -> list[str]:
-    """Find files of the image, as root, who may look everywhere."""
+    """Find files in the image, as root, who may read all folders."""
     as_root = ("run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find")
     return sorted(docker(*as_root, IMAGE, "/", "-xdev", *condition).split())
 
@@ -55,9 +55,9 @@ def test_the_container_is_healthy_and_answers(
     name, url = container
     assert docker("inspect", "--format", "{{.State.Health.Status}}", name).strip() == "healthy"
     headers = {"Content-Type": "image/jpeg"}
-    answer = requests.post(f"{url}/predict", masked_jpeg, headers=headers, timeout=30)
+    answer = requests.post(f"{url}/predict", masked_jpeg, headers=headers, timeout=60)
     assert [face["label"] for face in answer.json()["faces"]] == ["mask"]
-    form = requests.post(f"{url}/predict", files={"image": masked_jpeg}, timeout=30)
+    form = requests.post(f"{url}/predict", files={"image": masked_jpeg}, timeout=60)
     assert form.json()["faces"] == answer.json()["faces"]
 
 
@@ -66,7 +66,7 @@ def test_only_this_machine_reaches_it_and_only_containers_read_metrics(
 ) -> None:
     name, url = container
     assert docker("port", name).split() == ["8000/tcp", "->", url.removeprefix("http://")]
-    assert requests.get(f"{url}/metrics", timeout=30).status_code == 404
+    assert requests.get(f"{url}/metrics", timeout=60).status_code == 404
     code = "from urllib.request import urlopen; print(urlopen('http://mask:9100/metrics').status)"
     assert inside(name, "python3", "-c", code) == "200"
 
@@ -92,7 +92,7 @@ def test_no_file_of_it_gives_another_users_rights() -> None:
         "/app/model/weights/fast/mask_detector.onnx",
         "/app/model/weights/mask_detector.onnx",
     ]
-    # The weights show that it searches.
+    # Finding the weights shows that the search works.
     assert files("-type", "f", "(", "-perm", "/6000", "-o", "-name", "mask*.onnx", ")") == weights
 
 
@@ -108,7 +108,7 @@ def test_sh_is_the_only_shell_and_nothing_installs_programs(container: tuple[str
 def test_its_memory_reaches_no_disk(container: tuple[str, str]) -> None:
     name, _ = container
     assert re.search(r"Max core file size +0 +0 ", inside(name, "cat", "/proc/1/limits"))
-    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # the latter is of both together
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}"  # memory and swap together
     memory, with_swap = docker("inspect", "--format", limits, name).split()
     assert int(memory) == int(with_swap) > 0
 

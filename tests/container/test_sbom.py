@@ -1,4 +1,4 @@
-"""The bill of materials is CycloneDX, and tells of each package and of the weights that serve."""
+"""The bill of materials is valid CycloneDX and lists each package and the weights in use."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def test_it_tells_of_every_package_and_of_the_weights(
     pins = (ROOT / "docker" / "requirements.txt").read_text()
     pins_by_marker = re.findall(r"^([\w.-]+)==(.*)", pins, re.MULTILINE)
     pinned = {name for name, marker in pins_by_marker if "win32" not in marker}
-    # Once each, also what is pinned differently for each Python.
+    # Each package once, even if each Python has its own pin.
     assert sorted(each["name"] for each in packages) == sorted(pinned)
     (numpy,) = (each["version"] for each in packages if each["name"] == "numpy")
     condition = "<" if python else ">="

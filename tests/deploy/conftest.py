@@ -1,4 +1,4 @@
-"""What the tests of the deployment share: an AWS that is moto, and the commands against it."""
+"""Fixtures of the deployment's tests: an AWS account in moto, and the commands against it."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended and what it said."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -44,7 +44,7 @@ class Done:
 
     @property
     def changes(self) -> list[str]:
-        """The lines that tell of a change."""
+        """The lines of output that report a change."""
         return [
             line for line in self.out.splitlines() if line[:4] in {"  + ", "  ~ ", "  - ", "  ! "}
         ]
@@ -52,7 +52,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A whole AWS, and the part of ECS that is ours."""
+    """A whole AWS account: moto, and our stand-in for parts of ECS."""
 
     ecs: ecs.State
 
@@ -60,7 +60,7 @@ class Cloud:
         return boto3.client(service)
 
     def put_image(self, tag: str, repository: str = "facemask", architecture: str = "amd64") -> str:
-        """Put an image's manifest into the registry, as a push would; returns its digest."""
+        """Put an image's manifest into the registry, as a push would; return its digest."""
         client = self.client("ecr")
         try:
             client.describe_repositories(repositoryNames=[repository])
@@ -81,22 +81,22 @@ class Cloud:
         return str(image["image"]["imageId"]["imageDigest"])
 
 
-BLOBS: dict[str, bytes] = {}  # what the registry holds beside manifests, by digest
+BLOBS: dict[str, bytes] = {}  # the registry's layers and configs, by digest
 
 
 def download_url(self: ECRResponse) -> ActionResult:
-    """Give the address of a layer, which moto does not: a data URL."""
+    """Answer with the address of a layer, as a data URL; moto does not implement it."""
     digest = self._get_param("layerDigest")
     blob = base64.b64encode(BLOBS[digest]).decode()
     return ActionResult({"downloadUrl": f"data:application/json;base64,{blob}"})
 
 
-LOADER = create_loader()  # parses each of AWS's large service descriptions once, not per command
+LOADER = create_loader()  # parses AWS's large service descriptions once, not per command
 
 
 @contextmanager
 def account(folder: Path) -> Iterator[Cloud]:
-    """An empty account; the environment and a folder of its own point to nothing else."""
+    """Return an empty account; the environment and the folder lead to no other."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -114,14 +114,14 @@ def account(folder: Path) -> Iterator[Cloud]:
 
 
 def make_prefix_list() -> None:
-    """Make CloudFront's list of addresses, which AWS keeps itself."""
+    """Create CloudFront's prefix list, which AWS manages itself."""
     boto3.client("ec2").create_managed_prefix_list(
         PrefixListName=PREFIX_LIST, MaxEntries=1, AddressFamily="IPv4"
     )
 
 
 def simulate(self: IamResponse) -> ActionResult:
-    """Allow all but what a test denies; moto does not simulate policies."""
+    """Allow everything that a test does not deny; moto does not simulate policies."""
     return ActionResult(
         {
             "EvaluationResults": [
@@ -140,8 +140,8 @@ DENIED: set[str] = set()
 
 @contextmanager
 def over_http() -> Iterator[str]:
-    """The same account for what runs in a process of its own; gives its address."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per call
+    """Serve the same account over HTTP, for other processes; yield its address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs a line per call
     web = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     web.start()
     try:

@@ -1,7 +1,7 @@
-"""The part of ECS that moto lacks, for the tests: services with deployments, events and tasks.
+"""The part of ECS that moto lacks: services with deployments, events and tasks.
 
-moto (5.2) gives a service neither events nor a second deployment and forgets half of what it is
-told. Here a service keeps what it is told, and an agent carries out its deployments: `Steady`
+moto (5.2) gives a service neither events nor a second deployment and drops many of its
+settings. Here a service keeps its settings, and an agent carries out deployments: `Steady`
 declares them done, `Stuck` does nothing, and tests/deploy/fargate.py runs them in Docker.
 """
 
@@ -56,7 +56,7 @@ class Stuck(Steady):
 class Crashing(Steady):
     """Lets every deployment's task crash, and rolls back as ECS's circuit breaker does.
 
-    gone: the failed deployment has vanished by the time anyone asks.
+    gone: the failed deployment is no longer listed.
     """
 
     def __init__(self, *, gone: bool = False) -> None:
@@ -78,7 +78,7 @@ class State:
 
     def clear(self) -> None:
         self.agent: Agent = Steady()
-        self.started: str | None = None  # the deployment that was begun last
+        self.started: str | None = None  # the deployment that started last
         self.services: dict[tuple[str, str], Record] = {}
         self.history: list[Record] = []
         self.revisions: dict[str, Record] = {}
@@ -97,7 +97,7 @@ def event(service: Record, message: str) -> None:
 
 
 def complete(service: Record, deployment: Record, running: int) -> None:
-    """Let a deployment be the only one, with its tasks running."""
+    """Make a deployment the only one, with its tasks running."""
     deployment |= {"rolloutState": "COMPLETED", "runningCount": running, "updatedAt": now()}
     service["deployments"] = [deployment]
     service["runningCount"] = running
@@ -106,7 +106,7 @@ def complete(service: Record, deployment: Record, running: int) -> None:
 
 
 def record(service: Record, deployment: Record, status: str) -> None:
-    """Remember how a deployment ended, as ListServiceDeployments tells it."""
+    """Record how a deployment ended, for ListServiceDeployments."""
     base = service["serviceArn"].replace(":service/", ":service-revision/")
     revision = f"{base}/{uuid.uuid4().int}"
     STATE.revisions[revision] = {
@@ -132,7 +132,7 @@ def image_of(deployment: Record) -> str:
 
 
 def crash(service: Record, deployment: Record, reason: str, exit_code: int) -> str:
-    """Remember a task of a deployment that stopped; returns its ARN."""
+    """Record a stopped task of a deployment; return its ARN."""
     arn = f"{service['clusterArn'].replace(':cluster/', ':task/')}/{uuid.uuid4().hex}"
     STATE.tasks[arn] = {
         "taskArn": arn,
@@ -150,7 +150,7 @@ def crash(service: Record, deployment: Record, reason: str, exit_code: int) -> s
 
 
 def fail(service: Record, deployment: Record) -> None:
-    """Trip the circuit breaker: back to the deployment before, if there is one."""
+    """Trip the circuit breaker: return to the previous deployment, if there is one."""
     deployment |= {
         "rolloutState": "FAILED",
         "rolloutStateReason": "ECS deployment circuit breaker: tasks failed to start.",
@@ -187,7 +187,7 @@ def new_deployment(service: Record, task_definition: str) -> Record:
 
 
 def start(service: Record) -> Record:
-    """Begin a deployment of what the service now says; returns the service as it is answered."""
+    """Start a deployment of the service's current settings; return the service as answered."""
     for deployment in service["deployments"]:
         deployment["status"] = "ACTIVE"
     deployment = new_deployment(service, service["taskDefinition"])
@@ -307,7 +307,7 @@ def describe_tasks(self: Responses) -> ActionResult:
 
 @contextmanager
 def patched() -> Iterator[State]:
-    """Let moto answer with the functions of this file."""
+    """Make moto answer with the functions of this file."""
     STATE.clear()
     with pytest.MonkeyPatch.context() as patch:
         for call in (

@@ -1,9 +1,9 @@
 """The part of CloudFormation that moto lacks, for the tests.
 
-moto (5.2) makes log group, roles and security groups. It drops most of what load balancers, target
-groups, listeners, clusters, task definitions and services are told, knows no egress rule, scaling,
+moto (5.2) makes log groups, roles and security groups. It drops most settings of load balancers,
+target groups, listeners, clusters, task definitions and services, knows no egress rule, scaling,
 alarm, VPC origin or distribution, and calls a stack complete at once, without an event of a
-failure. Here those are made through the services' own APIs, which check each word of a property,
+failure. Here those are made through the services' own APIs, which check each property,
 and a stack is done when ECS says so (tests/deploy/ecs.py): if the deployment fails, the stack goes
 back. CloudFront is a name without a server behind it. Permissions are not looked at.
 """
@@ -33,7 +33,7 @@ Made = tuple[str, dict[str, Any]]  # the physical id and the attributes
 
 
 def camel(value: Any) -> Any:
-    """Spell CloudFormation's names as ECS's API does."""
+    """Spell names of CloudFormation as ECS's API does."""
     if isinstance(value, list):
         return [camel(item) for item in value]
     if isinstance(value, dict):
@@ -47,7 +47,7 @@ def part(
     update: Callable[[Any, Properties], Made] | None = None,
     delete: Callable[[Any], None] = lambda _: None,
 ) -> None:
-    """Let moto's CloudFormation know a kind of resource."""
+    """Register a resource type with moto's CloudFormation."""
 
     class Model(CloudFormationModel):
         def __init__(self, properties: Properties, made: Made) -> None:
@@ -111,7 +111,7 @@ def change_cluster(held: Any, given: Properties) -> Made:
 
 
 def make_definition(given: Properties) -> Made:
-    # Where a test's front stands in for the balancer, its name holds a port, which no host may.
+    # The name of a test's stand-in for the balancer contains a port, which a host name may not.
     for container in given["ContainerDefinitions"]:
         for variable in container["Environment"]:
             if variable["Name"] == "ALLOWED_HOSTS":
@@ -164,7 +164,7 @@ def remove_egress(held: Any) -> None:
     )
 
 
-DNS_NAME = ""  # where something answers in the load balancer's place
+DNS_NAME = ""  # the address of a stand-in for the load balancer
 
 
 def make_balancer(given: Properties) -> Made:
@@ -196,7 +196,7 @@ def make_group(given: Properties) -> Made:
 
 def change_group(held: Any, given: Properties) -> Made:
     if held.properties["Name"] != given["Name"]:
-        return make_group(given)  # the old one would go at the end
+        return make_group(given)  # the old one would be deleted at the end
     attributes = given["TargetGroupAttributes"]
     client("elbv2").modify_target_group_attributes(
         TargetGroupArn=held.identity, Attributes=attributes
@@ -299,7 +299,7 @@ part(
 
 
 def delete_all(self: ResourceMap) -> None:
-    """Delete the parts, those first that were made last."""
+    """Delete the parts, the newest first."""
     for name in [key for key in self._parsed_resources if key in self._resource_json_map][::-1]:
         held = self._parsed_resources.pop(name)
         if held is not None:
@@ -307,7 +307,7 @@ def delete_all(self: ResourceMap) -> None:
 
 
 def text(value: Any) -> str:
-    """Write a parameter as it was given."""
+    """Return a parameter as it was given."""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
@@ -323,12 +323,12 @@ DIFF = ResourceMap.build_resource_diff
 
 
 def differences(self: ResourceMap, other: dict[str, Any], parameters: Any = None) -> Any:
-    """Find also what a parameter changes beside the template, and what a replaced part changes."""
+    """Find also changes that come from a parameter or from a replaced part."""
     found: dict[str, list[str]] = DIFF(self, other)
     new, old = other["Resources"], self._resource_json_map
     given = {key: text(value) for key, value in (parameters or {}).items()}
     changed = [key for key in given if text(self.resolved_parameters.get(key)) != given[key]]
-    replaced = "TaskDefinition"  # a change of it is always a new one
+    replaced = "TaskDefinition"  # every change replaces it
     for names in ([*changed], [replaced]):
         for name in new:
             mentions = any(f'{{"Ref": "{key}"}}' in json.dumps(new[name]) for key in names)
@@ -342,7 +342,7 @@ REFERENCE = re.compile(r'(?:"Ref": "|"Fn::GetAtt": \["|\$\{)(\w+)')
 
 
 def in_order(parts: dict[str, Any]) -> list[str]:
-    """Name the parts, each after those that it needs."""
+    """List the parts, each after those that it depends on."""
     done: list[str] = []
 
     def visit(name: str) -> None:
@@ -358,7 +358,7 @@ def in_order(parts: dict[str, Any]) -> list[str]:
 
 
 def update_all(self: ResourceMap, template: dict[str, Any], parameters: Any = None) -> None:
-    """Change, make and then delete parts, in the order in which they need each other."""
+    """Change, create, then delete parts, in the order of their dependencies."""
     found = self.build_resource_diff(template, parameters)
     before = self._resource_json_map
     self._template, self._resource_json_map = template, template["Resources"]
@@ -390,7 +390,7 @@ def compare(self: ChangeSet) -> list[Change]:
 
 
 class Operation:
-    """What is going on with a stack: it is done when the deployment that it began has ended."""
+    """An operation on a stack; it is done when the deployment it started has ended."""
 
     def __init__(self, stack: Stack, verb: str, awaited: str | None, before: Any) -> None:
         self.stack, self.verb, self.awaited, self.before = stack, verb, awaited, before
@@ -398,7 +398,7 @@ class Operation:
         self.token = TOKEN[-1]
 
     def state(self) -> str:
-        """Return how the deployment goes."""
+        """Return the state of the deployment."""
         service = ecs.STATE.services.get((self.stack.name, self.stack.name))
         if self.awaited is None or service is None:
             return "COMPLETED"
@@ -406,7 +406,7 @@ class Operation:
         return "FAILED" if ours is None or ours["status"] != "PRIMARY" else ours["rolloutState"]
 
     def settle(self) -> None:
-        """Go on by a step, as far as ECS is."""
+        """Advance one step, if ECS has got that far."""
         if self.failed:
             self.go_back()
             return
@@ -536,7 +536,7 @@ def with_token(call: Callable[[CloudFormationResponse], Any]) -> Callable[..., A
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Let moto's CloudFormation work as this file says."""
+    """Make moto's CloudFormation use this file."""
     GOING.clear()
     caches = (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map)
     for cache in caches:

@@ -1,6 +1,6 @@
 """Stand-ins in local Docker for Fargate, the load balancer and ECR's registry, for the tests.
 
-The agent runs the registered task definition with the options of `run-local`, one task whatever
+The agent runs the registered task definition with the options of `run-local`: one task, whatever
 the service's desired count, and asks it for readiness as the load balancer would. It knows no IAM,
 no security groups and no zones. The registry is a real one with ECR's user and moto's password.
 """
@@ -22,19 +22,19 @@ import requests
 from botocore.handlers import BUILTIN_HANDLERS
 from docker.client import DockerClient
 
+from bench.servers import free_port
 from deploy import local
 from deploy.config import Config
-from tests.conftest import free_port
 from tests.deploy import ecs
 from tests.deploy.conftest import BLOBS
 
 ACCOUNT = "123456789012"
-PASSWORD = f"{ACCOUNT}-auth-token"  # what moto hands out
-TRIES = 3  # crashed tasks until the circuit breaker trips, as in ECS at the least
+PASSWORD = f"{ACCOUNT}-auth-token"  # the password that moto issues
+TRIES = 3  # crashed tasks until the circuit breaker trips, the least in ECS
 
 
 class Front:
-    """The load balancer: a TCP port on this machine that leads to the task that is ready."""
+    """The load balancer: a local TCP port that forwards to the task that is ready."""
 
     def __init__(self) -> None:
         self.backend: int | None = None
@@ -72,7 +72,7 @@ def pump(source: socket.socket, target: socket.socket) -> None:
 
 
 class Fargate:
-    """The agent that carries out deployments in local Docker."""
+    """An agent that carries out deployments in local Docker."""
 
     def __init__(self, client: DockerClient) -> None:
         self.docker, self.front = client, Front()
@@ -101,8 +101,8 @@ class Fargate:
             ecs.fail(service, deployment)
 
     def ready(self, container: Any) -> int | None:
-        """Return the task's port as soon as it is ready, None if it stops first."""
-        for _ in range(600):
+        """Return the task's port once it is ready; None if it stops first."""
+        for _ in range(1200):
             container.reload()
             if container.status == "exited":
                 return None
@@ -111,7 +111,7 @@ class Fargate:
                 port = int(bound[0]["HostPort"])
                 with suppress(requests.RequestException):
                     url = f"http://127.0.0.1:{port}/readyz"
-                    if requests.get(url, timeout=1).status_code == 200:
+                    if requests.get(url, timeout=10).status_code == 200:
                         return port
             time.sleep(0.1)
         return None
@@ -158,7 +158,7 @@ class Fargate:
 
 @contextmanager
 def registry(folder: Path) -> Iterator[str]:
-    """Run a real registry that asks for ECR's user and password; gives its address."""
+    """Run a real registry that asks for ECR's user and password; yield its address."""
     if not shutil.which("docker-registry") or not shutil.which("htpasswd"):
         pytest.skip("needs Debian's packages docker-registry and apache2-utils")
     port = free_port()
@@ -178,7 +178,7 @@ def registry(folder: Path) -> Iterator[str]:
         )
     try:
         address = f"127.0.0.1:{port}"
-        for _ in range(100):
+        for _ in range(1200):
             with suppress(requests.ConnectionError):
                 if requests.get(f"http://{address}/v2/", timeout=5).status_code == 401:
                     break
@@ -194,7 +194,7 @@ def registry(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def as_ecr(address: str) -> Iterator[None]:
-    """Let ECR's answers name the registry, and let moto know what was pushed to it."""
+    """Put the registry's address into ECR's answers, and tell moto what was pushed."""
 
     def rewrite(parsed: dict[str, Any], **_: object) -> None:
         found = [parsed.get("repository"), *parsed.get("repositories", [])]
@@ -211,7 +211,7 @@ def as_ecr(address: str) -> Iterator[None]:
                 f"http://{address}/v2/facemask/manifests/{tag}",
                 headers={"Accept": MANIFEST},
                 auth=("AWS", PASSWORD),
-                timeout=10,
+                timeout=60,
             )
             client.put_image(
                 repositoryName="facemask",
@@ -222,13 +222,13 @@ def as_ecr(address: str) -> Iterator[None]:
             known.add(tag)
             config = manifest.json()["config"]["digest"]
             BLOBS[config] = requests.get(
-                f"http://{address}/v2/facemask/blobs/{config}", auth=("AWS", PASSWORD), timeout=10
+                f"http://{address}/v2/facemask/blobs/{config}", auth=("AWS", PASSWORD), timeout=60
             ).content
 
     known: set[str] = set()
     handlers = [("after-call.ecr", rewrite), ("before-call.ecr.DescribeImages", tell)]
     BUILTIN_HANDLERS.extend(handlers)
-    boto3.DEFAULT_SESSION = None  # the next one has the handlers
+    boto3.DEFAULT_SESSION = None  # the next registry sets the handlers
     try:
         yield
     finally:
@@ -241,13 +241,13 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 def tags(address: str) -> list[str]:
     answer = requests.get(
-        f"http://{address}/v2/facemask/tags/list", auth=("AWS", PASSWORD), timeout=10
+        f"http://{address}/v2/facemask/tags/list", auth=("AWS", PASSWORD), timeout=60
     )
     return list(answer.json().get("tags") or [])
 
 
 def derived(client: DockerClient, base: str, tag: str, *lines: str) -> str:
-    """Build an image on another one; returns its name."""
+    """Build an image on top of another one; return its name."""
     text = "\n".join([f"FROM {base}", *lines]).encode()
     client.images.build(fileobj=io.BytesIO(text), tag=tag, rm=True)
     return tag

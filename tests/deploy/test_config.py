@@ -1,4 +1,4 @@
-"""deploy.toml: mistakes are one line that names the key and what is allowed."""
+"""deploy.toml: each mistake is reported in a line that names the key and what is allowed."""
 
 import re
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_a_mistake_is_one_line(text: str, tmp_path: Path) -> None:
     assert "hunter2" not in words
 
 
-def test_every_mistake_is_said_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "deploy.toml"
     file.write_text('cpu = 3\nspot = 3\nregoin = "eu-west-1"\n')
     with pytest.raises(ConfigError) as caught:
@@ -119,7 +119,7 @@ def test_flags_lie_over_the_file(
 
 
 def test_the_example_in_the_repository_says_the_defaults() -> None:
-    """Every key is there, commented out or not, with its default."""
+    """The file shows every key with its default, commented out or not."""
     text = (ROOT / "deploy.toml").read_text()
     assert load(ROOT / "deploy.toml", {}) == Config()
     for key, field in Config.model_fields.items():

@@ -24,11 +24,12 @@ from docker.api import APIClient
 from docker.client import DockerClient, from_env
 from docker.errors import DockerException
 
+from bench.servers import free_port
 from deploy import image
 from deploy.__main__ import main
 from deploy.config import Config
 from tests.client.stand_in import run as run_client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from tests.deploy import fargate
 from tests.deploy.conftest import Cloud, Done, account, over_http
 
@@ -58,7 +59,7 @@ def engine() -> DockerClient:
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything on which the tests of this file play, and the images' names."""
+    """What the tests of this file share: account, agent, registry, and the images' names."""
 
     cloud: Cloud
     docker: DockerClient
@@ -68,7 +69,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A clone of the checkout's last commit, an account, a registry and the agent."""
+    """Set up a clone of the last commit, an account, a registry and the agent."""
     clone = tmp_path_factory.mktemp("stage") / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     (clone / "deploy.toml").unlink(missing_ok=True)
@@ -89,7 +90,7 @@ def stage(engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def said(stage: Stage) -> str:
-    """What the first `up` says, which builds the real image, pushes and runs it."""
+    """Return the output of the first `up`, which builds, pushes and runs the real image."""
     assert stage.agent.running == {}
     words = io.StringIO()
     with redirect_stderr(words):
@@ -99,20 +100,20 @@ def said(stage: Stage) -> str:
 
 @pytest.fixture(scope="module")
 def address(stage: Stage, said: str) -> str:
-    """Where the service answers that `up` has brought about."""
+    """Return the address of the service that `up` started."""
     assert said
     return f"http://{stage.agent.front.address}"
 
 
 def label(stage: Stage, tag: str, *lines: str) -> str:
-    """Make another image of the good one; returns its local name."""
+    """Derive another image from the good one; return its local name."""
     uri = stage.cloud.client("ecr").describe_repositories()["repositories"][0]["repositoryUri"]
     return fargate.derived(stage.docker, f"{uri}:{stage.good}", f"facemask-stand-in:{tag}", *lines)
 
 
 @pytest.fixture
 def asking(address: str, masked_jpeg: bytes) -> Iterator[list[Any]]:
-    """Ask all along; gives the answers' codes."""
+    """Send requests all the time; yield the list of status codes."""
     codes: list[Any] = []
     stop = threading.Event()
 
@@ -120,7 +121,7 @@ def asking(address: str, masked_jpeg: bytes) -> Iterator[list[Any]]:
         while not stop.is_set():
             try:
                 answer = requests.post(
-                    f"{address}/predict", masked_jpeg, headers=HEADERS, timeout=20
+                    f"{address}/predict", masked_jpeg, headers=HEADERS, timeout=60
                 )
                 codes.append(answer.status_code)
             except requests.RequestException as error:
@@ -145,7 +146,7 @@ def test_up_pushes_the_checkout_and_runs_it_by_digest(
     pushed = stage.cloud.client("ecr").describe_images(repositoryName="facemask")["imageDetails"]
     assert [item["imageTags"] for item in pushed] == [[stage.good]]
     assert runs.endswith(f"@{pushed[0]['imageDigest']}")
-    assert requests.get(f"{address}/readyz", timeout=10).status_code == 200
+    assert requests.get(f"{address}/readyz", timeout=60).status_code == 200
 
 
 def test_curl_and_the_client_get_the_same_answers_as_from_localhost(
@@ -217,7 +218,7 @@ def test_a_crashing_image_is_rolled_back_and_the_exit_code_is_2(
 
 
 def test_a_task_knows_its_memory_and_its_slots(stage: Stage, address: str) -> None:
-    """As on Fargate it sees the container's own memory limit, and no limit of its CPU."""
+    """As on Fargate, the service sees the container's memory limit and no CPU limit."""
     assert address
     (task,) = stage.agent.running.values()
     ask = (
@@ -233,7 +234,7 @@ def test_a_task_knows_its_memory_and_its_slots(stage: Stage, address: str) -> No
 def test_a_push_is_known_by_what_the_registry_holds(
     stage: Stage, address: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Docker's containerd image store, the default of new engines, tells no digest at the end."""
+    """Docker's containerd image store, the default of new engines, reports no digest at the end."""
     assert address
     push = APIClient.push
 
@@ -261,7 +262,7 @@ def test_run_local_runs_the_registered_task(stage: Stage, address: str, masked_j
         line = process.stderr.readline()
         assert f"is ready on http://localhost:{port}" in line
         answer = requests.post(
-            f"http://127.0.0.1:{port}/predict", masked_jpeg, headers=HEADERS, timeout=20
+            f"http://127.0.0.1:{port}/predict", masked_jpeg, headers=HEADERS, timeout=60
         )
         assert [face["label"] for face in answer.json()["faces"]] == ["mask"]
         count = len(stage.docker.containers.list())
@@ -271,7 +272,7 @@ def test_run_local_runs_the_registered_task(stage: Stage, address: str, masked_j
     assert len(stage.docker.containers.list()) == count - 1
 
 
-def test_a_wrong_password_is_said(stage: Stage, address: str, command: Command) -> None:
+def test_a_wrong_password_is_reported(stage: Stage, address: str, command: Command) -> None:
     del address
     local = label(stage, "wrong", "LABEL test=wrong")
 
@@ -314,7 +315,7 @@ def test_an_uncommitted_change_is_refused(command: Command) -> None:
 
 
 def test_down_stops_the_container(stage: Stage, address: str, command: Command) -> None:
-    assert requests.get(f"{address}/healthz", timeout=10).status_code == 200
+    assert requests.get(f"{address}/healthz", timeout=60).status_code == 200
     done = command("down", "--yes")
     assert done.code == 0, done.err
     assert stage.agent.running == {}

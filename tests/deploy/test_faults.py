@@ -1,4 +1,4 @@
-"""Each single call of `up` and `down` fails once: a clear message, and the next run completes."""
+"""Each call of `up` and `down` fails once: the message is clear, and the next run completes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from moto.core.models import botocore_stubber
 from tests.deploy.conftest import CREDENTIALS, Cloud, Done
 
 Command = Callable[..., Done]
-# How the services say an error, by the protocol that they speak.
+# How the services encode an error, by protocol.
 ERROR = "<Error><Code>{code}</Code><Message>{words}</Message></Error>"
 QUERY = f"<ErrorResponse>{ERROR}</ErrorResponse>"
 EC2 = f"<Response><Errors>{ERROR}</Errors></Response>"
@@ -32,9 +32,9 @@ ANSWER = BotocoreStubber.__call__
 
 
 class Fault:
-    """Answers calls by itself, as AWS or a bad network would.
+    """Answers calls in place of AWS, as AWS or a bad network would.
 
-    times: how often the operation fails, by its name; `default` for those not named.
+    times: how often each operation fails, by name; `default` for the others.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Fault:
         self.kind, self.times, self.default = kind, times or {}, default
 
     def __call__(self, event_name: str, request: AWSPreparedRequest, **_: object) -> Any:
-        if self.depth:  # what the stand-in for CloudFormation calls itself
+        if self.depth:  # calls made by the stand-in for CloudFormation
             return ANSWER(botocore_stubber, event_name, request)
         service, operation = event_name.split(".")[1:]
         name = f"{service}.{operation}"
@@ -81,7 +81,7 @@ class Fault:
 
 
 class Raw(BytesIO):
-    """A body as urllib3 gives it."""
+    """A response body like urllib3's."""
 
     def stream(self, **_: object) -> Iterator[bytes]:
         yield self.read()
@@ -89,7 +89,7 @@ class Raw(BytesIO):
 
 @pytest.fixture
 def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
-    """Stand before moto; botocore's own waits between its tries are left out."""
+    """Intercept calls before moto; skip botocore's waits between tries."""
     made = Fault()
     monkeypatch.setattr(BotocoreStubber, "__call__", lambda _, *args, **kw: made(*args, **kw))
     monkeypatch.setattr("botocore.endpoint.time", NoSleep)
@@ -97,10 +97,10 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> Fault:
 
 
 class NoSleep:
-    """Time in which sleeping takes none."""
+    """A time module whose sleep() returns at once."""
 
     monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)  # from here on the name is this class's own
+    time = staticmethod(time.time)  # below, the name is this class's attribute
 
     @staticmethod
     def sleep(_: float) -> None:
@@ -109,19 +109,19 @@ class NoSleep:
 
 UP = ("up", "--yes", "--image", "v1")
 DOWN = ("down", "--yes")
-TRIES = 8  # of botocore for one call
+TRIES = 8  # botocore's tries for one call
 KINDS = {
     "AccessDeniedException": (1, "AWS does not allow {name}: AccessDeniedException of the test"),
     "ThrottlingException": (TRIES, "AWS limits the rate of calls ({name}: ThrottlingException)"),
     "cut after": (
         TRIES,
         "",
-    ),  # done, but the answer is lost: a repeated try may say "exists already"
+    ),  # the call succeeds but the answer is lost: a repeated try may say "exists already"
 }
 
 
 def with_image(cloud: Cloud, command: Command) -> Done:
-    """Run `up`, and put the image into the repository as soon as there is one."""
+    """Run `up`, and put the image into the repository as soon as it exists."""
     done = command(*UP)
     if "no image v1" in done.err:
         cloud.put_image("v1")
@@ -131,7 +131,7 @@ def with_image(cloud: Cloud, command: Command) -> Done:
 
 @pytest.fixture
 def operations(cloud: Cloud, command: Command, fault: Fault) -> dict[tuple[str, ...], list[str]]:
-    """The operations of an undisturbed life, in their order; nothing is left of it."""
+    """Return the operations of an undisturbed run, in order; nothing is left afterwards."""
     assert with_image(cloud, command).code == 0
     assert command(*UP).code == 0
     up, fault.seen = fault.seen, []
@@ -159,7 +159,7 @@ def test_each_call_may_fail_and_the_next_run_goes_on(
             if done.code:
                 assert words.format(name=operation.split(".")[1]) in done.err, operation
                 assert "run the same command again" in done.err
-            else:  # a part that an earlier run has done already
+            else:  # an earlier run has already done this part
                 assert fault.times[operation] == times, operation
         fault.calm()
         assert command(*verb).code == 0
@@ -167,7 +167,7 @@ def test_each_call_may_fail_and_the_next_run_goes_on(
 
 
 @pytest.mark.usefixtures("cloud")
-def test_expired_credentials_are_said(command: Command, fault: Fault) -> None:
+def test_expired_credentials_are_reported(command: Command, fault: Fault) -> None:
     fault.arm("ExpiredTokenException", default=1)
     done = command(*UP)
     assert done.code == 1
@@ -188,8 +188,8 @@ def test_what_passes_by_itself_is_not_even_noticed(
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_page_instead_of_an_answer_is_said(command: Command, fault: Fault) -> None:
-    """A proxy on the way may answer by itself."""
+def test_a_page_instead_of_an_answer_is_reported(command: Command, fault: Fault) -> None:
+    """A proxy on the way may answer instead."""
     fault.arm("page", default=TRIES)
     done = command(*UP)
     assert done.code == 1
@@ -198,11 +198,11 @@ def test_a_page_instead_of_an_answer_is_said(command: Command, fault: Fault) -> 
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_bad_profile_and_missing_credentials_are_said(
+def test_a_bad_profile_and_missing_credentials_are_reported(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert "nobody" in command("plan").err
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    assert "absent" in command("plan").err
     monkeypatch.delenv("AWS_PROFILE")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -1,6 +1,6 @@
-"""A whole life against moto, from nothing and back.
+"""A whole life cycle against moto, from an empty account and back.
 
-tests/deploy/engine.py says what moto's CloudFormation lacks; tests/deploy/ecs.py lets a service
+tests/deploy/engine.py says what moto's CloudFormation lacks. tests/deploy/ecs.py makes a service
 become steady at once.
 """
 
@@ -42,7 +42,7 @@ def deployed(cloud: Cloud, command: Command) -> Cloud:
 
 
 def test_a_plan_writes_nothing_and_up_does_what_it_says(cloud: Cloud, command: Command) -> None:
-    assert command(*UP).code == 1  # the repository exists now
+    assert command(*UP).code == 1  # the repository now exists
     cloud.put_image("v1")
     plan = command("plan", "--image", "v1", "--calls")
     assert plan.code == 0, plan.err
@@ -54,7 +54,7 @@ def test_a_plan_writes_nothing_and_up_does_what_it_says(cloud: Cloud, command: C
     assert len(plan.changes) == 21
     assert f"Steady: revision 1, {URL}" in up.out
     for words in ("Distribution     CREATE_COMPLETE", "has reached a steady state"):
-        assert up.err.count(words) == 1  # each event of stack and service once
+        assert up.err.count(words) == 1  # each event of stack and service is shown once
 
 
 def test_a_second_up_changes_nothing(deployed: Cloud, command: Command) -> None:
@@ -84,7 +84,7 @@ def test_a_new_image_changes_only_revision_and_service(command: Command) -> None
 
 def test_the_number_of_tasks_stays_the_autoscalers(deployed: Cloud, command: Command) -> None:
     service = deployed.ecs.services["facemask", "facemask"]
-    service["desiredCount"] = 3  # the autoscaler was at work
+    service["desiredCount"] = 3  # the autoscaler changed it
     assert command("up", "--yes", "--image", "v2").code == 0
     assert service["desiredCount"] == 3
 
@@ -113,7 +113,7 @@ def test_restart_replaces_the_tasks_and_nothing_else(deployed: Cloud, command: C
     after = service["deployments"][0]
     assert after["id"] != before["id"]
     assert after["taskDefinition"] == before["taskDefinition"]
-    assert "No changes." in command(*UP).out  # it is not undone
+    assert "No changes." in command(*UP).out  # that change is kept
 
 
 def test_rollback_goes_to_what_was_steady_and_not_to_what_crashed(
@@ -151,7 +151,7 @@ def test_rollback_says_when_the_image_is_gone(deployed: Cloud, command: Command)
 
 
 def test_down_takes_all_away_and_up_works_again(deployed: Cloud, command: Command) -> None:
-    assert command("down").code == 1  # there is no terminal
+    assert command("down").code == 1  # there is no terminal to ask on
     down = command("down", "--yes")
     assert down.code == 0, down.err
     assert "What remains: " in down.out
@@ -175,7 +175,7 @@ def test_down_keeps_the_images_if_told(deployed: Cloud, command: Command) -> Non
 
 
 def leftovers(cloud: Cloud) -> list[str]:
-    """Name what is left in the account of all that `up` makes."""
+    """List what `up` made and the account still holds."""
     client = cloud.client
     left = [
         f"ecr {r['repositoryName']}" for r in client("ecr").describe_repositories()["repositories"]

@@ -50,7 +50,7 @@ def holds(held: set[str], action: str) -> bool:
 
 
 def test_it_allows_what_cloudformation_does_with_each_resource() -> None:
-    """Each resource type's schema lists the rights that its making, change and deletion need."""
+    """Return the rights that each resource type's schema lists for create, update and delete."""
     config = Config(permissions_boundary=BOUNDARY)
     held = allowed(config)
     for resource in template(config)["Resources"].values():
@@ -70,7 +70,7 @@ def test_each_part_fits_and_names_this_deployment(config: Config) -> None:
     for part in [*parts, boundary]:
         assert len(json.dumps(part, separators=(",", ":"))) <= LIMIT
         assert "${" not in json.dumps(part)
-    assert len(parts) <= 10  # that a user or role may have
+    assert len(parts) <= 10  # the largest policy of a user or role
     for entry in (entry for part in parts for entry in part["Statement"]):
         reads = all(
             re.match(r"[\w-]+:(Describe|Get|List|Simulate)", action)
@@ -114,13 +114,13 @@ def test_its_holder_cannot_become_an_administrator(command: Command, cloud: Clou
     )
 
 
-SERVICES = {"api.ecr": "ecr", "monitoring": "cloudwatch"}  # where IAM has another word
+SERVICES = {"api.ecr": "ecr", "monitoring": "cloudwatch"}  # where IAM uses another name
 
 
 def test_it_allows_every_call_of_the_commands(
     cloud: Cloud, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Live a whole life, `doctor` and `run-local`'s reads included."""
+    """Run a whole life cycle, with the reads of `doctor` and `run-local`."""
     called: set[str] = set()
 
     def note(_: Any, model: Any, **__: object) -> None:
@@ -154,6 +154,6 @@ def test_it_allows_every_call_of_the_commands(
     held = allowed(config)
     assert {"ecs:DescribeTasks", "ssm:GetParameters", "acm:DescribeCertificate"} <= called
     assert {name for name in called if not holds(held, name)} == set()
-    assert "kms:Decrypt" in held  # AWS asks for it when a secret is read
+    assert "kms:Decrypt" in held  # AWS requires it to read a secret
     account = ("ec2:DescribeAccountAttributes", "ec2:DescribeAddresses")
-    assert set(account) <= held  # Elastic Load Balancing asks for them
+    assert set(account) <= held  # Elastic Load Balancing requires them

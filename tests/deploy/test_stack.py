@@ -1,4 +1,4 @@
-"""What CloudFormation may answer; botocore's Stubber checks answers by AWS's own model."""
+"""Answers of CloudFormation; botocore's Stubber checks them against AWS's model."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -81,7 +81,7 @@ BEFORE = event("CREATE_COMPLETE", token="an earlier one's")
 
 
 def poll(cloudformation: Stubber, *events: dict[str, Any]) -> None:
-    """Answer one look at the events, which AWS gives newest first."""
+    """Stub one look at the events, newest first as AWS returns them."""
     answer = {"StackEvents": [*events[::-1], BEFORE]}
     cloudformation.add_response("describe_stack_events", answer, {"StackName": ID})
 
@@ -97,10 +97,10 @@ def follow(aws: Aws, timeout_s: float = 30) -> None:
     stack.follow(aws, CONFIG, ID, "ours", timeout_s)
 
 
-def test_the_events_of_stack_and_service_are_said_once(
+def test_the_events_of_stack_and_service_are_printed_once(
     aws: Aws, cloudformation: Stubber, ecs: Stubber, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    poll(cloudformation)  # the operation's first event is not there yet
+    poll(cloudformation)  # the operation's first event is not listed yet
     begun, made = event("UPDATE_IN_PROGRESS"), event("UPDATE_COMPLETE", "Service")
     poll(cloudformation, begun)
     said_by_ecs(ecs, "started a task")
@@ -115,7 +115,7 @@ def test_the_events_of_stack_and_service_are_said_once(
 
 
 def autopsy(ecs: Stubber, logs: Stubber) -> None:
-    """Answer why tasks stopped: the last one first."""
+    """Stub the reasons why tasks stopped, the last one first."""
     arn = "arn:aws:ecs:eu-central-1:123456789012:task/facemask/"
     tasks = [
         {
@@ -181,7 +181,7 @@ def test_a_creation_that_failed(
         follow(aws)
 
 
-def test_the_failure_is_told_where_the_tasks_may_not_be_read(
+def test_the_failure_is_reported_where_the_tasks_may_not_be_read(
     aws: Aws, cloudformation: Stubber, ecs: Stubber
 ) -> None:
     poll(cloudformation, event("UPDATE_ROLLBACK_COMPLETE"))
@@ -268,7 +268,7 @@ def test_each_state_says_what_to_do(aws: Aws, cloudformation: Stubber, status: s
 
 
 def re_ends(words: str) -> bool:
-    """Tell whether a message is a whole sentence that says what to do."""
+    """Tell whether a message is a full sentence that says what to do."""
     return words[0].isupper() or "`python -m deploy up`" in words
 
 

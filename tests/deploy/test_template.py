@@ -1,4 +1,4 @@
-"""The template: cfn-lint finds nothing, whatever the settings, and it says what it must."""
+"""The template: cfn-lint finds nothing for any settings, and the content is as required."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ SECRETS = {
 
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
-    """Settings of every kind that changes the template."""
+    """Settings for each variant of the template."""
     cpu, memory = draw(st.sampled_from(SIZES))
     low = draw(st.integers(1, 5))
     given_: dict[str, Any] = draw(st.sampled_from(HTTPS)) | {
@@ -82,7 +82,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 @pytest.fixture(scope="module")
 def lint() -> Callable[[Any], list[Any]]:
-    """cfn-lint with the rules of its command line; they are loaded once."""
+    """Return cfn-lint with the rules of its command line, loaded once."""
     runner = Runner(ConfigMixIn(regions=["eu-central-1"]))
 
     def run(document: Any) -> list[Any]:
@@ -95,12 +95,12 @@ def lint() -> Callable[[Any], list[Any]]:
 @given(config=configs())
 def test_cfn_lint_finds_nothing(lint: Callable[[Any], list[Any]], config: Config) -> None:
     made = template(config)
-    assert len(json.dumps(made, indent=1)) < 51_200  # that a call may carry
+    assert len(json.dumps(made, indent=1)) < 51_200  # the limit of a call
     assert [str(finding) for finding in lint(made)] == []
 
 
 def test_cfn_lint_would_find_a_mistake(lint: Callable[[Any], list[Any]]) -> None:
-    """The check itself works: a property that does not exist, and a size that Fargate lacks."""
+    """The check works: it finds an unknown property and a size that Fargate lacks."""
     wrong = template(Config())
     wrong["Resources"]["Service"]["Properties"]["Memroy"] = 1
     wrong["Resources"]["TaskDefinition"]["Properties"]["Memory"] = "1234"

@@ -1,4 +1,4 @@
-"""The other verbs against moto, and what `up` leaves in the account."""
+"""The other commands against moto, and what `up` leaves in the account."""
 
 import ast
 import json
@@ -22,7 +22,7 @@ UP = ("up", "--yes", "--image", "v1")
 
 @pytest.fixture
 def up(cloud: Cloud, command: Command) -> Callable[..., Done]:
-    """Run `up` of image v1 with flags, in an account where the image is there."""
+    """Run `up` of image v1 with flags, in an account that has the image."""
     assert command(*UP).code == 1
     cloud.put_image("v1")
 
@@ -36,7 +36,7 @@ def up(cloud: Cloud, command: Command) -> Callable[..., Done]:
 
 @pytest.fixture
 def certificate(cloud: Cloud) -> str:
-    """The ARN of a certificate, which moto never issues."""
+    """Return the ARN of a certificate that moto leaves unissued."""
     made = cloud.client("acm").request_certificate(DomainName="masks.example.org")
     return str(made["CertificateArn"])
 
@@ -46,7 +46,7 @@ def with_certificate(arn: str) -> tuple[str, ...]:
 
 
 def names(done: Done) -> list[str]:
-    """Name what changed."""
+    """List what changed."""
     return [f"{line.split()[1]} {line.split()[2]}" for line in done.changes]
 
 
@@ -91,7 +91,7 @@ def test_the_task_may_do_as_little_as_it_may_locally(cloud: Cloud, up: Callable[
     allowed = iam.get_role_policy(RoleName=f"facemask-{REGION}-execution", PolicyName="start-tasks")
     resources = {
         action: entry["Resource"]
-        for entry in ast.literal_eval(allowed["PolicyDocument"])["Statement"]  # as moto keeps it
+        for entry in ast.literal_eval(allowed["PolicyDocument"])["Statement"]  # as moto stores it
         for action in entry["Action"]
     }
     assert resources["ssm:GetParameters"] == [
@@ -201,7 +201,7 @@ def test_what_is_not_ours_is_not_touched(cloud: Cloud, command: Command, verb: s
     assert "stack facemask exists but does not belong to this deployment" in done.err
 
 
-def test_a_zone_or_subnet_that_is_not_there_is_said(cloud: Cloud, command: Command) -> None:
+def test_a_missing_zone_or_subnet_is_reported(cloud: Cloud, command: Command) -> None:
     command(*UP)
     cloud.put_image("v1")
     done = command(*UP, "--zones", f"{REGION}a,{REGION}x")
@@ -325,7 +325,7 @@ def test_logs(cloud: Cloud, up: Callable[..., Done], command: Command) -> None:
     assert "said by the old" not in command("logs").out
     assert command("logs", "--since", "2h").out.count("said by") == 2
     assert "ECS lists no stopped task" in command("logs", "--previous").err
-    for task, at in (("old", 2), ("young", 1)):  # the old one stopped later, and wrote before
+    for task, at in (("old", 2), ("young", 1)):  # the old one stopped later, but wrote earlier
         arn = f"arn/{task}"
         cloud.ecs.tasks[arn] = {"taskArn": arn, "desiredStatus": "STOPPED", "stoppedAt": at}
     assert "said by the old" in command("logs", "--previous").out
@@ -468,7 +468,7 @@ def test_zones_without_vpc_origins_are_left_out() -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_region_without_cloudfront_is_said(
+def test_a_region_without_cloudfront_is_reported(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.network.PREFIX_LIST", "com.example.nowhere")

@@ -1,4 +1,4 @@
-"""The README's commands do what it says, those for pip in a fresh environment."""
+"""The README's commands work as shown; the pip commands run in a fresh environment."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def shell(command: str, folder: Path = ROOT) -> str:
 
 
 def lasting(answer: str) -> dict[str, Any]:
-    """Return what of an answer is the same in every run."""
+    """Return the parts of an answer that are the same in every run."""
     parts: dict[str, Any] = json.loads(answer)
     return {name: parts[name] for name in parts if name not in {"request_id", "timings_ms"}}
 

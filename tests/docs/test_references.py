@@ -1,4 +1,4 @@
-"""What the documentation names exists: commands, make targets and tests."""
+"""Commands, make targets and tests that the documentation names exist."""
 
 import re
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ PAGES = [
 
 
 def named(pattern: str) -> list[tuple[Path, str]]:
-    """Find what a pattern's group matches in all pages, with the page."""
+    """Find all matches of a pattern's group, each with its page."""
     found = [(page, match) for page in PAGES for match in re.findall(pattern, page.read_text())]
     assert found
     return found

@@ -1,4 +1,4 @@
-"""Slow clients, attackers and ten times the clients, each for a moment; times are not asserted."""
+"""Slow clients, attackers and overload, each for a few seconds; no times are asserted."""
 
 from bench.hardening import attack, overload, slow
 

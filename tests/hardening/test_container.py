@@ -1,4 +1,4 @@
-"""The confined container, cut off from every network, works; skips without Docker."""
+"""The confined container works without any network; skips without Docker."""
 
 from bench.hardening.container import run
 

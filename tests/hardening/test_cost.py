@@ -1,4 +1,4 @@
-"""The search finds what costs much, and goes on where it ended; CPU time is bounded, not time."""
+"""The search finds costly inputs and resumes where it stopped; it bounds CPU time, not time."""
 
 import sys
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import pytest
 from bench.hardening.cost import Cost, Meter, Population, run, search
 from bench.hardening.recipes import SEEDS, Recipe, build, recipe_of, text_of
 
-# Starts a service that is weak in a way of its own: before it refuses a detector that is not there,
-# it works for 10 ms on each kB of the picture.
+# Starts a service with a planted weakness: before it refuses an unknown detector, it works for
+# 10 ms per kB of the picture.
 WEAK = """
 import runpy, sys, time
 from flask import Flask, request
@@ -25,12 +25,12 @@ Flask.full_dispatch_request = slow
 sys.argv = sys.argv[3:]
 runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
 """
-MOST_CPU_S = 10.0  # far above the goal: on a busy machine a second of CPU time does less
+MOST_CPU_S = 10.0  # far above the goal: on a busy machine a CPU second does less work
 
 
 @pytest.fixture(scope="module")
 def meter() -> Iterator[Meter]:
-    """Return a meter of the real service; what costs more than may be is cut off."""
+    """Return a meter of the real service that cuts off inputs above the limit."""
     with Meter(stop_at_s=MOST_CPU_S + 1) as meter:
         yield meter
 
@@ -45,7 +45,7 @@ def test_the_meter_tells_dear_from_cheap() -> None:
 
 
 def planted(recipe: Recipe) -> Cost:
-    """Stand for a service that takes 5 ms, and 1 ms for each text of a PNG that it annotates."""
+    """Stand in for a service that takes 5 ms, and 1 ms for each text of an annotated PNG."""
     texts = int(recipe.get("extras", 0)) if recipe.get("extra") == "tEXt" else 0
     hole = recipe.get("annotate") == "true" and recipe.get("format") == "png"
     return Cost(0.005 + texts * hole / 1000, 1000, 0.0, 0.0, "200")
@@ -79,7 +79,7 @@ def test_a_search_of_the_real_service_goes_on_from_its_file(tmp_path: Path) -> N
 
 
 def weigh(recipe: Recipe) -> Cost:
-    """Stand for a service that takes a second for each MB it is sent."""
+    """Stand in for a service that takes a second per MB received."""
     size = build(recipe).size
     return Cost(size / 1e6, size, 0.0, 0.0, "200")
 

@@ -1,4 +1,4 @@
-"""No picture, however it was made, costs more than a picture may."""
+"""No picture costs more than the limits, however it was made."""
 
 from bench.hardening.bombs import BOMBS
 from bench.hardening.decode import MOST_MB, run

@@ -1,4 +1,4 @@
-"""Beside a client that sends dear inputs the others are all answered; times are not asserted."""
+"""Honest clients are answered beside one that sends costly inputs; no times are asserted."""
 
 from pathlib import Path
 

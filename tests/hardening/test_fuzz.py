@@ -1,4 +1,4 @@
-"""Spoilt input of every kind neither ends a worker nor gets an answer that is not described."""
+"""Fuzzed input neither crashes a worker nor gets an undocumented answer."""
 
 from pathlib import Path
 

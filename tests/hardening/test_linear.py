@@ -1,4 +1,4 @@
-"""No parser of ours takes more than linear time, whatever bytes it is given."""
+"""Each parser takes at most linear time, whatever bytes it gets."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from service.config import ConfigError
 from service.keys import Keys, key_protocol
 
 TIMES = 8
-MOST = 24  # times the CPU time for 8 times the bytes: linear is 8, quadratic 64
+MOST = 24  # most growth of CPU time for 8 times the bytes: linear is 8, quadratic 64
 
 ANIMATED = riff_chunk(b"VP8X", bytes([2]) + bytes(9)) + riff_chunk(b"ANIM", bytes(6))
 PICTURES: dict[str, Callable[[int], bytes]] = {
@@ -80,7 +80,7 @@ KEYS: dict[str, Callable[[int], bytes]] = {
 
 
 def cpu_s(parse_: Callable[[], object]) -> float:
-    """Return the least CPU time that this thread took in some runs; other processes add none."""
+    """Return the least CPU time of this thread in five runs; other processes do not count."""
     best = float("inf")
     for _ in range(5):
         began = time.thread_time()

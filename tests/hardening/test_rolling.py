@@ -1,4 +1,4 @@
-"""Two containers behind HAProxy are replaced while they are asked; skips without Docker."""
+"""Two containers behind HAProxy are replaced under load; skips without Docker."""
 
 from bench.hardening.rolling import run
 

@@ -1,4 +1,4 @@
-"""What the service lacks does not break it, or it says what to do; some skip without Docker."""
+"""The service survives shortages or says what to do; some tests skip without Docker."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from bench.hardening.shortage import (
 )
 
 
-def test_a_port_in_use_and_damaged_weights_are_told() -> None:
+def test_a_port_in_use_and_damaged_weights_are_reported() -> None:
     assert [row for row in (*port_in_use(), *damaged_weights()) if not row.met] == []
 
 
@@ -26,7 +26,7 @@ def test_a_jumping_clock_is_not_noticed() -> None:
     assert [row for row in clock_jump() if not row.met] == []
 
 
-def test_no_disk_and_little_memory_are_survived_or_told() -> None:
+def test_no_disk_and_little_memory_are_survived_or_reported() -> None:
     if reason := lacking():
         pytest.skip(reason)
     build(IMAGE)

@@ -1,4 +1,4 @@
-"""The worst inputs at once end no worker in 1 GiB; skips where memory cannot be limited."""
+"""The worst inputs together crash no worker in 1 GiB; skips where memory cannot be limited."""
 
 from bench.hardening.siege import run
 

@@ -1,4 +1,4 @@
-"""The shipped model is what its card says, and a model that is not is refused."""
+"""The shipped model matches its card; a model that does not is refused."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ def classifier() -> MaskClassifier:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of the shipped model, to be spoilt."""
+    """Return a copy of the shipped model, for a test to damage."""
     folder = tmp_path / "weights"
     shutil.copytree(WEIGHTS, folder, ignore=shutil.ignore_patterns("detectors"))
     return folder
@@ -91,6 +91,6 @@ def test_a_card_from_before_the_gate_for_blur_is_refused(copied: Path) -> None:
         MaskClassifier.load(copied)
 
 
-def test_a_missing_model_is_said(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         MaskClassifier.load(tmp_path)

@@ -1,4 +1,4 @@
-"""What surrounds a picture's pixels is bounded, and dropped, before a decoder sees it."""
+"""A picture's metadata is limited and removed before a decoder sees it."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ GREY = np.arange(32 * 32, dtype=np.uint32).reshape(32, 32).astype(np.uint8)
 
 
 def saved(images: list[Image], file_format: str, **options: object) -> bytes:
-    """Encode pictures, several as an animation."""
+    """Encode pictures; several make an animation."""
     buffer = io.BytesIO()
     first, *others = (PillowImage.fromarray(image) for image in images)
     first.save(buffer, file_format, save_all=True, append_images=others, **options)
@@ -50,7 +50,7 @@ def colours(count: int) -> list[Image]:
 
 
 def test_a_run_of_ff_bytes_is_passed_at_once() -> None:
-    """It took 1.2 s for 20 kB, with their square: 10 MB would have taken days."""
+    """This took 1.2 s for 20 kB and grew with the square: 10 MB would have taken days."""
     with pytest.raises(UndecodableImage):
         decode(b"\xff\xd8" + b"\xff" * 10_000_000 + b"\0")
     jpeg = small()
@@ -71,7 +71,7 @@ def test_what_a_jpegs_pixels_do_not_need_is_dropped() -> None:
 
 
 def test_dropping_a_segment_uncovers_no_scan() -> None:
-    """Without the comment between them, 0xFF and 0xDA would begin a scan that was not counted."""
+    """If the comment between them were removed, 0xFF and 0xDA would start an uncounted scan."""
     hidden = b"\xff" + segment(0xFE, b"") + segment(0xDA, bytes([1, 1, 0, 1, 63, 0]))[1:]
     jpeg = small(progressive=True)
     once, _ = bare(jpeg[:-2] + hidden * 400 + b"\xff\xd9")
@@ -104,7 +104,7 @@ def test_a_jpeg_of_too_many_passes_over_too_many_pixels_is_refused(data: bytes) 
 
 
 def test_components_of_one_name_count_as_the_largest() -> None:
-    """Decoders take them in turn; the last one here has a sixteenth of the blocks."""
+    """Decoders alternate between the tables; the last one here has a sixteenth of the blocks."""
     jpeg = refined(7000, 7000, 3, 42)
     same = jpeg.replace(bytes([1, 0x11, 0, 2, 0x11, 0]), bytes([1, 0x44, 0, 1, 0x11, 0]))
     assert same != jpeg
@@ -119,7 +119,7 @@ def test_a_jpeg_with_10_mb_of_metadata_is_taken() -> None:
 
 @pytest.mark.parametrize("kind", [0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
 def test_jpegs_of_rare_kinds_are_refused(kind: int) -> None:
-    """Arithmetic coding says in a few bytes what takes a decoder billions of steps."""
+    """With arithmetic coding, a few bytes can take a decoder billions of steps."""
     with pytest.raises(UndecodableImage, match=r"arithmetic-coded.*Save it as a baseline JPEG"):
         decode(small().replace(b"\xff\xc0", bytes([0xFF, kind])))
 
@@ -214,7 +214,7 @@ def test_pictures_that_cannot_be_read_shrunk_are_bounded_by_their_bytes(data: by
 
 
 def test_the_first_header_of_a_png_counts() -> None:
-    """Pillow believes the last one, so the size that was checked would not be the one decoded."""
+    """Pillow uses the last one, so it would decode another size than the one checked."""
     data = with_chunks(png(60_000, 60_000, 8, 6, b"")[8:33])
     assert decode(data).shape == (32, 32, 3)
 
@@ -259,7 +259,7 @@ def test_exif_data_of_endless_entries_are_not_read_to_their_end() -> None:
 
 
 def test_a_jpeg_with_bytes_too_many_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second decoder, after one that refused it at its end, took as long as the first."""
+    """A second decoder, tried after the first refused the end, took as long again."""
     monkeypatch.setattr("model.images.pixels", lambda _: pytest.fail("it was decoded twice"))
     jpeg = small()
     assert np.array_equal(decode(jpeg[:-2] + b"\xff\xd1\1\2\3" + jpeg[-2:]), decode(jpeg))

@@ -1,4 +1,4 @@
-"""Any picture that a person would call one is read the way that person sees it."""
+"""Any picture that a person can view is read as the person sees it."""
 
 import io
 import struct
@@ -19,12 +19,12 @@ def saved(picture: PillowImage.Image, file_format: str, **options: object) -> by
 
 
 def png_of_16_bits(image: Image) -> bytes:
-    """Encode as 16-bit PNG, whose high byte is the image."""
+    """Encode as a 16-bit PNG whose high bytes are the image."""
     return cv2.imencode(".png", image.astype(np.uint16) * 256)[1].tobytes()
 
 
 def bare_png(width: int, height: int) -> bytes:
-    """Make a PNG of one bit a pixel, all of it black, that packs to almost nothing."""
+    """Make a black PNG of one bit per pixel, which compresses to almost nothing."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -99,7 +99,7 @@ def test_a_huge_picture_is_refused_by_its_header() -> None:
     with pytest.raises(ImageTooLarge, match="20000 x 20000"):
         decode(data)
     with pytest.raises(ImageTooLarge, match="20000 x 20000"):
-        decode(data[:100])  # the pixels are not even there: only the header is read
+        decode(data[:100])  # there are no pixels at all: only the header is read
 
 
 def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
@@ -117,7 +117,7 @@ def test_a_side_too_long_is_refused(width: int, height: int) -> None:
 def test_exif_is_read_in_silence_and_of_the_first_directory(
     portrait: Image, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """Pillow, which reads all of it, warns of each entry: 5,000 lines in the log of a service."""
+    """Pillow reads all of it and warns for each entry, 5,000 lines in a service's log."""
     entries = [struct.pack(">HHII", 0x8000 + n, 7, 60_000, 8) for n in range(4_000)]
     entries.insert(0, struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0))
     head = b"MM\0\x2a\0\0\0\x08" + struct.pack(">H", len(entries))
@@ -138,7 +138,7 @@ def test_exif_cut_anywhere_is_no_reason_to_refuse(portrait: Image, length: int) 
 
 
 def test_a_photo_with_a_second_one_behind_it_is_read(portrait: Image) -> None:
-    """As phones write them: MPO, with a depth map or a film at the end."""
+    """As phones write them: MPO, with a depth map or a video at the end."""
     first = PillowImage.fromarray(portrait)
     two = saved(first, "MPO", save_all=True, append_images=[first.convert("L")])
     assert b"MPF" in two
@@ -216,7 +216,7 @@ def test_a_large_jpeg_may_be_read_shrunk(portrait: Image, orientation: int) -> N
     turned = np.rot90(large, -1) if orientation == 6 else large
     size = (frame.image.shape[1], frame.image.shape[0])
     assert difference(frame.image, np.asarray(cv2.resize(turned, size))) < 4
-    for least in (1100, 5000):  # three quarters would take longer than the whole
+    for least in (1100, 5000):  # at three quarters, decoding takes longer than at full size
         whole = open_picture(saved(PillowImage.fromarray(large), "JPEG")).decode(least)
         assert whole.image.shape == large.shape
 

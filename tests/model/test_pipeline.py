@@ -1,4 +1,4 @@
-"""A frame's whole way, in process."""
+"""A frame's way through the pipeline, in process."""
 
 import cv2
 import numpy as np
@@ -95,7 +95,7 @@ def test_light_and_size_do_not_change_the_answer(
 def test_a_picture_of_many_megapixels_is_answered_in_its_own_pixels(
     pipeline: MaskPipeline, portrait: Image, masked_portrait: Image
 ) -> None:
-    """A close face is judged in the shrunk picture, a distant one in all its pixels."""
+    """A close face is judged in the shrunk picture, a distant one at full size."""
     close = cv2.resize(masked_portrait, (2600, 2600))
     distant = np.full((2600, 3000, 3), 120, np.uint8)
     distant[1000:1300, 2000:2300] = cv2.resize(portrait, (300, 300))

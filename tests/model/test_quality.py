@@ -1,4 +1,4 @@
-"""Sharpness falls with blur and with nothing else."""
+"""Sharpness falls with blur and nothing else."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from model.quality import sharpness
 
 
 def shrunk(image: Image, factor: float) -> Image:
-    """The picture as if taken from farther away."""
+    """Return the picture as if taken from farther away."""
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -1,4 +1,4 @@
-"""The real service, but for a fault that says all that it knows of a frame; for test_privacy."""
+"""The real service with a fault whose message contains a whole frame; for test_privacy."""
 
 import base64
 from typing import NoReturn
@@ -23,7 +23,7 @@ def from_environ() -> Flask:
     judge = MaskPipeline.judge
 
     def faulty(self: MaskPipeline, image: Image, faces: list) -> list:
-        if image.shape[0] == 480:  # that of the warming
+        if image.shape[0] == 480:  # the frame of the warm-up
             return judge(self, image, faces)
         fail(image, faces[0].box)
 

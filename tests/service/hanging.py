@@ -1,4 +1,4 @@
-"""The real service, but a frame of a certain height hangs, as no real one is known to."""
+"""The real service, but frames of one height hang. No real picture is known to do so."""
 
 from flask import Flask
 from gevent.monkey import get_original

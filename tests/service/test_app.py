@@ -1,9 +1,8 @@
-"""The service around /predict: its other addresses, its start, its stop, its worst moments."""
+"""The service around /predict: other addresses, settings, start and overload."""
 
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,20 +12,21 @@ import numpy as np
 import pytest
 import requests
 
+from bench.servers import running
 from model.pipeline import Analysis, MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError, cores
 from service.inference import InferencePool
-from tests.conftest import ROOT, encoded, free_port, serving
+from tests.conftest import ROOT, TIMEOUT_S, encoded, serving
 
 
 def test_health_readiness_and_model(server_url: str) -> None:
-    assert requests.get(f"{server_url}/healthz", timeout=30).json() == {"status": "alive"}
-    assert requests.get(f"{server_url}/readyz", timeout=30).json() == {
+    assert requests.get(f"{server_url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    assert requests.get(f"{server_url}/readyz", timeout=TIMEOUT_S).json() == {
         "status": "ready",
         "warnings": [],
     }
-    model = requests.get(f"{server_url}/model", timeout=30).json()
+    model = requests.get(f"{server_url}/model", timeout=TIMEOUT_S).json()
     assert model["name"] == "mobilenetv2-224"
     assert model["sha256"].startswith(model["version"])
     assert model["detectors"] == ["yunet"]
@@ -36,7 +36,7 @@ def test_health_readiness_and_model(server_url: str) -> None:
     ("method", "path", "status"), [("GET", "/no", 404), ("GET", "/predict", 405)]
 )
 def test_wrong_addresses_get_problems(server_url: str, method: str, path: str, status: int) -> None:
-    response = requests.request(method, server_url + path, timeout=30)
+    response = requests.request(method, server_url + path, timeout=TIMEOUT_S)
     assert response.status_code == status
     assert response.headers["Content-Type"] == "application/problem+json"
     if status == 405:
@@ -44,13 +44,13 @@ def test_wrong_addresses_get_problems(server_url: str, method: str, path: str, s
 
 
 def test_the_server_does_not_follow_paths_out_of_its_page(server_url: str) -> None:
-    response = requests.get(f"{server_url}/static/..%2fapp.py", timeout=30)
+    response = requests.get(f"{server_url}/static/..%2fapp.py", timeout=TIMEOUT_S)
     assert response.status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "static/main.js", "docs", "model", "no"])
 def test_browsers_are_told_to_run_nothing_but_the_services_own(server_url: str, path: str) -> None:
-    headers = requests.get(f"{server_url}/{path}", timeout=30).headers
+    headers = requests.get(f"{server_url}/{path}", timeout=TIMEOUT_S).headers
     policy = dict(
         part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
     )
@@ -64,38 +64,32 @@ def test_browsers_are_told_to_run_nothing_but_the_services_own(server_url: str, 
 def test_settings_come_from_the_environment(portrait_jpeg: bytes) -> None:
     with serving(DETECTOR="haar", MAX_PIXELS="262144", INFERENCE_SLOTS="1") as url:
         headers = {"Content-Type": "image/jpeg"}
-        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=headers, timeout=30)
+        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=headers, timeout=TIMEOUT_S)
         assert answer.json()["model"]["detector"] == "haar"
         larger = encoded(np.zeros((513, 512, 3), np.uint8))
-        answer = requests.post(f"{url}/predict", larger, headers=headers, timeout=30)
+        answer = requests.post(f"{url}/predict", larger, headers=headers, timeout=TIMEOUT_S)
         assert answer.status_code == 413
 
 
-def started(folder: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Start the service in the expectation that it stops by itself."""
-    command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py"]
-    everything = os.environ | environ
-    return subprocess.run(
-        command, cwd=folder, env=everything, capture_output=True, text=True, timeout=60, check=False
-    )
+def start_fails(folder: Path = ROOT, **environ: str) -> str:
+    """Start the service, which must end by itself with an error; return what it wrote."""
+    with running(folder=folder, wait=False, **environ) as server:
+        assert server.process.wait(TIMEOUT_S) != 0
+    assert "Traceback" not in server.said()
+    return server.said()
 
 
 def test_a_bad_setting_stops_the_start_and_is_named() -> None:
-    process = started(PORT="eighty", QUEUE_SIZE="-1")
-    assert process.returncode != 0
-    assert "PORT='eighty'" in process.stderr
-    assert "QUEUE_SIZE='-1'" in process.stderr
-    assert "Traceback" not in process.stderr
+    said = start_fails(PORT="eighty", QUEUE_SIZE="-1")
+    assert "PORT='eighty'" in said
+    assert "QUEUE_SIZE='-1'" in said
 
 
 @pytest.mark.parametrize("host", ["nonsense.invalid", "::zz", "localhost:80", "203.0.113.1"])
 def test_a_bad_host_stops_the_start_and_is_named_rather_than_the_port(host: str) -> None:
-    port = free_port()
-    process = started(HOST=host, PORT=str(port))
-    assert process.returncode != 0
-    assert f"HOST={host}" in process.stderr
-    assert str(port) not in process.stderr
-    assert "Traceback" not in process.stderr
+    said = start_fails(HOST=host)
+    assert f"HOST={host}" in said
+    assert "PORT=" not in said
 
 
 def test_a_port_in_use_stops_the_start_and_is_named() -> None:
@@ -103,23 +97,20 @@ def test_a_port_in_use_stops_the_start_and_is_named() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        process = started(HOST="127.0.0.1", PORT=port)
-        assert process.returncode != 0
-        assert f"PORT={port}" in process.stderr
-        process = started(HOST="127.0.0.1", PORT=str(free_port()), METRICS_PORT=port)
-        assert f"METRICS_PORT={port}" in process.stderr
+        said = start_fails(PORT=port)
+        assert f"PORT={port}" in said
+        said = start_fails(METRICS_PORT=port)
+        assert f"METRICS_PORT={port}" in said
 
 
 def test_a_bad_file_of_keys_stops_the_start_with_its_reason_alone(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("# ours\nnot a digest\n")
     for file, reason in ((keys, "in line 2"), (tmp_path / "none", "No such file")):
-        process = started(API_KEYS_FILE=str(file), PORT=str(free_port()))
-        assert process.returncode != 0
-        assert f"API_KEYS_FILE={file}: " in process.stderr
-        assert reason in process.stderr
-        assert "Traceback" not in process.stderr
-        assert "not a digest" not in process.stderr
+        said = start_fails(API_KEYS_FILE=str(file))
+        assert f"API_KEYS_FILE={file}: " in said
+        assert reason in said
+        assert "not a digest" not in said
 
 
 def test_damaged_weights_stop_the_start_with_the_reason_alone(tmp_path: Path) -> None:
@@ -129,19 +120,16 @@ def test_damaged_weights_stop_the_start_with_the_reason_alone(tmp_path: Path) ->
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for weights in (copy / "model/weights").rglob("*.onnx"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    process = started(copy, PORT=str(free_port()))
-    assert process.returncode != 0
-    assert "sha256" in process.stderr.lower()
-    assert "Traceback" not in process.stderr
+    said = start_fails(copy)
+    assert "sha256" in said.lower()
 
 
 def test_a_default_detector_that_is_not_installed_stops_the_start() -> None:
     if (ROOT / "model/weights/detectors").exists():
         pytest.skip("detector 'ssd' is installed here")
-    process = started(DETECTOR="ssd", PORT=str(free_port()))
-    assert process.returncode != 0
-    assert "Detector 'ssd' (DETECTOR, DETECTORS) cannot be used: The weights" in process.stderr
-    assert "Run 'make detectors'" in process.stderr
+    said = start_fails(DETECTOR="ssd")
+    assert "Detector 'ssd' (DETECTOR, DETECTORS) cannot be used: The weights" in said
+    assert "Run 'make detectors'" in said
 
 
 def test_empty_variables_mean_the_defaults() -> None:
@@ -173,7 +161,7 @@ def test_an_unforeseen_failure_shows_nothing_of_the_inside(portrait_jpeg: bytes)
 
     pool = InferencePool(Broken.load, slots=1, queue_size=0)
     client = create_app(Config(), pool).test_client()
-    for _ in range(3):  # a slot that failed is given back
+    for _ in range(3):  # a failed frame gives its slot back
         response = client.post("/predict", data=portrait_jpeg, content_type="image/jpeg")
         assert response.status_code == 500
         assert "secret" not in response.text
@@ -181,14 +169,14 @@ def test_an_unforeseen_failure_shows_nothing_of_the_inside(portrait_jpeg: bytes)
 
 
 def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> None:
-    """The pipeline is held by hand, since a real one cannot be made to take exactly that long."""
+    """The pipeline waits for an event, because a real one does not take a set time."""
     entered: list[int] = []
     release = threading.Event()
 
     class Held(MaskPipeline):
         def analyse(self, *args: object, **kwargs: object) -> Analysis:  # type: ignore[override]
             entered.append(1)
-            release.wait(30)
+            release.wait(TIMEOUT_S)
             return super().analyse(*args, **kwargs)  # type: ignore[arg-type]
 
     pool = InferencePool(Held.load, slots=2, queue_size=0)
@@ -212,7 +200,7 @@ def test_a_full_queue_answers_503_at_once_and_recovers(portrait_jpeg: bytes) -> 
 
 
 def test_a_large_upload_is_kept_in_memory() -> None:
-    """Python reports every file that is opened; while a large form is answered, none is written."""
+    """Python's audit hook reports every opened file; none is written during a large upload."""
     pool = InferencePool(MaskPipeline.load, slots=1, queue_size=0)
     random = np.random.default_rng(0)
     large = encoded(random.integers(0, 256, (1000, 1000, 3), dtype=np.uint8), ".png")
@@ -226,7 +214,7 @@ def test_a_large_upload_is_kept_in_memory() -> None:
         if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
             written.append(args[0])
 
-    sys.addaudithook(watch)  # cannot be taken away again, hence `watching`
+    sys.addaudithook(watch)  # cannot be removed again, hence `watching`
     response = client.post("/predict", data=form.body, content_type=form.headers["Content-Type"])
     watching = False
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""Whatever the environment says, the start works or is refused with the variable's name."""
+"""For any environment, the start works or fails with the variable's name."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from service.config import Config, ConfigError
 
-# As os.environ gives it: what is no UTF-8 comes as surrogates.
+# As in os.environ: bytes that are not UTF-8 become surrogates.
 TEXT = st.text(st.characters(exclude_characters="\0"), min_size=1) | st.sampled_from(
     [
         "nan",

@@ -1,4 +1,4 @@
-"""A worker in which a frame hangs is replaced. That a frame hangs is simulated: hanging.py."""
+"""A worker with a hung frame is replaced. hanging.py simulates the hang."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import time
 import numpy as np
 import requests
 
-from tests.conftest import GUNICORN, encoded, serving
-from tests.process import worker_of
+from bench.servers import OURS, running
+from tests.conftest import TIMEOUT_S, assert_clean, encoded
 from tests.service.hanging import HEIGHT
+from tests.service.test_metrics import samples_at, value
 
-COMMAND = (*GUNICORN, "tests.service.hanging:from_environ()")
+COMMAND = (*OURS, "tests.service.hanging:from_environ()")
 JPEG = {"Content-Type": "image/jpeg"}
 ENDLESS = encoded(np.zeros((HEIGHT, 400, 3), np.uint8))
 SETTINGS = {"INFERENCE_SLOTS": "2", "INFERENCE_TIMEOUT": "2", "GRACEFUL_TIMEOUT": "5"}
@@ -21,7 +22,7 @@ SETTINGS = {"INFERENCE_SLOTS": "2", "INFERENCE_TIMEOUT": "2", "GRACEFUL_TIMEOUT"
 def hang(url: str, frames: int) -> list[threading.Thread]:
     def ask() -> None:
         try:
-            requests.post(f"{url}/predict", ENDLESS, headers=JPEG, timeout=60)
+            requests.post(f"{url}/predict", ENDLESS, headers=JPEG, timeout=TIMEOUT_S)
         except requests.ConnectionError:
             return
 
@@ -32,11 +33,11 @@ def hang(url: str, frames: int) -> list[threading.Thread]:
 
 
 def until_answered(url: str, picture: bytes) -> requests.Response:
-    """Ask as a client that tries again, where it is told to and while nobody listens."""
-    deadline = time.monotonic() + 60
+    """Send a picture as a client that retries on 503 and on refused connections."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            answer = requests.post(f"{url}/predict", picture, headers=JPEG, timeout=60)
+            answer = requests.post(f"{url}/predict", picture, headers=JPEG, timeout=TIMEOUT_S)
             if answer.status_code != 503:
                 return answer
             assert "Retry-After" in answer.headers
@@ -46,30 +47,42 @@ def until_answered(url: str, picture: bytes) -> requests.Response:
     raise AssertionError("no worker came in the place of the hung one")
 
 
+def until_busy(url: str, slots: int) -> None:
+    """Wait until this number of slots is busy."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while value(samples_at(url), "busy_slots") < slots:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_worker_with_a_hung_frame_is_replaced(portrait_jpeg: bytes) -> None:
-    lines: list[str] = []
-    with serving(lines, COMMAND, **SETTINGS) as url:
-        worker = worker_of(url)
+    with running(command=COMMAND, **SETTINGS) as server:
+        url, worker = server.url, server.worker()
+        assert worker is not None
         threads = hang(url, 1)
-        # The other slot serves on.
+        # The other slot goes on.
         assert until_answered(url, portrait_jpeg).status_code == 200
-        worker.wait(60)
+        worker.wait(TIMEOUT_S)
         assert len(until_answered(url, portrait_jpeg).json()["faces"]) == 1
-        assert worker_of(url).pid != worker.pid
+        assert server.worker() not in (worker, None)
         for thread in threads:
-            thread.join(60)
-    assert any("1 of 2 slots have analysed a frame for more" in line for line in lines)
+            thread.join(TIMEOUT_S)
+    assert_clean(server)
+    assert "1 of 2 slots have analysed a frame for more" in server.said()
 
 
-def test_also_where_all_slots_hang_and_who_waits_is_told(portrait_jpeg: bytes) -> None:
-    lines: list[str] = []
-    with serving(lines, COMMAND, **SETTINGS) as url:
-        worker = worker_of(url)
+def test_a_worker_whose_slots_all_hang_is_replaced_and_waiting_clients_get_503(
+    portrait_jpeg: bytes,
+) -> None:
+    with running(command=COMMAND, **SETTINGS) as server:
+        url, worker = server.url, server.worker()
+        assert worker is not None
         threads = hang(url, 2)
-        time.sleep(0.5)  # until both are worked on
-        waits = until_answered(url, portrait_jpeg)  # told 503, and served by the next worker
+        until_busy(url, 2)
+        waits = until_answered(url, portrait_jpeg)  # gets 503, then an answer of the next worker
         assert waits.status_code == 200
-        worker.wait(60)
+        worker.wait(TIMEOUT_S)
         for thread in threads:
-            thread.join(60)
-    assert any("2 of 2 slots" in line for line in lines)
+            thread.join(TIMEOUT_S)
+    assert_clean(server)
+    assert "2 of 2 slots" in server.said()

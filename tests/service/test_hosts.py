@@ -9,14 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from bench.hardening.wire import answers, post
 from bench.hardening.wire import connect as connection
+from bench.servers import free_port
 from service.config import Config, ConfigError
-from tests.conftest import free_port, serving
+from tests.conftest import TIMEOUT_S, open_stream, serving
 
-TIMEOUT_S = 30
 PATHS = ("/", "/model", "/metrics", "/healthz", "/readyz", "/static/main.js", "/no")
 SITE = "https://shop.example"
 HANDSHAKE = (
@@ -29,7 +28,7 @@ HANDSHAKE = (
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[str]:
-    """Serve under two names, to the pages of one other site."""
+    """Run a service with two host names that one other site's pages may use."""
     with serving(ALLOWED_HOSTS="Mask.example, .shop.example", CORS_ORIGINS=SITE) as url:
         yield url
 
@@ -48,7 +47,7 @@ def first_status(url: str, request: bytes) -> int:
 def test_a_host_name_that_is_not_allowed_is_refused_before_anything_else(
     server_url: str, path: str
 ) -> None:
-    """A page may point its own name at this machine (DNS rebinding); the Host header tells."""
+    """A page may point its own name at this machine (DNS rebinding); the Host header shows it."""
     response = requests.get(
         server_url + path, headers={"Host": "evil.example:8000"}, timeout=TIMEOUT_S
     )
@@ -88,7 +87,7 @@ def test_what_only_looks_like_them_is_not(server_url: str, host: str) -> None:
 
 
 def test_a_request_without_a_host_is_not_from_a_browser(server_url: str) -> None:
-    """As HAProxy's health checks, in HTTP/1.0."""
+    """As in HAProxy's health checks, in HTTP/1.0."""
     assert first_status(server_url, b"GET /readyz HTTP/1.0\r\n\r\n") == 200
 
 
@@ -131,14 +130,14 @@ def test_what_is_no_host_stops_the_start(host: str) -> None:
 def test_pages_of_other_sites_may_neither_post_nor_stream(
     named: str, portrait_jpeg: bytes, headers: dict[str, str]
 ) -> None:
-    """By the same rule; a form needs no leave from CORS to be sent."""
+    """CORS does not stop a form from being sent, so the same rule applies to it."""
     form = {"image": portrait_jpeg}
     response = requests.post(f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S)
     assert response.status_code == 403
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "CORS_ORIGINS" in response.json()["detail"]
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"{named.replace('http', 'ws', 1)}/stream", additional_headers=headers)
+        open_stream(named, additional_headers=headers)
     assert refused.value.response.status_code == 403
     assert "CORS_ORIGINS" in json.loads(refused.value.response.body)["detail"]
 
@@ -156,7 +155,7 @@ def test_pages_of_other_sites_may_neither_post_nor_stream(
         {"Origin": "https://mask.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
-def test_programs_the_own_page_and_named_sites_may(
+def test_programs_the_own_page_and_named_sites_may_use_it(
     named: str, portrait_jpeg: bytes, headers: dict[str, str]
 ) -> None:
     headers = {name: value.format(own=named) for name, value in headers.items()}
@@ -179,7 +178,7 @@ def test_a_link_on_another_site_opens_the_page(named: str) -> None:
 def test_it_listens_on_ipv6(host: str, portrait_jpeg: bytes) -> None:
     port, metrics = free_port(), free_port()
     own = f"http://[::1]:{port}"
-    with serving(address=own, HOST=host, PORT=str(port), METRICS_PORT=str(metrics)):
+    with serving(url=own, HOST=host, PORT=str(port), METRICS_PORT=str(metrics)):
         form = {"image": portrait_jpeg}
         headers = {"Origin": own}
         answer = requests.post(f"{own}/predict", files=form, headers=headers, timeout=TIMEOUT_S)

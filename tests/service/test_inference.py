@@ -1,4 +1,4 @@
-"""Which frame gets a slot next; the real pipeline, without a server."""
+"""Which frame gets the next slot; with the real pipeline, without a server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from model.pipeline import MaskPipeline
 from service.inference import SMALL, InferencePool, Overloaded
+from tests.conftest import TIMEOUT_S
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def pool() -> Iterator[InferencePool]:
 
 
 class Held:
-    """Frames that are worked on, in real slots, until they are let go."""
+    """Frames that keep real slots busy until they are released."""
 
     def __init__(self, pool: InferencePool) -> None:
         self.started: list[str] = []
@@ -29,12 +30,12 @@ class Held:
         self._let_go: dict[str, threading.Event] = {}
 
     def ask(self, name: str, pixels: int = 1) -> gevent.Greenlet:
-        """Ask for a slot and return once the frame has it, waits or is refused."""
+        """Ask for a slot; return once the frame has one, waits or is refused."""
         event = self._let_go[name] = threading.Event()
 
         def work(_: MaskPipeline) -> str:
             self.started.append(name)
-            event.wait(60)
+            event.wait(TIMEOUT_S)
             return name
 
         greenlet = gevent.spawn(self._pool.run, work, pixels)
@@ -43,12 +44,12 @@ class Held:
         return greenlet
 
     def finish(self, name: str) -> None:
-        """Let a frame go and return once the next one has its slot."""
+        """Release a frame; return once the next one has its slot."""
         self._let_go[name].set()
         self.settle()
 
     def settle(self) -> None:
-        """Wait until every frame that has a slot has begun."""
+        """Wait until every frame with a slot has started."""
         while self._pool.busy > sum(not self._let_go[each].is_set() for each in self.started):
             gevent.sleep(0.001)
 

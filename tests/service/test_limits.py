@@ -1,4 +1,4 @@
-"""Frames per second and client, and who the client is, on the real service."""
+"""Limits per client, and how clients are told apart, on the real service."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import time
 import numpy as np
 import pytest
 import requests
-from websockets.sync.client import connect
 
 from model.images import Image
 from service.limits import network_of
-from tests.conftest import encoded, serving
+from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
 
-TIMEOUT_S = 30
-SELDOM = "0.01"  # one frame, and no other while the test lasts
+SELDOM = "0.01"  # the least that may be set: one frame, and no other for 100 s
 
 
 def send(url: str, body: bytes = b"no picture", **headers: str) -> requests.Response:
-    """Send what is refused with 422 where it is looked at, and that fast."""
+    """Send a body that is quickly refused with 422 if the limit lets it pass."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     sent["Content-Type"] = "image/jpeg"
     return requests.post(f"{url}/predict", body, headers=sent, timeout=TIMEOUT_S)
@@ -30,7 +28,7 @@ def statuses(url: str, *addresses: str) -> list[int]:
     return [send(url, X_Forwarded_For=address).status_code for address in addresses]
 
 
-def test_a_burst_passes_more_is_told_when_to_come_again(portrait_jpeg: bytes) -> None:
+def test_a_burst_passes_and_more_gets_a_retry_after(portrait_jpeg: bytes) -> None:
     with serving(RATE_LIMIT="2") as url:
         assert [send(url).status_code for _ in range(4)] == [422] * 4
         refused = next(r for r in (send(url) for _ in range(100)) if r.status_code == 429)
@@ -44,7 +42,7 @@ def test_a_burst_passes_more_is_told_when_to_come_again(portrait_jpeg: bytes) ->
 
 
 def test_a_stream_lives_on_after_frames_too_many(portrait_jpeg: bytes) -> None:
-    with serving(RATE_LIMIT="2") as url, connect(f"{url.replace('http', 'ws', 1)}/stream") as one:
+    with serving(RATE_LIMIT="2") as url, open_stream(url) as one:
         answers = []
         for _ in range(100):
             one.send(b"no picture")
@@ -63,7 +61,7 @@ def test_without_a_limit_all_pass(server_url: str) -> None:
     assert {send(server_url).status_code for _ in range(50)} == {422}
 
 
-def test_what_a_client_says_of_its_address_is_not_believed() -> None:
+def test_an_address_that_a_client_claims_is_ignored() -> None:
     with serving(RATE_LIMIT=SELDOM) as url:
         assert statuses(url, "203.0.113.1", "203.0.113.2") == [422, 429]
 
@@ -71,7 +69,7 @@ def test_what_a_client_says_of_its_address_is_not_believed() -> None:
 def test_behind_a_proxy_each_client_has_its_own_limit(capsys: pytest.CaptureFixture[str]) -> None:
     with serving(RATE_LIMIT=SELDOM, TRUSTED_PROXIES="1") as url:
         assert statuses(url, "203.0.113.1", "203.0.113.2", "203.0.113.1") == [422, 422, 429]
-        assert statuses(url, "203.0.113.9, 203.0.113.1") == [429]  # the proxy wrote the last
+        assert statuses(url, "203.0.113.9, 203.0.113.1") == [429]  # the proxy added the last one
         same, other = ["2001:db8:0:1::1", "2001:db8:0:1::2"], "2001:db8:0:2::1"
         assert statuses(url, *same, other) == [422, 429, 422]
         # Some proxies add the client's port, which changes with each connection.
@@ -96,14 +94,14 @@ def test_an_address_that_cannot_be_read_is_still_one_client() -> None:
     ]
 
 
-def test_of_many_faces_only_so_many_are_judged_and_the_others_are_counted(portrait: Image) -> None:
+def test_faces_above_the_limit_are_not_judged_but_counted(portrait: Image) -> None:
     crowd = encoded(np.hstack([portrait] * 3))
-    with serving(MAX_FACES="2") as url, connect(f"{url.replace('http', 'ws', 1)}/stream") as stream:
+    with serving(MAX_FACES="2") as url, open_stream(url) as stream:
         answer = send(url, crowd).json()
         assert (len(answer["faces"]), answer["faces_left_out"]) == (2, 1)
         one = send(url, encoded(portrait)).json()
         assert (len(one["faces"]), one["faces_left_out"]) == (1, 0)
-        for _ in range(3):  # also where the faces are followed, not looked for
+        for _ in range(3):  # also in frames where faces are tracked, not detected
             stream.send(crowd)
             answer = json.loads(stream.recv(TIMEOUT_S))
             assert (len(answer["faces"]), answer["faces_left_out"]) == (2, 1)

@@ -1,4 +1,4 @@
-"""The log of the real service: one line a request, and nothing of what clients send."""
+"""The real service's log: one line per request, and nothing that clients send."""
 
 import io
 import json
@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from PIL import Image as PillowImage
-from websockets.sync.client import connect
 
 from model.images import Image
-from tests.conftest import encoded, serving
+from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 SECRET = "c0ffee5ecret"
@@ -22,11 +21,11 @@ SECRET = "c0ffee5ecret"
 def test_json_lines_tell_each_request_and_stream(portrait_jpeg: bytes) -> None:
     lines: list[str] = []
     with serving(lines, LOG_FORMAT="json") as url:
-        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
-        missing = requests.get(f"{url}/no?x=1", timeout=30)
-        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+        answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
+        missing = requests.get(f"{url}/no?x=1", timeout=TIMEOUT_S)
+        with open_stream(url) as stream:
             stream.send(portrait_jpeg)
-            stream.recv(30)
+            stream.recv(TIMEOUT_S)
     entries = [json.loads(line) for line in lines]  # gunicorn's own lines too
     assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in entries)
     requested = [entry for entry in entries if entry["message"] == "request"]
@@ -49,7 +48,7 @@ def test_json_lines_tell_each_request_and_stream(portrait_jpeg: bytes) -> None:
 def test_text_lines_cannot_be_forged() -> None:
     lines: list[str] = []
     with serving(lines) as url:
-        requests.get(f"{url}/a%0a2026-01-01 INFO request status=200", timeout=30)
+        requests.get(f"{url}/a%0a2026-01-01 INFO request status=200", timeout=TIMEOUT_S)
     (line,) = (line for line in lines if "path=" in line and "/a" in line)
     assert 'path="/a\\n2026-01-01 INFO request status=200" status=404' in line
 
@@ -64,7 +63,7 @@ def test_what_pillow_warns_of_is_not_logged(portrait: Image) -> None:
         PillowImage.open(io.BytesIO(odd))
     with serving(lines, LOG_LEVEL="debug") as url:
         headers = {"Content-Type": "image/png"}
-        answer = requests.post(f"{url}/predict", odd, headers=headers, timeout=30)
+        answer = requests.post(f"{url}/predict", odd, headers=headers, timeout=TIMEOUT_S)
     assert answer.status_code == 200
     assert any("path=/predict" in line for line in lines)
     assert not any("APNG" in line for line in lines)
@@ -77,18 +76,16 @@ def test_nothing_that_clients_send_is_logged_even_at_debug(portrait_jpeg: bytes,
     with serving(lines, LOG_FORMAT=form, LOG_LEVEL="debug") as url:
         address = urlsplit(url)
         for query in (f"min_confidence={SECRET}", f"detector={SECRET}", f"{SECRET}=1"):
-            requests.post(f"{url}/predict?{query}", portrait_jpeg, headers=JPEG, timeout=30)
+            requests.post(f"{url}/predict?{query}", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
         for kind in ("image/jpeg", "application/json", "multipart/form-data; boundary=x"):
             headers = {"Content-Type": kind, "X-Note": SECRET, "User-Agent": SECRET}
-            requests.post(f"{url}/predict", secret, headers=headers, timeout=30)
-        requests.post(f"{url}/predict", portrait_jpeg + secret, headers=JPEG, timeout=30)
-        with connect(
-            f"{url.replace('http', 'ws', 1)}/stream?min_confidence=0.5", compression=None
-        ) as stream:
+            requests.post(f"{url}/predict", secret, headers=headers, timeout=TIMEOUT_S)
+        requests.post(f"{url}/predict", portrait_jpeg + secret, headers=JPEG, timeout=TIMEOUT_S)
+        with open_stream(url, "?min_confidence=0.5") as stream:
             for frame in (secret, SECRET):
                 stream.send(frame)
-                stream.recv(30)
-        # Broken requests, which end before the application; bytes of a picture could be in them.
+                stream.recv(TIMEOUT_S)
+        # Broken requests, which never reach the application but could contain bytes of a picture.
         for raw in (
             secret + b"\r\n\r\n",
             b"GET /?" + secret + b" HTTP/9.9\r\n\r\n",
@@ -102,7 +99,9 @@ def test_nothing_that_clients_send_is_logged_even_at_debug(portrait_jpeg: bytes,
             b"Transfer-Encoding: chunked\r\n\r\n" + secret + b"\r\n",
             secret,
         ):
-            with socket.create_connection((address.hostname, address.port), timeout=30) as sender:
+            with socket.create_connection(
+                (address.hostname, address.port), timeout=TIMEOUT_S
+            ) as sender:
                 sender.sendall(raw)
                 sender.shutdown(socket.SHUT_WR)
                 while sender.recv(65536):

@@ -1,4 +1,4 @@
-"""How much memory there is and is needed, and who makes room where the buffers are full."""
+"""Available and required memory, and which client makes room when the buffers are full."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from service.memory import LEAST, MB, available, needed, warning
 
 
 class Client:
-    """A client that holds bytes; ended counts how often the wait for it was ended."""
+    """A client that holds bytes; ended counts how often it was cut off."""
 
     def __init__(self, buffers: Buffers, size: int = 0) -> None:
         self.ended = 0
@@ -65,7 +65,7 @@ def test_without_a_limit_it_is_the_machine_s(tmp_path: Path, text: str) -> None:
     assert available(tmp_path) == available(tmp_path / "nothing") > 300 * MB
 
 
-def test_too_little_memory_is_told_and_none_at_all_is_refused() -> None:
+def test_too_little_memory_is_warned_of_and_far_too_little_is_refused() -> None:
     config = Config(INFERENCE_SLOTS=2)
     assert warning(config, needed(config)) == ""
     told = warning(config, needed(config) - 64 * MB)

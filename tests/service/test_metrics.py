@@ -1,8 +1,9 @@
-"""What /metrics says after known things happened."""
+"""The values of /metrics after known events."""
 
 import json
 import re
 import threading
+import time
 from typing import Any
 
 import gevent
@@ -10,13 +11,13 @@ import pytest
 import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from websockets.sync.client import connect
 
+from bench.servers import free_port
 from model.pipeline import MaskPipeline
 from service.app import create_app
 from service.config import Config, ConfigError
 from service.inference import InferencePool
-from tests.conftest import ROOT, free_port, serving
+from tests.conftest import ROOT, TIMEOUT_S, open_stream, serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -31,7 +32,7 @@ def samples_of(text: str) -> Samples:
 
 
 def samples_at(url: str) -> Samples:
-    return samples_of(requests.get(f"{url}/metrics", timeout=30).text)
+    return samples_of(requests.get(f"{url}/metrics", timeout=TIMEOUT_S).text)
 
 
 def value(samples: Samples, name: str, /, **labels: str) -> float:
@@ -41,11 +42,11 @@ def value(samples: Samples, name: str, /, **labels: str) -> float:
 def test_requests_faces_and_stages_are_counted(portrait_jpeg: bytes) -> None:
     with serving() as url:
         for number in range(3):
-            requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
-            requests.post(f"{url}/predict", b"no picture", headers=JPEG, timeout=30)
-            requests.get(f"{url}/no/such/address/{number}", timeout=30)
+            requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
+            requests.post(f"{url}/predict", b"no picture", headers=JPEG, timeout=TIMEOUT_S)
+            requests.get(f"{url}/no/such/address/{number}", timeout=TIMEOUT_S)
         samples = samples_at(url)
-        model = requests.get(f"{url}/model", timeout=30).json()
+        model = requests.get(f"{url}/model", timeout=TIMEOUT_S).json()
     assert value(samples, "requests_total", path="/predict", status="200") == 3
     assert value(samples, "requests_total", path="/predict", status="422") == 3
     assert value(samples, "requests_total", path="none", status="404") == 3  # one label for all
@@ -62,17 +63,18 @@ def test_requests_faces_and_stages_are_counted(portrait_jpeg: bytes) -> None:
 
 def test_streams_their_frames_and_the_dropped_are_counted(portrait_jpeg: bytes) -> None:
     with serving() as url:
-        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
-            for _ in range(20):  # at once, so that the newest overtakes others
+        with open_stream(url) as stream:
+            for _ in range(20):  # at once, so that new frames replace waiting ones
                 stream.send(portrait_jpeg)
-            answers = [json.loads(stream.recv(30))]
+            answers = [json.loads(stream.recv(TIMEOUT_S))]
             while answers[-1]["frame_id"] < 19:
-                answers.append(json.loads(stream.recv(30)))
+                answers.append(json.loads(stream.recv(TIMEOUT_S)))
             open_ = samples_at(url)
         for _ in range(100):
             closed = samples_at(url)
             if not value(closed, "open_streams"):
                 break
+            time.sleep(0.1)
     assert value(open_, "open_streams") == 1
     assert value(closed, "open_streams") == 0
     assert value(closed, "stream_frames_total") == 20
@@ -89,7 +91,7 @@ def test_slots_queue_and_refusals_are_shown(portrait_jpeg: bytes) -> None:
         return samples_of(client.get("/metrics").text)
 
     let_go = threading.Event()
-    frames = [gevent.spawn(pool.run, lambda _: let_go.wait(60), 1) for _ in range(2)]
+    frames = [gevent.spawn(pool.run, lambda _: let_go.wait(TIMEOUT_S), 1) for _ in range(2)]
     while not pool.waiting:
         gevent.sleep(0.01)
     full = sampled()
@@ -110,18 +112,20 @@ def test_metrics_can_be_kept_on_another_port(portrait_jpeg: bytes) -> None:
     port = free_port()
     with serving(METRICS_PORT=str(port)) as url:
         apart = f"http://127.0.0.1:{port}"
-        requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
+        requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
         assert value(samples_at(apart), "faces_total", label="no_mask") == 1
         spoofed = {"Host": f"127.0.0.1:{port}"}
         for response in (
-            requests.get(f"{url}/metrics", timeout=30),
-            requests.get(f"{url}/metrics", headers=spoofed, timeout=30),
-            requests.get(f"{apart}/readyz", timeout=30),
-            requests.post(f"{apart}/predict", portrait_jpeg, headers=JPEG, timeout=30),
+            requests.get(f"{url}/metrics", timeout=TIMEOUT_S),
+            requests.get(f"{url}/metrics", headers=spoofed, timeout=TIMEOUT_S),
+            requests.get(f"{apart}/readyz", timeout=TIMEOUT_S),
+            requests.post(f"{apart}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S),
         ):
             assert response.status_code == 404
             assert response.headers["Content-Type"] == "application/problem+json"
-        assert "/metrics" not in requests.get(f"{url}/openapi.json", timeout=30).json()["paths"]
+        assert (
+            "/metrics" not in requests.get(f"{url}/openapi.json", timeout=TIMEOUT_S).json()["paths"]
+        )
 
 
 def test_the_other_port_is_another() -> None:
@@ -134,7 +138,7 @@ def expressions(panels: list[dict[str, Any]]) -> list[str]:
 
 
 def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
-    """Grafana itself cannot be had here; that it shows what is measured can be."""
+    """Grafana itself is not run; the dashboard's queries are checked against the metrics."""
     folder = ROOT / "docker/observability"
     dashboard = json.loads((folder / "dashboard.json").read_text())
     shown = expressions(dashboard["panels"])
@@ -152,7 +156,7 @@ def test_every_metric_of_the_dashboard_exists(server_url: str) -> None:
 
 def test_compose_passes_every_setting_on_and_mounts_what_is_there() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    own = {"HOST", "PORT"}  # which the image sets
+    own = {"HOST", "PORT"}  # set by the image
     environment = dict(each.partition("=")[::2] for each in services["mask"]["environment"])
     further = {name for name in environment if name.startswith("OTEL_")}  # read by OpenTelemetry
     assert (

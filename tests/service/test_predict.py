@@ -1,4 +1,4 @@
-"""What a user of POST /predict relies on, asked of the real service over a socket."""
+"""The contract of POST /predict, on the real service over a socket."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from model.images import Box, Image
 from service.annotate import COLOURS
 from service.schemas import Prediction, Problem
-from tests.conftest import encoded, serving
+from tests.conftest import TIMEOUT_S, encoded, serving
 from tests.model.detectors.test_faces import overlap
 from tests.model.test_images import bare_png, png_of_16_bits
 
@@ -25,7 +25,10 @@ def post(
     url: str, data: bytes, content_type: str = "image/jpeg", query: str = ""
 ) -> requests.Response:
     return requests.post(
-        f"{url}/predict{query}", data=data, headers={"Content-Type": content_type}, timeout=30
+        f"{url}/predict{query}",
+        data=data,
+        headers={"Content-Type": content_type},
+        timeout=TIMEOUT_S,
     )
 
 
@@ -36,7 +39,7 @@ def prediction(response: requests.Response) -> Prediction:
 
 
 def refused(url: str, response: requests.Response, status: int, words: str) -> None:
-    """Check a refusal, and that the service goes on: it judges the next picture."""
+    """Check a refusal, and that the service still judges the next picture."""
     problem = Problem.model_validate(response.json())
     assert response.headers["Content-Type"] == "application/problem+json"
     assert (response.status_code, problem.status) == (status, status)
@@ -74,12 +77,12 @@ def test_the_three_ways_to_send_a_picture_get_the_same_answer(
 ) -> None:
     raw = prediction(post(server_url, portrait_jpeg))
     form = requests.post(
-        f"{server_url}/predict", files={"image": ("face.jpg", portrait_jpeg)}, timeout=30
+        f"{server_url}/predict", files={"image": ("face.jpg", portrait_jpeg)}, timeout=TIMEOUT_S
     )
     text = {"image": base64.b64encode(portrait_jpeg).decode()}
-    in_json = requests.post(f"{server_url}/predict", json=text, timeout=30)
+    in_json = requests.post(f"{server_url}/predict", json=text, timeout=TIMEOUT_S)
     chunked = requests.post(
-        f"{server_url}/predict", data=iter([portrait_jpeg]), headers=JPEG, timeout=30
+        f"{server_url}/predict", data=iter([portrait_jpeg]), headers=JPEG, timeout=TIMEOUT_S
     )
     for other in (form, in_json, chunked):
         assert prediction(other).faces == raw.faces
@@ -123,7 +126,7 @@ def test_haar_finds_the_face_too_where_it_is_offered(
     settings: dict[str, str], portrait_jpeg: bytes, portrait_box: Box
 ) -> None:
     with serving(**settings) as url:
-        assert "yunet" in requests.get(f"{url}/model", timeout=30).json()["detectors"]
+        assert "yunet" in requests.get(f"{url}/model", timeout=TIMEOUT_S).json()["detectors"]
         answer = prediction(post(url, portrait_jpeg, query="?detector=haar&min_confidence=0.5"))
     assert answer.model.detector == "haar"
     assert overlap(one_face(answer), portrait_box) > 0.5
@@ -149,7 +152,7 @@ def test_the_annotated_picture(
 ) -> None:
     headers = JPEG | ({"Accept": asked["accept"]} if "accept" in asked else {})
     address = f"{server_url}/predict{asked.get('query', '')}"
-    response = requests.post(address, data=portrait_jpeg, headers=headers, timeout=30)
+    response = requests.post(address, data=portrait_jpeg, headers=headers, timeout=TIMEOUT_S)
     assert response.headers["Content-Type"] == "image/jpeg"
     drawn = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_COLOR_RGB)
     box = one_face(prediction(post(server_url, portrait_jpeg)))
@@ -184,19 +187,19 @@ def test_a_body_too_large_in_bytes(server_url: str) -> None:
 
 def test_a_chunked_body_too_large_in_bytes(server_url: str) -> None:
     chunks = (bytes(1_000_000) for _ in range(12))
-    response = requests.post(f"{server_url}/predict", data=chunks, headers=JPEG, timeout=30)
+    response = requests.post(f"{server_url}/predict", data=chunks, headers=JPEG, timeout=TIMEOUT_S)
     refused(server_url, response, 413, "10000000 bytes")
 
 
 def test_a_form_whose_field_is_empty(server_url: str) -> None:
     files = {"image": ("face.jpg", b"")}
-    response = requests.post(f"{server_url}/predict", files=files, timeout=30)
+    response = requests.post(f"{server_url}/predict", files=files, timeout=TIMEOUT_S)
     refused(server_url, response, 422, "empty")
 
 
 def test_a_form_with_another_field(server_url: str, portrait_jpeg: bytes) -> None:
     files = {"file": ("face.jpg", portrait_jpeg)}
-    response = requests.post(f"{server_url}/predict", files=files, timeout=30)
+    response = requests.post(f"{server_url}/predict", files=files, timeout=TIMEOUT_S)
     refused(server_url, response, 400, "'image'")
 
 
@@ -212,7 +215,9 @@ def test_another_content_type(server_url: str, portrait_jpeg: bytes) -> None:
 
 def test_no_length_and_no_chunks(server_url: str) -> None:
     address = urlsplit(server_url)
-    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+    with socket.create_connection(
+        (address.hostname, address.port), timeout=TIMEOUT_S
+    ) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n\r\n"
         )

@@ -1,7 +1,7 @@
-"""Of a frame nothing is left: strace sees each file that the real service opens for writing.
+"""No frame is stored: strace sees each file that the real service opens for writing.
 
-The kernel tells of every thread and library, whatever the file is called and however soon it is
-unlinked. What remains to look through is the log.
+strace covers every thread and library, whatever the file's name and however soon it is
+unlinked. The log is searched separately.
 """
 
 import base64
@@ -15,17 +15,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
 import pytest
 import requests
 from PIL import Image as PillowImage
-from websockets.sync.client import connect
 
+from bench.servers import OURS, Server, running
 from model.images import Image
-from tests.conftest import GUNICORN, ROOT, encoded, serving
+from tests.conftest import ROOT, TIMEOUT_S, assert_clean, encoded, open_stream
 
 pytestmark = pytest.mark.usefixtures("strace")
 
@@ -36,20 +35,21 @@ STRACE = ("strace", "-D", "-f", "-qq", "-e", f"trace={CALLS}", "-s", "200", "-o"
 CALL = re.compile(r"^\d+ +(\w+)\((.*)$")
 # Gunicorn's heartbeat, in memory and always empty.
 HEARTBEAT = re.compile(r'"heartbeat"')
-# A switch of the kernel's, no file.
+# A setting of the kernel, not a file.
 CORE_DUMPS = '"/proc/self/coredump_filter"'
 WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE|O_APPEND|O_TRUNC")
 
 
 @contextmanager
-def traced(folder: Path, lines: list[str], *, app: str = "", **environ: str) -> Iterator[str]:
-    """Run the service under strace; at the end check all that it opened for writing."""
+def traced(folder: Path, *, app: str = "", **environ: str) -> Iterator[Server]:
+    """Run the service under strace; at the end, check all files that it opened for writing."""
     trace = folder / "trace"
-    command = [*STRACE, str(trace), *GUNICORN, *([app] if app else [])]
-    with serving(lines, command, LOG_LEVEL="debug", **environ) as url:
-        yield url
-        for process in processes(url):
+    command = [*STRACE, str(trace), *OURS, *([app] if app else [])]
+    with running(command=command, LOG_LEVEL="debug", **environ) as server:
+        yield server
+        for process in server.processes():
             assert_nothing_is_held_open(process)
+    assert_clean(server)
     said = trace.read_text().splitlines()
     calls = [match.groups() for line in said if (match := CALL.match(line))]
     opened = [text for name, text in calls if name.startswith("open") and WRITING.search(text)]
@@ -60,16 +60,8 @@ def traced(folder: Path, lines: list[str], *, app: str = "", **environ: str) -> 
     assert others == beats
 
 
-def processes(url: str) -> list[psutil.Process]:
-    """Return gunicorn's processes of an address: the master and its worker."""
-    port = str(urlsplit(url).port)
-    ours = psutil.Process().children(recursive=True)
-    alive = [process for process in ours if process.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in alive if process.environ().get("PORT") == port]
-
-
 def assert_nothing_is_held_open(process: psutil.Process) -> None:
-    """Check that a file which a process writes to, if only by its number, is empty or its log."""
+    """Check that each file a process can write to is empty or its log."""
     for number in Path(f"/proc/{process.pid}/fd").iterdir():
         try:
             flags = Path(f"/proc/{process.pid}/fdinfo/{number.name}").read_text()
@@ -82,7 +74,7 @@ def assert_nothing_is_held_open(process: psutil.Process) -> None:
 
 @pytest.fixture(scope="module")
 def grainy(portrait: Image) -> Image:
-    """The portrait with grain: of no part are the bytes or pixels like those of anything else."""
+    """Return the portrait with grain, so that the bytes of every part are unique."""
     grain = np.random.default_rng(7).integers(-20, 20, portrait.shape)
     return np.clip(portrait.astype(int) + grain, 0, 255).astype(np.uint8)
 
@@ -98,13 +90,13 @@ def pictures_of(image: Image) -> dict[str, bytes]:
 
 
 def patterns_of(image: Image) -> set[bytes]:
-    """Return what shows that something of a picture was kept: parts of it, in the usual forms."""
+    """Return parts of a picture, in the usual encodings, that would show that it was kept."""
     sources = [*pictures_of(image).values(), image.tobytes(), image[..., ::-1].tobytes()]
     face = image[110:130, 190:250]
     sources += [face.tobytes(), face[..., ::-1].tobytes()]
     patterns: set[bytes] = set()
     for source in sources:
-        # A part at each of many places, as whatever was kept need not be the whole.
+        # Parts from many places, since only a piece may have been kept.
         for begin in range(0, len(source) - 24, max(1, len(source) // 200)):
             part = source[begin : begin + 12]
             patterns |= {part, part.hex().encode(), repr(part)[2:-1].encode()}
@@ -113,7 +105,7 @@ def patterns_of(image: Image) -> set[bytes]:
 
 
 def assert_discreet(said: str, image: Image, boxes: list[dict[str, int]]) -> None:
-    """Check that text holds neither a part of a picture nor the four numbers of a box."""
+    """Check that a text contains no part of a picture and no box's four numbers."""
     written = said.encode("utf-8", "surrogateescape")
     found = [pattern for pattern in patterns_of(image) if pattern in written]
     assert found == []
@@ -124,10 +116,10 @@ def assert_discreet(said: str, image: Image, boxes: list[dict[str, int]]) -> Non
 
 
 def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
-    """Send a picture in each way that there is, whole and broken; return the boxes of the faces."""
+    """Send a picture in every way, whole and broken; return the boxes of the faces."""
     boxes = []
     large = encoded(np.concatenate([image, image, image]), ".png")
-    assert len(large) > 1_000_000  # far more than is kept in memory where uploads go to disk
+    assert len(large) > 1_000_000  # far above the size at which Werkzeug writes uploads to disk
     for kind, picture in (*pictures_of(image).items(), ("image/png", large)):
         half = picture[: len(picture) // 2]
         ways = [
@@ -137,10 +129,10 @@ def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
             {"json": {"image": base64.b64encode(picture).decode()}},
         ]
         for way in ways:
-            answer = requests.post(f"{url}/predict", timeout=60, **way)
+            answer = requests.post(f"{url}/predict", timeout=TIMEOUT_S, **way)
             assert answer.status_code == 200
             boxes += [face["box"] for face in answer.json()["faces"]]
-        annotated = requests.post(f"{url}/predict?annotate=true", timeout=60, **ways[2])
+        annotated = requests.post(f"{url}/predict?annotate=true", timeout=TIMEOUT_S, **ways[2])
         assert annotated.headers["Content-Type"] == "image/jpeg"
         for broken in (
             {"data": half, "headers": {"Content-Type": kind}},
@@ -152,44 +144,48 @@ def send_in_every_way(url: str, image: Image) -> list[dict[str, int]]:
             {"json": {"image": base64.b64encode(half).decode()}},
             {"json": {"picture": base64.b64encode(picture).decode()}},
         ):
-            assert 400 <= requests.post(f"{url}/predict", timeout=60, **broken).status_code < 500
-    with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+            assert (
+                400
+                <= requests.post(f"{url}/predict", timeout=TIMEOUT_S, **broken).status_code
+                < 500
+            )
+    with open_stream(url) as stream:
         for frame in (*pictures_of(image).values(), half, base64.b64encode(half).decode()):
             stream.send(frame)
-            answered = json.loads(stream.recv(60))
+            answered = json.loads(stream.recv(TIMEOUT_S))
             boxes += [face["box"] for face in answered.get("faces", [])]
     return boxes
 
 
 def test_nothing_of_a_frame_is_written_or_logged(tmp_path: Path, grainy: Image) -> None:
-    lines: list[str] = []
-    with traced(tmp_path, lines, MAX_BODY_BYTES="3000000") as url:
-        boxes = send_in_every_way(url, grainy)
+    with traced(tmp_path, MAX_BODY_BYTES="3000000") as server:
+        boxes = send_in_every_way(server.url, grainy)
         too_large = {"image": np.random.default_rng(7).bytes(4_000_000)}
-        assert requests.post(f"{url}/predict", files=too_large, timeout=60).status_code == 413
-    assert_discreet("\n".join(lines), grainy, boxes)
+        refused = requests.post(f"{server.url}/predict", files=too_large, timeout=TIMEOUT_S)
+        assert refused.status_code == 413
+    assert_discreet(server.said(), grainy, boxes)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_nor_where_the_pipeline_fails(
+def test_nothing_is_logged_of_a_frame_on_which_the_pipeline_fails(
     tmp_path: Path, grainy: Image, form: str, server_url: str
 ) -> None:
-    lines: list[str] = []
     headers = {"Content-Type": "image/png"}
-    picture = encoded(grainy, ".png")  # so that the pixels are those that are searched for
-    whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=60)
+    picture = encoded(grainy, ".png")  # lossless, so that the search knows the pixels
+    whole = requests.post(f"{server_url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
     app = "tests.service.faulty:from_environ()"
-    with traced(tmp_path, lines, app=app, LOG_FORMAT=form) as url:
-        answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+    with traced(tmp_path, app=app, LOG_FORMAT=form) as server:
+        url = server.url
+        answer = requests.post(f"{url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
         assert answer.status_code == 500
-        with connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream:
+        with open_stream(url) as stream:
             stream.send(picture)
-            assert json.loads(stream.recv(60))["status"] == 500
-    said = "\n".join(lines)
+            assert json.loads(stream.recv(TIMEOUT_S))["status"] == 500
+    said = server.said()
     boxes = [face["box"] for face in whole.json()["faces"]]
     assert_discreet(said, grainy, boxes)
     assert_discreet(answer.text, grainy, boxes)
-    # Where it failed, and what kind of failure it was, is told.
+    # The log names the place and the kind of the failure.
     assert "builtins.KeyError" in said
     assert "then builtins.ValueError" in said
     assert "faulty.py" in said
@@ -197,45 +193,42 @@ def test_nor_where_the_pipeline_fails(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's rules for core dumps are Linux's")
-def test_nor_where_the_worker_crashes(grainy: Image) -> None:
-    lines: list[str] = []
-    headers = {"Content-Type": "image/jpeg"}
+def test_nothing_is_left_of_a_frame_when_the_worker_crashes(grainy: Image) -> None:
     before = cores()
-    # Whoever starts it allows core dumps, which hold all memory.
-    allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *GUNICORN)
+    # The service is started with core dumps allowed, which contain all memory.
+    allowing = ("sh", "-c", 'ulimit -c unlimited && exec "$0" "$@"', *OURS)
     if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
         pytest.skip("may not allow core dumps here")
-    with (  # noqa: PT012
-        pytest.raises(AssertionError, match="a worker crashed"),
-        serving(lines, allowing, LOG_LEVEL="debug") as url,
-    ):
-        answer = requests.post(f"{url}/predict", encoded(grainy), headers=headers, timeout=60)
-        master, worker = processes(url)
+    with running(command=allowing, LOG_LEVEL="debug") as server:
+        url = server.url
+        answer = until_answered(url, encoded(grainy))
+        master, worker = server.processes()
         for process in (master, worker):
             limits = Path(f"/proc/{process.pid}/limits").read_text()
             assert re.search(r"Max core file size +0 +0 ", limits)
-            # Which of its memory goes into a dump that is piped to a program: none.
+            # No memory goes into a dump that is piped to a program.
             assert int(Path(f"/proc/{process.pid}/coredump_filter").read_text(), 16) == 0
         worker.send_signal(signal.SIGSEGV)
-        again = after_a_crash(url, encoded(grainy))
+        again = until_answered(url, encoded(grainy))
     assert again.json()["faces"] == answer.json()["faces"]
+    assert "was sent SIG" in server.said()
     assert cores() == before
-    assert_discreet("\n".join(lines), grainy, [face["box"] for face in answer.json()["faces"]])
+    assert_discreet(server.said(), grainy, [face["box"] for face in answer.json()["faces"]])
 
 
 def cores() -> set[Path]:
-    """Return the core dumps that lie where the kernel puts them."""
+    """Return the core dumps in the folder where the kernel writes them."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     folder = Path(pattern).parent if pattern.startswith("/") else ROOT
     return {file for file in folder.glob("core*") if file.is_file()}
 
 
-def after_a_crash(url: str, picture: bytes) -> requests.Response:
-    """Send a picture until the next worker answers it."""
+def until_answered(url: str, picture: bytes) -> requests.Response:
+    """Send a picture until a worker answers it."""
     for _ in range(300):
         try:
             headers = {"Content-Type": "image/jpeg"}
-            return requests.post(f"{url}/predict", picture, headers=headers, timeout=60)
+            return requests.post(f"{url}/predict", picture, headers=headers, timeout=TIMEOUT_S)
         except requests.ConnectionError:
             time.sleep(0.1)
-    raise AssertionError("no worker came after the crash")
+    raise AssertionError("no worker answered")

@@ -8,27 +8,18 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from service.schemas import StreamAnswer
-from tests.conftest import encoded, serving
-
-TIMEOUT_S = 30
-
-
-@contextmanager
-def stream(url: str, query: str = "", **options: Any) -> Iterator[ClientConnection]:
-    address = f"{url.replace('http', 'ws', 1)}/stream{query}"
-    with connect(address, compression=None, **options) as connection:
-        yield connection
+from tests.conftest import TIMEOUT_S, encoded, open_stream, serving
 
 
 def answer(connection: ClientConnection) -> dict[str, Any]:
@@ -38,13 +29,16 @@ def answer(connection: ClientConnection) -> dict[str, Any]:
 def test_every_frame_gets_its_answer_and_a_person_keeps_its_id(
     server_url: str, portrait_jpeg: bytes
 ) -> None:
-    with stream(server_url) as connection:
+    with open_stream(server_url) as connection:
         answers = []
         for _ in range(8):
             connection.send(portrait_jpeg)
             answers.append(answer(connection))
     plain = requests.post(
-        f"{server_url}/predict", portrait_jpeg, headers={"Content-Type": "image/jpeg"}, timeout=30
+        f"{server_url}/predict",
+        portrait_jpeg,
+        headers={"Content-Type": "image/jpeg"},
+        timeout=TIMEOUT_S,
     ).json()
     for number, body in enumerate(answers):
         StreamAnswer.model_validate(body)
@@ -64,8 +58,8 @@ def test_every_frame_gets_its_answer_and_a_person_keeps_its_id(
     assert answers[-1]["summary"] == {"mask": 0, "no_mask": 1, "uncertain": 0}
 
 
-def test_a_frame_that_cannot_be_used_is_told_and_the_stream_lives_on(portrait_jpeg: bytes) -> None:
-    with serving(MAX_PIXELS="262144") as url, stream(url) as connection:
+def test_an_unusable_frame_is_refused_and_the_stream_lives_on(portrait_jpeg: bytes) -> None:
+    with serving(MAX_PIXELS="262144") as url, open_stream(url) as connection:
         for number, (message, status) in enumerate(
             [
                 (b"no picture", 422),
@@ -84,7 +78,7 @@ def test_a_frame_that_cannot_be_used_is_told_and_the_stream_lives_on(portrait_jp
 
 
 def test_the_newest_frame_wins(server_url: str, portrait_jpeg: bytes) -> None:
-    with stream(server_url) as connection:
+    with open_stream(server_url) as connection:
         for _ in range(60):
             connection.send(portrait_jpeg)
         answers = []
@@ -97,7 +91,7 @@ def test_the_newest_frame_wins(server_url: str, portrait_jpeg: bytes) -> None:
 
 
 def test_a_message_in_pieces_is_one_frame(server_url: str, portrait_jpeg: bytes) -> None:
-    with stream(server_url) as connection:
+    with open_stream(server_url) as connection:
         connection.send(portrait_jpeg[n : n + 9000] for n in range(0, len(portrait_jpeg), 9000))
         assert len(answer(connection)["faces"]) == 1
 
@@ -114,18 +108,18 @@ EMPTY_MASK = b"\x80" + bytes(4)
     ],
 )
 def test_a_flood_of_small_frames_is_closed(portrait_jpeg: bytes, flood: bytes) -> None:
-    """The limit of bytes counts none of them, and each costs time."""
-    with serving() as url, stream(url) as connection:
+    """The byte limit does not count them, and each costs time."""
+    with serving() as url, open_stream(url) as connection:
 
         def resident() -> int:
-            text = requests.get(f"{url}/metrics", timeout=30).text
+            text = requests.get(f"{url}/metrics", timeout=TIMEOUT_S).text
             (found,) = re.findall(r"^process_resident_memory_bytes (.+)", text, re.MULTILINE)
             return int(float(found))
 
         connection.send(portrait_jpeg)
         assert answer(connection)["faces"]
         before = resident()
-        with suppress(OSError):  # as where it is closed in the middle
+        with suppress(OSError):  # the service may close it halfway
             connection.socket.sendall(flood)
         with pytest.raises(ConnectionClosed) as closed:
             deque(iter(lambda: connection.recv(TIMEOUT_S), None))
@@ -147,7 +141,7 @@ def test_refusals_are_problems_before_the_upgrade(
 ) -> None:
     with (
         pytest.raises(InvalidStatus) as refused,
-        stream(server_url, query, additional_headers=headers),
+        open_stream(server_url, query, additional_headers=headers),
     ):
         pass
     response = refused.value.response
@@ -159,39 +153,43 @@ def test_refusals_are_problems_before_the_upgrade(
 def test_the_services_own_page_may_open_a_stream(portrait_jpeg: bytes) -> None:
     with (
         serving(DETECTORS="haar") as url,
-        stream(url, "?detector=haar", origin=url) as connection,
+        open_stream(url, "?detector=haar", origin=url) as connection,
     ):
         connection.send(portrait_jpeg)
         assert answer(connection)["model"]["detector"] == "haar"
 
 
 def test_a_plain_request_says_that_a_websocket_is_wanted(server_url: str) -> None:
-    response = requests.get(f"{server_url}/stream", timeout=30)
+    response = requests.get(f"{server_url}/stream", timeout=TIMEOUT_S)
     assert response.status_code == 426
     assert response.headers["Upgrade"] == "websocket"
     assert "WebSocket client" in response.json()["detail"]
 
 
+def until_there_is_room(open_one: Callable[[], ClientConnection]) -> ClientConnection:
+    """Open a stream as soon as another one's place is free."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            return open_one()
+        except InvalidStatus:
+            time.sleep(0.1)
+    raise AssertionError("the place was not given back")
+
+
 def test_more_streams_than_allowed_are_refused_until_one_ends(portrait_jpeg: bytes) -> None:
-    with serving(MAX_STREAMS="2") as url, stream(url) as one:
+    with serving(MAX_STREAMS="2") as url, open_stream(url) as one:
         leaver = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
-        leaving = connect(f"{url.replace('http', 'ws', 1)}/stream", sock=leaver, legacy=True)
-        with pytest.raises(InvalidStatus) as refused, stream(url):
+        leaving = open_stream(url, sock=leaver, legacy=True)
+        with pytest.raises(InvalidStatus) as refused, open_stream(url):
             pass
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
-        leaver.shutdown(socket.SHUT_RDWR)  # without a word, as when a network goes away
+        leaver.shutdown(socket.SHUT_RDWR)  # without closing, as when a network fails
         leaving.close()
-        for _ in range(100):
-            try:
-                with stream(url) as other:
-                    other.send(portrait_jpeg)
-                    assert answer(other)["faces"]
-                break
-            except InvalidStatus:
-                time.sleep(0.1)
-        else:
-            pytest.fail("the place was not given back")
+        with until_there_is_room(lambda: open_stream(url)) as other:
+            other.send(portrait_jpeg)
+            assert answer(other)["faces"]
         one.send(portrait_jpeg)
         assert answer(one)["faces"]
 
@@ -199,33 +197,32 @@ def test_more_streams_than_allowed_are_refused_until_one_ends(portrait_jpeg: byt
 def test_one_client_may_leave_streams_for_others(portrait_jpeg: bytes) -> None:
     with serving(MAX_STREAMS_PER_CLIENT="1", TRUSTED_PROXIES="1") as url:
 
-        def of(client: str) -> AbstractContextManager[ClientConnection]:
-            return stream(url, additional_headers={"X-Forwarded-For": client})
+        def of(client: str) -> ClientConnection:
+            return open_stream(url, additional_headers={"X-Forwarded-For": client})
 
         with of("192.0.2.1"):
             with pytest.raises(InvalidStatus) as refused, of("192.0.2.1"):
                 pass
             assert refused.value.response.status_code == 503
-            assert b"as many as one client may" in refused.value.response.body
+            assert b"the limit per client" in refused.value.response.body
             with of("192.0.2.2") as other:
                 other.send(portrait_jpeg)
                 assert answer(other)["faces"]
-        time.sleep(0.5)
-        with of("192.0.2.1") as again:
+        with until_there_is_room(lambda: of("192.0.2.1")) as again:
             again.send(portrait_jpeg)
             assert answer(again)["faces"]
 
 
 def test_a_stream_without_frames_and_one_too_large_are_closed(portrait_jpeg: bytes) -> None:
-    with serving(STREAM_IDLE_TIMEOUT="1", MAX_BODY_BYTES="100000") as url:
-        with stream(url) as connection:
+    with serving(STREAM_IDLE_TIMEOUT="3", MAX_BODY_BYTES="100000") as url:
+        with open_stream(url) as connection:
             connection.send(portrait_jpeg)
             assert answer(connection)["faces"]
             with pytest.raises(ConnectionClosed) as closed:
                 connection.recv(TIMEOUT_S)
         assert closed.value.rcvd is not None
-        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "no frame for 1 s")
-        with stream(url) as connection:
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "no frame for 3 s")
+        with open_stream(url) as connection:
             connection.send(bytes(100_001))
             with pytest.raises(ConnectionClosed) as closed:
                 connection.recv(TIMEOUT_S)
@@ -235,13 +232,11 @@ def test_a_stream_without_frames_and_one_too_large_are_closed(portrait_jpeg: byt
 
 def test_the_stop_of_the_service_closes_streams_with_1001(portrait_jpeg: bytes) -> None:
     with ExitStack() as clients:
-        with serving(GRACEFUL_TIMEOUT="25") as url:
-            opened = [clients.enter_context(stream(url)) for _ in range(3)]
+        with serving(GRACEFUL_TIMEOUT="300") as url:  # the test kills it after a minute
+            opened = [clients.enter_context(open_stream(url)) for _ in range(3)]
             for connection in opened:
                 connection.send(portrait_jpeg)
                 assert answer(connection)["faces"]
-            began = time.monotonic()
-        assert time.monotonic() - began < 20  # it need not wait for the streams
         for connection in opened:
             with pytest.raises(ConnectionClosed) as closed:
                 connection.recv(TIMEOUT_S)
@@ -250,12 +245,12 @@ def test_the_stop_of_the_service_closes_streams_with_1001(portrait_jpeg: bytes) 
 
 
 def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: bytes) -> None:
-    """Streams that never rest leave room for requests, and the other way round."""
+    """Streams without pauses leave room for requests, and vice versa."""
     stop = threading.Event()
     counts = [0, 0, 0]
 
     def keep_sending(number: int) -> None:
-        with stream(server_url) as connection:
+        with open_stream(server_url) as connection:
             while not stop.is_set():
                 connection.send(portrait_jpeg)
                 answer(connection)
@@ -264,14 +259,16 @@ def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: by
     threads = [threading.Thread(target=keep_sending, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
-    for _ in range(10):
+    for number in range(200):
         response = requests.post(
             f"{server_url}/predict",
             portrait_jpeg,
             headers={"Content-Type": "image/jpeg"},
-            timeout=30,
+            timeout=TIMEOUT_S,
         )
         assert response.status_code == 200
+        if number >= 9 and min(counts) >= 5:
+            break
     stop.set()
     for thread in threads:
         thread.join()
@@ -279,7 +276,7 @@ def test_streams_and_requests_share_the_slots(server_url: str, portrait_jpeg: by
 
 
 def test_a_frame_of_too_many_megapixels_is_refused(server_url: str) -> None:
-    with stream(server_url) as connection:
+    with open_stream(server_url) as connection:
         connection.send(encoded(np.zeros((3600, 3600, 3), np.uint8)))
         problem = answer(connection)
     assert problem["status"] == 413

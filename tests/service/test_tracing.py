@@ -1,4 +1,4 @@
-"""Traces of the real service arrive at a collector: a real server, the protobuf of OTLP in it."""
+"""Traces of the real service reach a collector that parses OTLP's protobuf."""
 
 import socket
 import subprocess
@@ -12,10 +12,9 @@ import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from websockets.sync.client import connect
 
 from service.config import Config, ConfigError
-from tests.conftest import ROOT, serving
+from tests.conftest import ROOT, TIMEOUT_S, open_stream, serving
 
 JPEG = {"Content-Type": "image/jpeg"}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -23,7 +22,7 @@ STAGES = ["decode", "detect", "classify"]
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps what it is sent."""
+    """A collector that keeps the traces it receives."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
@@ -78,11 +77,13 @@ def test_a_request_is_a_span_with_its_stages_in_the_callers_trace(portrait_jpeg:
             headers = JPEG | {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "secret=1"}
             query = "?min_confidence=0.314159"
             answer = requests.post(
-                f"{url}/predict{query}", portrait_jpeg, headers=headers, timeout=30
+                f"{url}/predict{query}", portrait_jpeg, headers=headers, timeout=TIMEOUT_S
             )
-            refused = requests.post(f"{url}/predict", b"no picture", headers=JPEG, timeout=30)
-            requests.get(f"{url}/healthz", timeout=30)
-        # All that was still to be sent was sent at the stop.
+            refused = requests.post(
+                f"{url}/predict", b"no picture", headers=JPEG, timeout=TIMEOUT_S
+            )
+            requests.get(f"{url}/healthz", timeout=TIMEOUT_S)
+        # The service sent the last spans when it stopped.
     assert answer.json()["summary"]["no_mask"] == 1
     resource = collector.requests[0].resource_spans[0].resource
     told = {each.key: each.value.string_value for each in resource.attributes}
@@ -120,11 +121,11 @@ def test_each_frame_of_a_stream_is_a_trace_linked_to_the_streams(portrait_jpeg: 
     with collecting() as (collector, address):  # noqa: SIM117
         with (
             serving(OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_SERVICE_NAME="door") as url,
-            connect(f"{url.replace('http', 'ws', 1)}/stream", compression=None) as stream,
+            open_stream(url) as stream,
         ):
             for _ in range(3):
                 stream.send(portrait_jpeg)
-                stream.recv(30)
+                stream.recv(TIMEOUT_S)
     resource = collector.requests[0].resource_spans[0].resource
     assert {each.value.string_value for each in resource.attributes if each.key == "service.name"}
     assert "door" in str(resource)
@@ -149,7 +150,7 @@ def away(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_collector_that_is_away_hurts_nobody(away: str, portrait_jpeg: bytes) -> None:
+def test_a_collector_that_is_away_does_no_harm(away: str, portrait_jpeg: bytes) -> None:
     lines: list[str] = []
     with serving(
         lines,
@@ -157,10 +158,10 @@ def test_a_collector_that_is_away_hurts_nobody(away: str, portrait_jpeg: bytes) 
         OTEL_BSP_MAX_QUEUE_SIZE="30",
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10",
     ) as url:
-        for _ in range(30):  # more spans than may wait
-            answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=30)
+        for _ in range(30):  # more spans than the queue holds
+            answer = requests.post(f"{url}/predict", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S)
             assert answer.status_code == 200
-    # serving() has seen that the worker ended by itself, before gunicorn's patience did.
+    # serving() has checked that the worker stopped by itself, within gunicorn's time-out.
     assert not any("Traceback" in line for line in lines)
 
 

@@ -1,7 +1,7 @@
-"""The real service, which also tells at /bursts how long its event loop was kept from others.
+"""The real service, with the durations for which its event loop was blocked at /bursts.
 
-The CPU time of the loop's thread between two switches of greenlets; a time by the clock would count
-whatever else the machine does.
+A duration is the CPU time of the loop's thread between two switches of greenlets. Wall-clock time
+would include other processes.
 """
 
 import time

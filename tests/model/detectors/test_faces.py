@@ -1,4 +1,4 @@
-"""Each detector finds the face where a person sees it, and says what it lacks."""
+"""Each detector finds the face where a person sees it, and names what it is missing."""
 
 from importlib import resources
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_tiny_and_thin_pictures_are_searched_too(
 def test_large_and_long_pictures_are_searched_too(
     detector: FaceDetector, portrait: Image, portrait_box: Box
 ) -> None:
-    """A long one unshrunk wants 10 GB."""
+    """Unshrunk, a long picture would need 10 GB."""
     for size in ((65_000, 100), (30_000, 1_000)):
         found = detector.detect(np.zeros((size[1], size[0], 3), np.uint8), 0)
         assert all(face.box.short_side > 0 for face in found)
@@ -122,7 +122,7 @@ def test_a_masked_face_that_fills_the_frame_is_found_whole(portrait: Image, colo
 
 @pytest.fixture(scope="module", params=[25, 27])
 def crowd(request: pytest.FixtureRequest, portrait: Image) -> tuple[Image, list[Box]]:
-    """Twelve faces, so many pixels wide, in a frame of 1920 x 1080; and where they are."""
+    """Return a frame of 1920 x 1080 with twelve faces of a width in pixels, and their boxes."""
     scale = request.param / 92
     head = cv2.resize(
         portrait[20:220, 120:330], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
@@ -187,7 +187,7 @@ def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
 
 
 def altered(file: Path, folder: Path) -> Path:
-    """Copy a file of weights but for one bit."""
+    """Copy a weights file with one bit flipped."""
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     copy = folder / file.name
@@ -226,12 +226,3 @@ def test_of_a_refused_detector_the_reason_is_kept(
     assert pipeline.detectors == ("yunet",)
     assert f"expected {HAAR_SHA256}" in pipeline.missing["haar"]
     assert pipeline.missing["ssd"] == "nothing.xml cannot be read: No such file or directory."
-
-
-@pytest.mark.parametrize("roll", [-90.0, 0.0, 30.0, 180.0])
-def test_the_landmarks_tell_by_how_much_a_face_is_turned(roll: float) -> None:
-    upright = np.array([[-1, -1], [1, -1], [0, 0], [-0.7, 1], [0.7, 1]])
-    turn = np.deg2rad(roll)
-    turned = upright @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    face = Face(Box(0, 0, 4, 4), 1.0, turned.astype(np.float32))
-    assert np.isclose(np.cos(np.deg2rad(face.roll - roll)), 1, atol=1e-4)

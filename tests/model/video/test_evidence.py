@@ -36,7 +36,7 @@ def test_a_label_takes_some_looks_that_agree() -> None:
 def test_one_look_that_errs_changes_no_label_and_unsettles() -> None:
     seen, evidence = labels(*[0.99] * 6, 0.001)
     assert seen[-1] == "mask"
-    assert not evidence.settled  # so that the next frame is looked at too
+    assert not evidence.settled  # so that the next frame is analysed too
 
 
 def test_a_change_is_believed_after_three_looks() -> None:
@@ -64,7 +64,7 @@ def test_looks_at_an_unfit_face_count_for_nothing() -> None:
     assert evidence.label == "mask"
     assert evidence.mask > 0.9
     evidence.add(Verdict(FACE, "uncertain", 0.01, fit=False))
-    assert evidence.label == "uncertain"  # what was seen before is out of date
+    assert evidence.label == "uncertain"  # earlier looks are out of date
 
 
 def test_after_doubt_new_looks_weigh_more() -> None:

@@ -8,7 +8,7 @@ from model.video.flow import Flow
 
 
 def shown(portrait: Image, scale: float, dx: float, dy: float) -> Image:
-    """Return the portrait scaled about its face's centre and moved."""
+    """Return the portrait scaled around the centre of its face, then shifted."""
     x, y = 224, 124
     matrix = np.array([[scale, 0, x - x * scale + dx], [0, scale, y - y * scale + dy]], float)
     return np.asarray(cv2.warpAffine(portrait, matrix, (640, 480)), np.uint8)

@@ -1,4 +1,4 @@
-"""People in films made of a free portrait, followed with the real detector and model."""
+"""People in films made from a free portrait, tracked with the real detector and model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -49,7 +49,7 @@ def test_two_people_keep_their_ids_labels_and_boxes(pipeline: Counting) -> None:
     assert [face.age for face in answers[-1]] == pytest.approx([3.5, 3.5])
 
 
-def test_a_mask_taken_off_is_told_within_a_second(pipeline: Counting) -> None:
+def test_a_mask_taken_off_is_noticed_within_a_second(pipeline: Counting) -> None:
     for offset in range(3):
         person = Person((320, 240), 90, masked=lambda n, o=offset: n < 15 + o)
         answers = followed(pipeline, film([person], 28, NOISE, seed=offset))
@@ -69,7 +69,7 @@ def test_an_id_outlives_a_short_absence_but_no_long_one(pipeline: Counting) -> N
 
 
 def test_a_newcomer_is_seen_in_the_first_frame(pipeline: Counting) -> None:
-    for arrival in (10, 11, 12):  # of which two are no turn of the detector
+    for arrival in (10, 11, 12):  # two of them without the detector
         people = [
             Person((160, 200), 90),
             Person((450, 230), 40, present=lambda n, a=arrival: n >= a),
@@ -87,7 +87,7 @@ def test_an_empty_room_costs_few_detections_whatever_its_light(pipeline: Countin
 
 
 def test_what_is_no_longer_detected_is_soon_no_longer_shown() -> None:
-    """The detector is made blind, as a real one cannot be: the flow alone may not hold a face."""
+    """The detector is replaced by one that finds nothing: flow alone must not keep a face."""
 
     class Blind(MaskPipeline):
         finds = 0

@@ -1,4 +1,4 @@
-"""A real Chromium with imitated cameras, which visits the page of the real service."""
+"""A real Chromium with imitated cameras that visits the real service's page."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from bench import walk
 from bench.films import HEIGHT, WIDTH
@@ -15,11 +15,12 @@ from bench.page import IMITATED_CAMERA
 from tests.service.page.seen import DESKTOP, WAIT_MS
 
 Visit = Callable[..., Page]
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
 def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) -> Iterator[Visit]:
-    """Open the page; at the end nothing was asked of others and nothing complained of."""
+    """Open the page; at the end, check for foreign requests, errors and warnings."""
     pages: list[Page] = []
     foreign: list[str] = []
     complaints: list[str] = []
@@ -67,9 +68,9 @@ def visit(request: pytest.FixtureRequest, browser_with: Callable[..., Browser]) 
 
 @pytest.fixture(scope="session")
 def filmed(portrait_jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Flags for a camera before which the portrait hangs."""
+    """Return flags for a camera that films the portrait."""
     frame = Image.new("RGB", (WIDTH, HEIGHT), (90, 80, 70))
-    # On the left side, so that mirroring it makes a difference.
+    # On the left side, so that mirroring shows.
     frame.paste(Image.open(io.BytesIO(portrait_jpeg)).resize((HEIGHT, HEIGHT)))
     path = tmp_path_factory.mktemp("camera") / "still.mjpeg"
     walk.write_mjpeg(path, [np.array(frame)] * 2)
@@ -78,7 +79,7 @@ def filmed(portrait_jpeg: bytes, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 @pytest.fixture(scope="session")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Flags for a camera before which somebody walks who puts a mask on and takes it off."""
+    """Return flags for a camera that films a walking person with and without a mask."""
     path = tmp_path_factory.mktemp("camera") / "walk.mjpeg"
     walk.write_mjpeg(path, walk.walk())
     return (*IMITATED_CAMERA, f"--use-file-for-fake-video-capture={path}")

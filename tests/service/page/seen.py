@@ -1,4 +1,4 @@
-"""What a person sees on the page, and the files that are handed to it."""
+"""Helpers: what a person sees on the page, and files to open in it."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from bench.page import MEDIUM, Rectangle, on_stage, overlap
 
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}
 PHONE = {"viewport": {"width": 320, "height": 640}, "device_scale_factor": 3, "is_mobile": True}
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 ANSWERED = "#stage:not([data-answers='0'])"
 BY_STREAM = "#stage[data-link='stream']:not([data-answers='0'])"
 BY_REQUESTS = "#stage[data-link='requests']:not([data-answers='0'])"
@@ -32,7 +32,7 @@ PAINTED = """([left, top, width, height]) => {
           painted(x, y)];
 }"""
 
-# Playwright does not see what a page sends as a Blob: the sizes, and how many have no answer yet.
+# Counts sent frames, which Playwright cannot see as Blobs: their sizes and the most unanswered.
 COUNTED_FRAMES = """
   window.sent = [];
   window.mostInFlight = 0;
@@ -66,21 +66,26 @@ def choose(page: Page, data: bytes, name: str = "portrait.jpg", mime: str = "ima
 
 
 def drawn_box(page: Page) -> Rectangle:
-    """Return the one box that is drawn."""
+    """Return the only drawn box."""
     boxes = page.get_attribute("#overlay", "data-boxes") or ""
     return tuple(float(v) for v in boxes.split())
 
 
 def assert_box_on_face(page: Page, medium: str, face: Rectangle, *, mirrored: bool = False) -> None:
-    """The one box is drawn where a person in front of the screen sees the still face."""
+    """Check that the only box is drawn over the still face as it appears on screen."""
     seen = on_stage(page.locator(medium).evaluate(MEDIUM), face, mirrored=mirrored)
     drawn = drawn_box(page)
     assert overlap(drawn, seen) > 0.5, (drawn, seen)
     assert page.evaluate(PAINTED, drawn) == [True, True, True, True, False]
 
 
+def answers(page: Page) -> int:
+    """Return how many answers the page has shown since the medium was opened."""
+    return int(page.get_attribute("#stage", "data-answers") or 0)
+
+
 def until(page: Page, condition: Callable[[], bool]) -> None:
-    """Wait for what no selector tells; Playwright's own way needs eval, which the page forbids."""
+    """Wait for a condition. Playwright's own way needs eval, which the page forbids."""
     for _ in range(WAIT_MS // 100):
         if condition():
             return

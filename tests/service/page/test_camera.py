@@ -1,4 +1,4 @@
-"""The camera on the page: which one, how it is seen, and why there is none."""
+"""The camera on the page: the choice, the view, and messages where it does not start."""
 
 import re
 
@@ -12,7 +12,6 @@ from tests.service.page.seen import (
     DESKTOP,
     FACE,
     PHONE,
-    WAIT_MS,
     assert_box_on_face,
 )
 
@@ -23,7 +22,7 @@ ALLOWED, A_CAMERA = IMITATED_CAMERA
 TWO_CAMERAS = (ALLOWED, f"{A_CAMERA}=device-count=2")
 INSECURE = ("--host-resolver-rules=MAP 192.168.7.7 127.0.0.1",)
 
-# A phone with two cameras: which way the open one looks is said as phones say it.
+# A phone with two cameras, which reports where the open one faces as phones do.
 IMITATED_PHONE = """
   const media = navigator.mediaDevices;
   const open = media.getUserMedia.bind(media);
@@ -44,7 +43,7 @@ BUSY_CAMERA = """
     throw new DOMException("Could not start video source", "NotReadableError");
   };
 """
-# A machine that tests has no screen.
+# A test machine has no screen to keep on.
 IMITATED_SCREEN = """
   navigator.wakeLock.request = async () => {
     window.screenStaysOn = true;
@@ -68,7 +67,7 @@ def test_camera_shows_boxes_over_the_video(
     expect(page.locator("#faces li")).to_have_text(A_PERSON)
     assert_box_on_face(page, "#video", FACE_IN_FILM, mirrored=True)
     speed = re.compile(r"^[\d.]+ frames/s · \d+ ms round trip · live$")
-    expect(page.locator("#speed")).to_have_text(speed, timeout=WAIT_MS)
+    expect(page.locator("#speed")).to_have_text(speed)
 
     page.evaluate(f"window.track = {TRACK}")
     page.get_by_role("button", name="Stop camera").click()
@@ -98,7 +97,7 @@ def test_one_of_several_cameras_is_chosen(visit: Visit) -> None:
     choice = page.get_by_label("Camera", exact=True)
     for name in ("fake_device_1", "fake_device_0"):
         choice.select_option(label=name)
-        expect(page.locator("#stage")).to_have_attribute("data-answers", "0", timeout=WAIT_MS)
+        expect(page.locator("#stage")).to_have_attribute("data-answers", "0")
         page.wait_for_selector(ANSWERED)
         assert page.evaluate(f"{TRACK}.label") == name
         expect(choice.locator("option:checked")).to_have_text(name)
@@ -125,12 +124,12 @@ def test_screen_stays_on_as_long_as_the_camera_is(visit: Visit, filmed: tuple[st
     assert page.evaluate("window.screenStaysOn") is False
 
 
-def test_hidden_page_films_nobody(visit: Visit, filmed: tuple[str, ...]) -> None:
+def test_a_hidden_page_does_not_film(visit: Visit, filmed: tuple[str, ...]) -> None:
     page = visit(*filmed)
     page.click("#camera")
     page.wait_for_selector(ANSWERED)
     page.evaluate(f"window.track = {TRACK}")
-    # A headless page is never hidden; what a browser does then is imitated.
+    # A headless page is never hidden, so the browser's event is imitated.
     page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert page.evaluate("window.track.readyState") == "ended"

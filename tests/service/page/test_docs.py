@@ -1,17 +1,18 @@
-"""The page /docs, which shows the document by the service's own means."""
+"""The page /docs shows the OpenAPI document with the service's own scripts."""
 
 import requests
 from playwright.sync_api import expect
 
+from tests.conftest import TIMEOUT_S
 from tests.service.page.conftest import Visit
 
 
 def test_the_document_is_shown_whole_and_without_the_internet(
     server_url: str, visit: Visit
 ) -> None:
-    page = visit()  # which at its end knows of no foreign request
+    page = visit()  # which checks that there were no foreign requests
     page.goto(f"{server_url}/docs")
-    document = requests.get(f"{server_url}/openapi.json", timeout=30).json()
+    document = requests.get(f"{server_url}/openapi.json", timeout=TIMEOUT_S).json()
     for path, operations in document["paths"].items():
         for method, described in operations.items():
             section = page.locator(f'section[id="{method}-{path}"]')

@@ -11,11 +11,12 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import serving
+from tests.conftest import TIMEOUT_S, serving
+from tests.service.page.seen import WAIT_MS
 from tests.service.test_metrics import samples_at
 
 EVIL = "evil.example"
-# The attacker's name leads to this machine. Chromium's own guard of local addresses, which other
+# The attacker's name resolves to this machine. Chromium's guard of local addresses, which other
 # browsers lack, is off.
 FLAGS = (
     f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
@@ -65,6 +66,7 @@ def foreign_port() -> Iterator[int]:
 @pytest.fixture
 def foreign(browser_with: Callable[..., Browser]) -> Iterator[Page]:
     context = browser_with(*FLAGS).new_context()
+    context.set_default_timeout(WAIT_MS)
     yield context.new_page()
     context.close()
 
@@ -113,7 +115,7 @@ def test_a_page_whose_name_was_rebound_reads_and_streams_nothing(
     foreign: Page, service: str, portrait_jpeg: bytes
 ) -> None:
     own = f"http://{EVIL}:{urlsplit(service).port}"
-    # The page came from the attacker's machine, before the name led here.
+    # The page came from the attacker's server, before its name was rebound to this machine.
     foreign.route(f"{own}/", lambda route: route.fulfill(body="", content_type="text/html"))
     foreign.goto(f"{own}/")
     assert foreign.evaluate("location.origin") == own
@@ -135,4 +137,4 @@ def test_the_own_page_posts_and_streams_under_each_of_its_addresses(
         foreign.evaluate(POST, ["/predict", list(portrait_jpeg)])
         assert predicted(service)["200"] == before.get("200", 0) + 1
         assert foreign.evaluate(STREAM, f"{own.replace('http', 'ws', 1)}/stream") == "open"
-    assert requests.get(f"{service}/readyz", timeout=30).status_code == 200
+    assert requests.get(f"{service}/readyz", timeout=TIMEOUT_S).status_code == 200

@@ -11,7 +11,7 @@ from tests.service.page.conftest import Visit
 from tests.service.page.seen import ANSWERED, BY_REQUESTS, BY_STREAM, choose
 
 KEY = "a-key-of-the-tests"
-NO_TOKEN = "with/signs="  # that a subprotocol may not have
+NO_TOKEN = "with/signs="  # not allowed in a subprotocol
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What surrounds the stage: alerts, the compliance line, blurred faces, saved pictures."""
+"""Alerts, the compliance line, blurred faces and saved pictures."""
 
 import io
 import re
@@ -15,13 +15,13 @@ from tests.service.page.seen import (
     ANSWERED,
     BY_STREAM,
     FACE,
-    WAIT_MS,
+    answers,
     choose,
     encoded,
     until,
 )
 
-# Nobody listens to a machine that tests: what would sound is counted.
+# Counts the tones that would sound.
 COUNTED_SOUNDS = """
   window.tones = 0;
   const start = OscillatorNode.prototype.start;
@@ -49,7 +49,7 @@ def saved(page: Page) -> Image.Image:
 
 
 def saved_face(page: Page) -> np.ndarray:
-    """The inner part of the face, which no box crosses, of the portrait or the still film."""
+    """Return the inner part of the saved face, which no box crosses."""
     picture = np.array(saved(page).convert("RGB"))
     left, top, width, height = (int(v * picture.shape[0] / 512) for v in FACE)
     return picture[top + 25 : top + height - 25, left + 25 : left + width - 25]
@@ -60,21 +60,21 @@ def seen_stage(page: Page) -> np.ndarray:
 
 
 def contrast(picture: np.ndarray) -> float:
-    """How far colours differ inside the stage's round edge."""
+    """Return how much colours differ inside the stage's rounded edge."""
     return float(picture[20:-20, 20:-20].std(axis=(0, 1)).max())
 
 
 def detail(picture: np.ndarray) -> float:
-    """How much fine detail a picture has."""
+    """Return how much fine detail a picture has."""
     return float(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
 
 
-def test_somebody_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str, ...]) -> None:
+def test_a_person_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str, ...]) -> None:
     page = visit(*filmed, prepare=lambda page: page.add_init_script(COUNTED_SOUNDS))
     sound = page.get_by_role("switch", name="Alert by sound")
     expect(sound).not_to_be_checked()
     page.click("#camera")
-    expect(page.get_by_role("alert")).to_have_text("1 person without a mask", timeout=WAIT_MS)
+    expect(page.get_by_role("alert")).to_have_text("1 person without a mask")
     assert page.evaluate("window.tones") == 0
 
     page.get_by_role("switch", name="Alert on screen").press("Space")
@@ -83,11 +83,12 @@ def test_somebody_without_a_mask_raises_an_alert(visit: Visit, filmed: tuple[str
     expect(page.get_by_role("alert")).to_be_hidden()
 
     sound.press("Space")
-    assert page.evaluate("window.tones") == 2  # how it will sound
+    assert page.evaluate("window.tones") == 2  # a sample of the sound
     page.get_by_role("button", name="Stop camera").click()
     page.get_by_role("button", name="Start camera").click()
-    until(page, lambda: page.evaluate("window.tones") == 4)  # once for a person, who stays
-    page.wait_for_timeout(500)
+    until(page, lambda: page.evaluate("window.tones") == 4)  # one alert for a person who stays
+    before = answers(page)
+    until(page, lambda: answers(page) >= before + 5)
     assert page.evaluate("window.tones") == 4
 
     page.reload()
@@ -100,19 +101,19 @@ def test_mask_put_on_and_taken_off_is_counted(visit: Visit, walked: tuple[str, .
     page.click("#camera")
     for label in ("mask", "no_mask"):
         count = page.locator(f"#counts [data-label={label}] dd")
-        expect(count).to_have_text("1", timeout=WAIT_MS)
-        expect(page.get_by_role("alert")).to_have_count(int(label == "no_mask"), timeout=WAIT_MS)
+        expect(count).to_have_text("1")
+        expect(page.get_by_role("alert")).to_have_count(int(label == "no_mask"))
     expect(page.locator("#share")).to_have_text(re.compile(r"^[1-9]\d %$"))
     line = page.get_by_role("img", name=re.compile(r"^With a mask: \d\d % over the last 5 minutes"))
     expect(line.locator("#line")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+h.01L"))
 
 
-# Answers as second, people with and people without; then the share and the line.
+# Answers as (second, people with masks, people without), then the share and the line.
 HISTORIES = [
     ([], UNKNOWN, ""),
-    ([(0, 0, 0)], UNKNOWN, ""),  # nobody who could be judged is no point of the line
+    ([(0, 0, 0)], UNKNOWN, ""),  # no judged person adds no point to the line
     ([(0, 1, 0), (1, 0, 1)], "50 %", "M300.0 50.0h.01"),
-    # spans count alike, however many answers came in them
+    # intervals have equal weight, whatever their number of answers
     ([(0, 1, 0), (1, 1, 0), (2, 1, 0), (5, 0, 1)], "50 %", "M294.9 4.0h.01L300.0 96.0"),
     ([(0, 3, 0), (5, 0, 0), (10, 3, 1)], "86 %", "M289.8 4.0h.01M300.0 27.0h.01"),
     ([(0, 0, 9), (299, 1, 0)], "10 %", "M0.0 96.0h.01M300.0 4.0h.01"),
@@ -122,8 +123,8 @@ HISTORIES = [
 
 def test_compliance_line(visit: Visit) -> None:
     page = visit()
-    for number, (answers, share, line) in enumerate(HISTORIES):
-        assert page.evaluate(RECORD, [str(number), answers]) == line
+    for number, (history, share, line) in enumerate(HISTORIES):
+        assert page.evaluate(RECORD, [str(number), history]) == line
         expect(page.locator("#share")).to_have_text(share)
 
 
@@ -136,7 +137,7 @@ def test_saved_picture_has_its_size_and_its_box(visit: Visit, portrait_jpeg: byt
     original = np.array(Image.open(io.BytesIO(portrait_jpeg)))
     assert picture.shape == original.shape
     changed = np.abs(picture.astype(int) - original).max(axis=2) > 60
-    rows, columns = np.nonzero(changed[FACE[1] :])  # the label is above
+    rows, columns = np.nonzero(changed[FACE[1] :])  # below the label
     box = (columns.min(), rows.min() + FACE[1], np.ptp(columns), np.ptp(rows))
     assert overlap(box, FACE) > 0.5
 
@@ -172,7 +173,7 @@ def test_blurred_faces_are_neither_seen_nor_saved(
     assert detail(saved_face(page)) < saved_sharp / 10
 
 
-def test_nobody_is_shown_before_the_faces_are_known(visit: Visit, portrait_jpeg: bytes) -> None:
+def test_no_picture_is_shown_before_the_faces_are_known(visit: Visit, portrait_jpeg: bytes) -> None:
     page = visit()
     held: list[Route] = []
 

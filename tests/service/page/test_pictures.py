@@ -14,7 +14,6 @@ from tests.service.page.seen import (
     DESKTOP,
     FACE,
     PHONE,
-    WAIT_MS,
     assert_box_on_face,
     choose,
     encoded,
@@ -40,9 +39,7 @@ def test_picture_shows_its_face(visit: Visit, portrait_jpeg: bytes, screen: dict
     assert sorted(page.locator("#counts dd").all_text_contents()) == ["0", "0", "1"]
     assert_box_on_face(page, "#picture", FACE)
     expect(page.locator("#speed")).to_have_text(re.compile(r"^\d+ ms round trip$"))
-    expect(page.locator("#announcement")).to_have_text(
-        re.compile(r"^1 person: 1 "), timeout=WAIT_MS
-    )
+    expect(page.locator("#announcement")).to_have_text(re.compile(r"^1 person: 1 "))
 
 
 def test_people_are_counted_and_numbered_from_the_left(visit: Visit) -> None:
@@ -53,7 +50,7 @@ def test_people_are_counted_and_numbered_from_the_left(visit: Visit) -> None:
     expect(page.locator("#faces li")).to_have_text(people)
     assert page.locator("#counts dd").all_text_contents() == ["1", "1", "0"]
     words = "2 people: 1 with mask, 1 without."
-    expect(page.locator("#announcement")).to_have_text(words, timeout=WAIT_MS)
+    expect(page.locator("#announcement")).to_have_text(words)
 
 
 def test_boxes_follow_a_resized_window(visit: Visit, portrait_jpeg: bytes) -> None:
@@ -83,7 +80,7 @@ def test_box_is_where_a_turned_picture_shows_the_face(visit: Visit, portrait_jpe
 def test_other_pictures_are_sent_as_they_are_seen(visit: Visit, portrait_jpeg: bytes) -> None:
     portrait = Image.open(io.BytesIO(portrait_jpeg))
     page = visit()
-    # Chromium shows a WebP unturned whatever its EXIF says, and so do the bytes that are sent.
+    # Chromium ignores a WebP's EXIF orientation, so the page sends the bytes unturned too.
     for image_format, orientation in (("BMP", 1), ("WEBP", 3), ("WEBP", 1)):
         with page.expect_request("**/predict") as request:
             data = encoded(portrait, image_format, orientation)
@@ -96,7 +93,7 @@ def test_other_pictures_are_sent_as_they_are_seen(visit: Visit, portrait_jpeg: b
 def test_box_is_right_where_browser_and_service_disagree(
     visit: Visit, portrait_jpeg: bytes
 ) -> None:
-    # Browsers do not look for an orientation in XMP, Pillow does: the page has to ask again.
+    # Pillow reads an orientation in XMP, browsers do not, so the page must send it again.
     note = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><a tiff:Orientation=\"6\"/></x:xmpmeta>"
     buffer = io.BytesIO()
     Image.open(io.BytesIO(portrait_jpeg)).crop((0, 0, 512, 400)).save(buffer, "JPEG", xmp=note)
@@ -114,7 +111,7 @@ def test_picture_comes_by_hand(visit: Visit, portrait_jpeg: bytes, how: str) -> 
     assert_box_on_face(page, "#picture", FACE)
 
 
-def test_text_is_refused_in_words(visit: Visit) -> None:
+def test_text_is_refused_with_a_message(visit: Visit) -> None:
     page = visit()
     words = "“notes.txt” is not a picture or a video that this browser can read."
     choose(page, b"Dear diary", "notes.txt", "text/plain")
@@ -126,11 +123,11 @@ def test_text_is_refused_in_words(visit: Visit) -> None:
     expect(page.locator("#invitation")).to_be_visible()
 
 
-def test_picture_that_the_service_refuses_brings_its_words(
+def test_the_message_of_a_picture_that_the_service_refuses_is_shown(
     visit: Visit, portrait_jpeg: bytes
 ) -> None:
     page = visit(failures_expected=True)
-    # Half a JPEG: browsers show the half, the service takes whole pictures only.
+    # Browsers show half a JPEG; the service takes only whole pictures.
     with page.expect_response("**/predict") as response:
         choose(page, portrait_jpeg[: len(portrait_jpeg) // 2])
     assert response.value.status == 422
@@ -142,7 +139,7 @@ def test_picture_without_a_face(visit: Visit) -> None:
     choose(page, encoded(Image.new("RGB", (300, 200), "teal"), "PNG"), mime="image/png")
     page.wait_for_selector(ANSWERED)
     expect(page.locator("#none")).to_have_text("No face found.")
-    expect(page.locator("#announcement")).to_have_text("No face found.", timeout=WAIT_MS)
+    expect(page.locator("#announcement")).to_have_text("No face found.")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +153,7 @@ def test_picture_without_a_face(visit: Visit) -> None:
             },
             "Too many frames wait. Trying again…",
         ),
-        # as of a load balancer whose targets are all starting
+        # as from a load balancer whose targets are all starting
         (
             {"content_type": "text/html", "body": "<h1>503</h1>"},
             "The service is not ready. Trying again…",
@@ -169,7 +166,7 @@ def test_picture_waits_for_a_busy_service(
 ) -> None:
     page = visit(failures_expected=True)
 
-    # To make the real queue full takes luck: the first answer is imitated.
+    # A full queue cannot be forced reliably, so the first answer is imitated.
     def refuse(route: Route) -> None:
         route.fulfill(status=503, **answer)
 

@@ -1,4 +1,4 @@
-"""The page for everybody: by keyboard, on a small phone, by day and night."""
+"""Access to the page: by keyboard, on a small phone, in light and dark."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_keyboard_reaches_everything(visit: Visit, portrait_jpeg: bytes) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_small_phone_by_day_and_night(
+def test_small_phone_in_light_and_dark(
     visit: Visit, filmed: tuple[str, ...], tmp_path: Path, scheme: str
 ) -> None:
     page = visit(*filmed, color_scheme=scheme, **PHONE)

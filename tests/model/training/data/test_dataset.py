@@ -1,4 +1,4 @@
-"""Data sets of either kind are read, split and cut as promised."""
+"""Data sets of both kinds are read, split and cropped as documented."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def test_class_folders_are_read_and_split(class_folders: Path) -> None:
     assert len(samples) == 80
     assert {s.cls for s in samples} == {"with_mask", "without_mask"}
     assert {s.split for s in samples} == {"train", "val"}
-    assert dataset.read(class_folders) == samples  # the split does not change from run to run
+    assert dataset.read(class_folders) == samples  # the split is the same in every run
 
 
 def test_a_folder_of_several_sets_is_read(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_folder_of_several_sets_is_read(tmp_path: Path) -> None:
     assert one.annotated == (178, 70, 270, 178)
 
 
-def test_what_is_no_data_set_is_said(tmp_path: Path) -> None:
+def test_what_is_no_data_set_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="with_mask/"):
         dataset.read(tmp_path)
     with pytest.raises(DatasetError, match="not a folder"):
@@ -169,7 +169,7 @@ def test_faces_are_located_by_our_detector(class_folders: Path) -> None:
     (class_folders / "with_mask" / "broken.jpg").write_bytes(b"broken")
     samples = [s for s in dataset.read(class_folders) if Path(s.path).stem in {"1", "broken"}]
     located = dataset.locate(samples, YuNet())
-    assert len(located) == 2  # the broken one is left out, the others go on
+    assert len(located) == 2  # the broken set is skipped, the others are read
     for sample in located:
         assert sample.detected is not None
         assert dataset.overlap(sample.detected, (178, 70, 270, 178)) > 0.6

@@ -1,4 +1,4 @@
-"""Pascal VOC and YOLO folders are read like our own data sets."""
+"""Pascal VOC and YOLO folders are read like the project's own data sets."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def labels(samples: list[Sample]) -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def kaggle(tmp_path: Path) -> Path:
-    """A folder laid out as the set of 853 pictures on Kaggle is."""
+    """Make a folder with the layout of the 853 pictures on Kaggle."""
     folder = tmp_path / "kaggle"
     picture(folder / "images" / "a.png")
     faces = [(name, BOX) for name in ("with_mask", "without_mask", "mask_weared_incorrect")]
@@ -68,7 +68,7 @@ def test_a_voc_picture_may_be_called_differently(kaggle: Path) -> None:
 
 
 def test_voc_files_beside_the_pictures_are_split_by_their_folders(tmp_path: Path) -> None:
-    """As in AIZOO's set, with its way of filling in <filename> and its typing error."""
+    """As in AIZOO's set, with its use of <filename> and its typo."""
     for part, name in (("train", "face"), ("val", "face_nask")):
         picture(tmp_path / part / "1.jpg", grey=len(name))
         write(tmp_path / part / "1.xml", xml("1.xml", (name, BOX)))
@@ -304,7 +304,7 @@ def test_a_hostile_data_yaml_is_refused(tmp_path: Path, content: str, message: s
 
 
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
-    """Two of them in a folder were followed 2 to the power of 40 ways."""
+    """Two such links in a folder would be followed along 2 to the power of 40 paths."""
     folder = tmp_path / "set"
     picture(folder / "images" / "a.png")
     for name in ("train", "val"):

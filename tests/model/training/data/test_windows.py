@@ -1,4 +1,4 @@
-"""A window holds the face that its sample names, where its boxes say."""
+"""A window contains its sample's face, where its boxes say."""
 
 from pathlib import Path
 

@@ -43,7 +43,7 @@ def outputs_for(box: list[float], confidence: float) -> dict[str, tf.Tensor]:
         "obj": np.full((COUNT, 1), logit),
         "bbox": bbox,
         "kps": np.zeros((COUNT, 10)),
-        "state": np.zeros((COUNT, 3)),
+        "state": np.zeros((COUNT, 5)),
     }
     parts, start = {}, 0
     for stride_ in (8, 16, 32):

@@ -1,4 +1,4 @@
-"""Synthesis draws masks where they are worn, what is none of them, and makes a data set of it."""
+"""Synthesis draws masks and things that are no masks, and makes a data set of them."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ from model.training.drawing.synthesize import (
 )
 from tests.conftest import ROOT
 
-# The five landmarks, the middle of the mouth and the chin.
+# The five landmarks, the middle of the mouth, and the chin.
 COVERED = {
     "right": [False, False, True, True, True, True, True],
     "under_nose": [False, False, False, True, True, True, True],
@@ -52,7 +52,7 @@ def spots(face: Face) -> list[tuple[int, int]]:
 
 
 def covered(before: Image, after: Image, face: Face) -> list[bool]:
-    """Say of each spot whether something new is there; a shadow beside a mask does not count."""
+    """Tell for each spot whether something was drawn there; a mask's shadow does not count."""
     change = np.abs(after.astype(int) - before).max(axis=2)
     return [bool(np.median(change[y - 2 : y + 3, x - 2 : x + 3]) > 32) for x, y in spots(face)]
 
@@ -170,7 +170,7 @@ def test_the_mask_turns_with_the_head(portrait: Image, face: Face) -> None:
         reach.append((middle - columns.min(), columns.max() - middle))
     (left_l, left_r), (front_l, front_r), (right_l, right_r) = reach
     assert abs(front_l - front_r) < 6
-    # The half of the face that it turns away from us gets narrow, what we see of the other grows.
+    # The half of the face that turns away gets narrower, the other half wider.
     assert left_r - left_l > 8
     assert right_l - right_r > 8
 
@@ -266,7 +266,7 @@ def test_a_face_at_the_edge_is_drawn_on(
     "landmarks",
     [
         [(50, 50)] * 5,
-        [(50, 30), (50, 30), (70, 45), (52, 60), (52, 60)],  # a profile, its pairs in one point
+        [(50, 30), (50, 30), (70, 45), (52, 60), (52, 60)],  # a profile
         [(40, 40), (50, 40), (60, 40), (70, 40), (80, 40)],
         [(50, 10), (50, 30), (50, 50), (50, 70), (50, 90)],
         [(70, 70), (30, 70), (50, 50), (65, 30), (35, 30)],  # upside down
@@ -367,7 +367,7 @@ def test_the_seed_decides_about_the_data_set(tmp_path: Path, faces: Path) -> Non
 
 @pytest.fixture
 def crowd(tmp_path: Path, portrait: Image, masked_portrait: Image) -> Path:
-    """A data set: in each part two unmasked faces to either side of a masked one, and a wall."""
+    """A data set: each split has two unmasked faces on either side of a masked one, and a wall."""
     folder = tmp_path / "crowd"
     folder.mkdir()
     people = [person[:250, 160:290] for person in (portrait, masked_portrait, portrait)]
@@ -405,7 +405,7 @@ def test_of_a_data_set_each_unmasked_face_of_a_split_is_cut_out(
         image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         (face,) = YuNet(glance=False).detect(image, dataset.TRAIN_DETECTION_CONFIDENCE)
         assert face.box.width > 75
-        assert 140 < image.shape[1] <= 150  # from the picture's edge to where the neighbour begins
+        assert 140 < image.shape[1] <= 150  # from the picture's edge to the neighbour
         assert 108 * 1.6 < image.shape[0] < 108 * 2.2 + 2
 
 
@@ -418,8 +418,8 @@ def test_a_data_set_is_left_as_it_is(tmp_path: Path, crowd: Path, given: str) ->
     assert sorted(crowd.rglob("*")) == before
 
 
-def test_hugging_people_are_told_apart(tmp_path: Path, crowd: Path) -> None:
-    """Where boxes overlap, nothing is cut off the face, and as little of the other is left."""
+def test_hugging_people_are_kept_apart(tmp_path: Path, crowd: Path) -> None:
+    """Where boxes overlap, the whole face is kept, and as little as possible of the other."""
     file = crowd / "annotations.json"
     rows = json.loads(file.read_text())
     rows[0]["boxes"][1]["xyxy"][0] = 100
@@ -431,10 +431,10 @@ def test_hugging_people_are_told_apart(tmp_path: Path, crowd: Path) -> None:
     assert left.shape[1] == 110
 
 
-def test_a_face_in_the_background_that_nobody_boxed_is_left_outside(
+def test_an_unlabelled_face_in_the_background_is_left_outside(
     tmp_path: Path, portrait: Image
 ) -> None:
-    scene = np.full((2000, 2000, 3), 128, np.uint8)  # so large that it is not seen at first
+    scene = np.full((2000, 2000, 3), 128, np.uint8)  # too large to be found at first
     scene[:250, 150:300] = portrait[:250, 150:300]
     scene[20:56, 300:332] = cv2.resize(portrait[40:210, 150:300], (32, 36))
     (tmp_path / "set").mkdir()
@@ -467,7 +467,7 @@ def test_of_class_folders_the_largest_face_of_a_picture_is_cut_out(
         assert face.box.width > 75
 
 
-def test_a_split_without_an_unmasked_face_is_said(tmp_path: Path, crowd: Path) -> None:
+def test_a_split_without_an_unmasked_face_is_reported(tmp_path: Path, crowd: Path) -> None:
     rows = json.loads((crowd / "annotations.json").read_text())
     (crowd / "annotations.json").write_text(json.dumps(rows[:2]))
     process = run("--input", crowd, "--output", tmp_path / "made", "--split", "val")
@@ -477,7 +477,7 @@ def test_a_split_without_an_unmasked_face_is_said(tmp_path: Path, crowd: Path) -
 
 
 @pytest.mark.usefixtures("faces")
-def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_reported(tmp_path: Path) -> None:
     (tmp_path / "full" / "with_mask").mkdir(parents=True)
     (tmp_path / "full" / "with_mask" / "a.jpg").write_bytes(b"")
     (tmp_path / "empty").mkdir()

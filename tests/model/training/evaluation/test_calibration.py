@@ -1,4 +1,4 @@
-"""Probabilities are measured against what was right."""
+"""Calibration compares probabilities with how often they were right."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def case_of(cls: str, label: str, mask: float | None) -> Case:
 
 
 def test_calibration_compares_what_is_claimed_with_what_is_right() -> None:
-    """Ten faces claimed at .9, eight of them right; ten at .6 for no_mask, six right."""
+    """Ten faces at .9, eight of them right; ten at .6 for no_mask, six right."""
     cases = [case_of("with_mask", "mask", 0.9)] * 8
     cases += [case_of("without_mask", "mask", 0.9)] * 2
     cases += [case_of("without_mask", "uncertain", 0.4)] * 6
@@ -42,7 +42,7 @@ def test_the_most_doubtful_tenth_is_left_out() -> None:
 
 
 def test_average_precision_of_a_known_ranking() -> None:
-    """Right, wrong, right, right: precision 1, 2/3 and 3/4, each at another third of recall."""
+    """Right, wrong, right, right: precision 1, 2/3 and 3/4, at recall 1/3, 2/3 and 1."""
     cases = [
         case_of("with_mask", "mask", 0.9),
         case_of("without_mask", "mask", 0.8),

@@ -1,4 +1,4 @@
-"""What was answered is held against the right face."""
+"""Each answer is compared with the right face."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_a_label_without_a_box_is_judged_where_the_face_is_found(picture: str) -
     assert (case.end_to_end, case.box.width) == ("no_mask", 92)
     (nothing,) = judge([sample(picture)], {})
     assert (nothing.end_to_end, nothing.box) == (NOT_FOUND, None)
-    assert nothing.traits == {"source": "set"}  # else its set would look better than it is
+    assert nothing.traits == {"source": "set"}  # else the figures of its set would be too good
 
 
 def test_a_broken_picture_is_not_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_a_broken_picture_is_not_found(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_what_is_judged_is_what_the_file_says(picture: str) -> None:
-    """A grey wall in place of the face must change the answer, or another picture was read."""
+    """A grey wall in place of the face must change the answer, or the wrong picture was read."""
     faces = [sample(picture, annotated=FACE)]
     cv2.imwrite(picture, np.full((512, 512, 3), 120, np.uint8))
     pipeline = MaskPipeline.load()

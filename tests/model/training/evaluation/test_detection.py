@@ -1,4 +1,4 @@
-"""The detectors' figures are what their definitions say."""
+"""The detectors' figures match their definitions."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_each_face_is_found_once_by_the_most_confident() -> None:
     ]
 
 
-def test_a_face_that_is_not_found_is_told_with_no_confidence() -> None:
+def test_a_face_that_is_not_found_has_no_confidence() -> None:
     missed = Outcome(0.0, 50, face=True, masked=True)
     assert missed in matched([(ELSEWHERE, 0.8)], [Labelled(FACE, masked=True)])
 

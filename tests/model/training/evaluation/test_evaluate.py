@@ -1,4 +1,4 @@
-"""The command: figures, a report and pictures of the exported model, or of another system."""
+"""The command makes figures, a report and plots of the exported model or of another system."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ BOX = {"xyxy": [178, 70, 270, 178], "origin": "gt"}
 
 @pytest.fixture
 def data(tmp_path: Path, portrait: Image, masked_portrait: Image) -> Path:
-    """A masked and an unmasked face, one where there is none, and a broken picture."""
+    """A masked and an unmasked face, a label without a face, and a broken picture."""
     folder = tmp_path / "data"
     folder.mkdir()
     rows = []

@@ -1,4 +1,4 @@
-"""A figure is there as a whole or not at all."""
+"""A figure is complete or missing, never partial."""
 
 from pathlib import Path
 

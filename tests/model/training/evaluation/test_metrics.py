@@ -1,4 +1,4 @@
-"""What is counted is what was answered."""
+"""Metrics count the answers."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_uncertain_and_not_found_are_not_right() -> None:
     assert part["end_to_end"]["confusion"]["mask"][NOT_FOUND] == 1
 
 
-def test_who_is_called_masked_is_told_by_how_the_mask_was_worn() -> None:
+def test_shares_called_masked_are_given_by_how_the_mask_was_worn() -> None:
     cases = [*MIXED, case_of(sample("incorrect_mask"), "mask", "uncertain")]
     part = metrics_of(cases)["parts"]["all"]
     assert part["on_box"]["called_mask"] == {"without_mask": 0.5, "incorrect_mask": 0.5}

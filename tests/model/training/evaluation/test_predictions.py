@@ -1,4 +1,4 @@
-"""Predictions are read as they were written, and what is wrong with a line is said."""
+"""Predictions are read back as written; errors name the line and the reason."""
 
 from pathlib import Path
 
@@ -67,6 +67,6 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> N
         predictions.read(file, tmp_path)
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PredictionError, match="cannot be read"):
         predictions.read(tmp_path / "none.jsonl", tmp_path)

@@ -1,4 +1,4 @@
-"""The report shows the figures, and nobody's face."""
+"""The report shows the figures and no faces."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def sample(cls: str, size: float) -> Sample:
 
 
 def cases() -> list[Case]:
-    """A hundred masks of which ten are not found, fifty wrongly worn ones of which five pass."""
+    """A hundred masks, ten not found; fifty wrongly worn masks, five accepted."""
     traits = {"size": "20-32 px", "mask": "black"}
     rows = [Case(sample("with_mask", 25), NOT_FOUND, None, "mask", 0.8, traits=traits)] * 10
     rows += [Case(sample("with_mask", 80), "mask", 0.9, "mask", 0.9, traits=traits)] * 90
@@ -50,7 +50,7 @@ def test_the_tables_hold_what_was_measured(tmp_path: Path) -> None:
     assert row(text, "unmasked faces labelled `mask`, human boxes") == ["-"]
     assert row(text, "set")[:3] == ["150", "0.9667 / 0.9000", "0.9500 / 0.9000"]
     assert row(text, "set")[-2:] == ["-", "0.1000 / 0.1000"]
-    assert "1.0000 / 0.0000 (10)" in text  # of 20-32 pixels
+    assert "1.0000 / 0.0000 (10)" in text  # faces of 20-32 pixels
     assert row(text, "mask") == ["black", "100", "1.0000 / 0.9000"]
     drop = row(text, "largest drop of a slice, end to end")
     assert drop == ["0.0000 (mask black, 100 faces)"]

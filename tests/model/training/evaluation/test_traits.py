@@ -1,4 +1,4 @@
-"""A face's traits are named as a person would name them."""
+"""A face's traits get the names that a person would use."""
 
 import cv2
 import numpy as np
@@ -74,6 +74,6 @@ def test_bands_are_sorted_as_one_reads_them() -> None:
 def test_a_turned_face_has_its_nose_beside_the_middle_of_the_eyes() -> None:
     frontal = np.array([[0, 0], [10, 0], [5.5, 6], [2, 10], [8, 10]], np.float32)
     turned = np.array([[0, 0], [10, 0], [9, 6], [4, 10], [9, 10]], np.float32)
-    quarter = np.array([[0, 1], [-1, 0]], np.float32)  # a head that lies on its side
+    quarter = np.array([[0, 1], [-1, 0]], np.float32)  # a head lying on its side
     assert [traits.pose(p) for p in (frontal, turned)] == ["frontal", "turned"]
     assert [traits.pose(p @ quarter) for p in (frontal, turned)] == ["frontal", "turned"]

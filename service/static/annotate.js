@@ -61,7 +61,7 @@ export function place({ image, faces }, mirrored, surfaceWidth, surfaceHeight) {
  * @param {ReturnType<typeof place>} placed
  * @param {number} surfaceWidth
  */
-export function draw(context, placed, surfaceWidth) {
+export function annotate(context, placed, surfaceWidth) {
   const large = Math.max(1, surfaceWidth / 1000); // a saved picture can be larger than any screen
   const fontSize = (surfaceWidth < NARROW ? 13 : 15) * large;
   context.font = `600 ${fontSize}px system-ui, sans-serif`;

@@ -26,7 +26,7 @@ BLOCKS = 6
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(pixels: Image, faces: Iterable[Face], status: str) -> Image:
+def annotated(pixels: Image, faces: Iterable[Face], status: str) -> Image:
     """Return a copy of a BGR frame with boxes, captions and, in the bottom corner, the status."""
     canvas = pixels.copy()
     height, width = canvas.shape[:2]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from client.annotate import COLOURS, annotated
 from client.answers import Box, Face
-from client.overlay import COLOURS, draw
 
 GROUND = 90
 STATUS = "12.3 fps  45 ms  reconnecting to the service"
@@ -24,7 +24,7 @@ def blank(width: int, height: int) -> np.ndarray:
 )
 def test_the_box_has_the_colour_of_its_label(label: str, strongest: int, weakest: int):
     pixels = blank(640, 480)
-    drawn = draw(pixels, [face(label, Box(200, 150, 120, 160))], "")
+    drawn = annotated(pixels, [face(label, Box(200, 150, 120, 160))], "")
     for y, x in [(230, 200), (230, 319), (309, 260)]:  # left, right and lower edge
         assert tuple(drawn[y, x]) == COLOURS[label]
         assert drawn[y, x].argmax() == strongest  # in BGR
@@ -39,22 +39,23 @@ def test_the_box_has_the_colour_of_its_label(label: str, strongest: int, weakest
 def test_a_caption_is_whole_wherever_the_face_is(width: int, label: str):
     height = width * 3 // 4
     side = width // 8
-    middle = draw(blank(width, height), [face(label, Box(width // 2, height // 2, side, side))], "")
+    central = face(label, Box(width // 2, height // 2, side, side))
+    middle = annotated(blank(width, height), [central], "")
     for x in (0, width - side):
         for y in (0, height - side):
-            drawn = draw(blank(width, height), [face(label, Box(x, y, side, side))], "")
+            drawn = annotated(blank(width, height), [face(label, Box(x, y, side, side))], "")
             assert ink(drawn, label) == ink(middle, label)
     assert ink(middle, label) > 50
 
 
 def ink(drawn: np.ndarray, label: str) -> int:
-    """Count the pixels that are neither the picture's nor of the label's colour: the text's."""
+    """Count the pixels of the text: neither the picture's nor the label's colour."""
     return int(((drawn != GROUND).any(axis=2) & (drawn != COLOURS[label]).any(axis=2)).sum())
 
 
 @pytest.mark.parametrize("width", [64, 320, 1920])
 def test_the_status_lies_in_the_bottom_corner_and_is_not_cut(width: int):
-    drawn = draw(blank(width, width * 3 // 4), [], STATUS)
+    drawn = annotated(blank(width, width * 3 // 4), [], STATUS)
     assert (drawn[: width // 2] == GROUND).all()
     inked = np.argwhere((drawn > GROUND).any(axis=2))
     assert len(inked) > 0
@@ -64,5 +65,5 @@ def test_the_status_lies_in_the_bottom_corner_and_is_not_cut(width: int):
 
 
 def test_a_label_that_came_later_than_this_client_is_shown_as_it_is():
-    drawn = draw(blank(640, 480), [face("chin_mask", Box(100, 100, 50, 50))], "")
+    drawn = annotated(blank(640, 480), [face("chin_mask", Box(100, 100, 50, 50))], "")
     assert (drawn != GROUND).any()
