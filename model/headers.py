@@ -7,6 +7,7 @@ function here takes time proportional to the length of the file.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -51,6 +52,21 @@ PNG_ONCE = {b"IHDR", b"PLTE", b"IEND"}  # the chunks that decoding needs, beside
 WEBP_STILL, WEBP_FRAME = {b"VP8 ": 3, b"VP8L": 4}, b"ANMF"  # bytes per pixel
 WEBP_FLAGS = 0x12  # animation and transparency
 
+# AVIF: boxes of ISO 23008-12, and in them one picture in units (OBUs) of AV1.
+MOST_BOXES = 1000  # and items, and properties of an item; encoders write under 50
+SEQUENCE, FRAME_HEADER, FRAME = 1, 3, 6  # types of units
+ENOUGH_UNITS = 64  # of a picture; encoders write 3
+# EXIF orientations by the mirror (imir: 0 swaps top and bottom, 1 left and right) and, before it,
+# the quarters of a turn to the left (irot).
+ORIENTATIONS = {
+    None: (1, 8, 3, 6),
+    0: (4, 5, 2, 7),
+    1: (2, 7, 4, 5),
+}
+
+
+RESAVE = "Save it as JPEG, or with an ordinary encoder."
+
 
 class TooCostly(ValueError):
     """The file would cost more to decode than is allowed."""
@@ -72,8 +88,8 @@ class Frame(NamedTuple):
 def bare(data: bytes) -> tuple[bytes, bytes]:
     """Return a picture without its metadata, and its EXIF data (b"" if it has none).
 
-    A JPEG, PNG or WebP keeps only what decoding needs; an animation keeps its first picture. Other
-    formats are returned unchanged. Raises TooCostly and TooManyPixels.
+    A JPEG, PNG, WebP or AVIF keeps only what decoding needs; an animation keeps its first picture.
+    Other formats are returned unchanged. Raises TooCostly and TooManyPixels.
     """
     if data.startswith(JPEG_START):
         return bare_jpeg(data)
@@ -81,6 +97,8 @@ def bare(data: bytes) -> tuple[bytes, bytes]:
         return bare_png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return bare_webp(data)
+    if data[4:8] == b"ftyp":
+        return bare_avif(data)
     return data, b""
 
 
@@ -102,7 +120,7 @@ def bare_jpeg(data: bytes) -> tuple[bytes, bytes]:
             frame = frame_of(body)
             if frame.components == CMYK:
                 unpacked = CMYK * frame.width * frame.height
-                check_unpacked("CMYK JPEG", frame.width, frame.height, unpacked)
+                check_unpacked("a CMYK JPEG", frame.width, frame.height, unpacked)
         elif kind in REFUSED:
             raise TooCostly(
                 "The JPEG is arithmetic-coded, lossless or hierarchical; only baseline, extended "
@@ -201,7 +219,7 @@ def bare_png(data: bytes) -> tuple[bytes, bytes]:
         if name == b"IHDR" and name not in seen and len(data) >= body + 13:
             width, height, depth, colours = struct.unpack_from(">IIBB", data, body)
             row = -(-width * depth * PNG_CHANNELS.get(colours, 4) // 8)
-            check_unpacked("PNG", width, height, height * row)
+            check_unpacked("a PNG", width, height, height * row)
         if name == b"eXIf" and not exif:
             exif = data[body : body + length]
         seen.add(name)
@@ -229,11 +247,11 @@ def bare_webp(data: bytes) -> tuple[bytes, bytes]:
         elif name in WEBP_STILL and not picture:
             picture = data[at:end]
             width, height = webp_size(name, data[body : body + 10])
-            check_unpacked("WebP", width, height, width * height * WEBP_STILL[name])
+            check_unpacked("a WebP", width, height, width * height * WEBP_STILL[name])
         elif name == WEBP_FRAME and not picture and len(canvas) == 18:
             picture = canvas + animation + data[at:end]
             width, height = (int.from_bytes(canvas[n : n + 3], "little") + 1 for n in (12, 15))
-            check_unpacked("WebP", width, height, width * height * 4)
+            check_unpacked("a WebP", width, height, width * height * 4)
         elif name == b"EXIF" and not exif:
             exif = data[body : body + length]
         at, chunks = end, chunks + 1
@@ -254,12 +272,196 @@ def webp_size(name: bytes, body: bytes) -> tuple[int, int]:
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
+def bare_avif(data: bytes) -> tuple[bytes, bytes]:
+    """Return an AVIF with its primary picture only, and EXIF data with its orientation.
+
+    Transparency, previews, profiles and animations are dropped. Size and depth come from the AV1
+    data, which a decoder follows. Raises TooCostly for a picture of several tiles, layers or
+    frames, and TooManyPixels.
+    """
+    meta = boxes(next((body for name, body in each_box(data) if name == b"meta"), b"")[4:])
+    primary = int.from_bytes(meta.get(b"pitm", b"")[4:], "big")
+    start, length = extent(meta.get(b"iloc", b""), primary)
+    coded = data[start : start + length]
+    width, height, depth, channels = av1_size(coded)
+    check_unpacked("an AVIF", width, height, int(width * height * channels * (1 + (depth > 8))))
+    properties = properties_of(meta.get(b"iprp", b""), primary)
+    kept = [(b"ispe", bytes(4) + struct.pack(">II", width, height))]
+    kept += [(b"av1C", body[:4]) for name, body in properties if name == b"av1C"][:1]
+    kept += [
+        (b"colr", body[:11]) for name, body in properties if name == b"colr" and body[:4] == b"nclx"
+    ][:1]
+    turns = {name: body[0] for name, body in properties if name in {b"irot", b"imir"} and body}
+    mirror = turns[b"imir"] & 1 if b"imir" in turns else None
+    turn = ORIENTATIONS[mirror][turns.get(b"irot", 0) & 3]
+    entry = struct.pack(">HHHIHxx", 1, ORIENTATION, SHORT, 1, turn)
+    return avif_of(coded, kept), b"MM\0*\0\0\0\x08" + entry if turn != 1 else b""
+
+
+def avif_of(coded: bytes, properties: list[tuple[bytes, bytes]]) -> bytes:
+    """Return an AVIF of one picture, coded as AV1, with its properties."""
+    uses = b"".join(bytes([0x80 | n]) for n in range(1, len(properties) + 1))
+    association = bytes(4) + struct.pack(">IHB", 1, 1, len(properties)) + uses
+    about = box(b"ipco", *(box(*each) for each in properties)) + box(b"ipma", association)
+    entry = box(b"infe", b"\2\0\0\0", struct.pack(">HH", 1, 0), b"av01\0")
+    before = b"".join(
+        [
+            box(b"hdlr", bytes(8), b"pict", bytes(13)),
+            box(b"pitm", bytes(4), struct.pack(">H", 1)),
+            box(b"iinf", bytes(4), struct.pack(">H", 1), entry),
+            box(b"iprp", about),
+        ]
+    )
+    head = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+    # iloc holds the offset of the picture: after meta, which iloc ends, and the header of mdat.
+    start = len(head) + 12 + len(before) + 30 + 8
+    place = struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, start, len(coded))
+    meta = box(b"meta", bytes(4), before, box(b"iloc", bytes(4), place))
+    return head + meta + box(b"mdat", coded)
+
+
+def box(name: bytes, *parts: bytes) -> bytes:
+    """Return a box of an ISO file."""
+    body = b"".join(parts)
+    return struct.pack(">I", 8 + len(body)) + name + body
+
+
+def each_box(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the name and body of each box, also of a last one that is cut off.
+
+    Raises TooCostly for more than MOST_BOXES.
+    """
+    at, count = 0, 0
+    while at + 8 <= len(data):
+        length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        body = at + 8
+        if length == 1:
+            length, body = int.from_bytes(data[body : body + 8], "big"), body + 8
+        end = at + length if length else len(data)
+        if end < body:  # damaged; a decoder would continue elsewhere
+            return
+        yield name, data[body:end]
+        at, count = end, count + 1
+        if count > MOST_BOXES:
+            raise TooCostly(f"The AVIF has over {MOST_BOXES} boxes, more than the limit. {RESAVE}")
+
+
+def boxes(data: bytes) -> dict[bytes, bytes]:
+    """Return the first box of each name."""
+    found: dict[bytes, bytes] = {}
+    for name, body in each_box(data):
+        found.setdefault(name, body)
+    return found
+
+
+def number(stream: io.BytesIO, length: int) -> int:
+    """Read a big-endian number of this many bytes."""
+    return int.from_bytes(stream.read(length), "big")
+
+
+def extent(body: bytes, item: int) -> tuple[int, int]:
+    """Return the offset and length of an item; body: that of the iloc box.
+
+    Raises TooCostly unless the item is stored in one piece.
+    """
+    stream = io.BytesIO(body)
+    version, sizes = number(stream, 4) >> 24, number(stream, 2)
+    offset_size, length_size, base_size, index_size = (sizes >> n & 15 for n in (12, 8, 4, 0))
+    wide = 4 if version == 2 else 2
+    before = index_size if version else 0
+    for _ in range(min(number(stream, wide), MOST_BOXES)):
+        owner, method = number(stream, wide), number(stream, 2) & 15 if version else 0
+        stream.read(2)
+        base, count = number(stream, base_size), number(stream, 2)
+        pieces = io.BytesIO(stream.read(count * (before + offset_size + length_size)))
+        if owner == item and count == 1 and method == 0:
+            pieces.read(before)
+            return base + number(pieces, offset_size), number(pieces, length_size)
+    raise TooCostly(f"The AVIF's picture is not in one piece. {RESAVE}")
+
+
+def properties_of(body: bytes, item: int) -> list[tuple[bytes, bytes]]:
+    """Return the name and body of each property of an item; body: that of the iprp box."""
+    held = boxes(body)
+    known = list(each_box(held.get(b"ipco", b"")))
+    stream = io.BytesIO(held.get(b"ipma", b""))
+    flags = number(stream, 4)
+    size, mask = (2, 0x7FFF) if flags & 1 else (1, 0x7F)
+    for _ in range(min(number(stream, 4), MOST_BOXES)):
+        owner, count = number(stream, 4 if flags >> 24 else 2), number(stream, 1)
+        listed = io.BytesIO(stream.read(count * size))
+        if owner == item:
+            indices = [number(listed, size) & mask for _ in range(count)]
+            return [known[index - 1] for index in indices if 0 < index <= len(known)]
+    return []
+
+
+def av1_size(coded: bytes) -> tuple[int, int, int, float]:
+    """Return width, height, bits and channels of a still picture of AV1; raises TooCostly.
+
+    channels: 1 for grey, 1.5 to 3 for colour. Only the reduced header of a still picture is
+    accepted, because it fixes the size of its one frame.
+    """
+    at, units, frames = 0, 0, 0
+    size = None
+    while at < len(coded) and units < ENOUGH_UNITS:
+        head = coded[at]
+        kind, at = head >> 3 & 15, at + 1 + (head >> 2 & 1)
+        length = len(coded) - at
+        if head & 2:
+            length, at = leb128(coded, at)
+        if kind == SEQUENCE and size is None:
+            size = sequence(coded[at : min(at + length, at + 64)])
+        elif kind == SEQUENCE:
+            frames = 2  # a second header could announce a larger frame
+        frames += kind in {FRAME, FRAME_HEADER}
+        at, units = at + length, units + 1
+    if size is None or frames > 1 or at < len(coded):
+        raise TooCostly(f"The AVIF is not coded as one still picture. {RESAVE}")
+    return size
+
+
+def leb128(data: bytes, at: int) -> tuple[int, int]:
+    """Read a variable-length number of AV1; returns it and the offset after it."""
+    value = 0
+    for index in range(8):
+        byte = data[at + index] if at + index < len(data) else 0
+        value |= (byte & 0x7F) << 7 * index
+        if not byte & 0x80:
+            return value, at + index + 1
+    return value, at + 8
+
+
+def sequence(body: bytes) -> tuple[int, int, int, float] | None:
+    """Read an AV1 sequence header; returns None unless it is the reduced one of a still picture."""
+    text = "".join(f"{byte:08b}" for byte in body) + "0" * 64
+    at = 0
+
+    def bits(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(text[at - count : at] or "0", 2)
+
+    profile, _, is_short, _ = bits(3), bits(1), bits(1), bits(5)
+    if not is_short:
+        return None
+    wide, high = bits(4) + 1, bits(4) + 1
+    width, height = bits(wide) + 1, bits(high) + 1
+    bits(6)  # flags of decoding tools
+    depth = 10 if bits(1) else 8
+    if profile == 2 and depth == 10 and bits(1):
+        depth = 12
+    if profile != 1 and bits(1):
+        return width, height, depth, 1.0
+    return width, height, depth, {0: 1.5}.get(profile, 3.0)
+
+
 def check_unpacked(kind: str, width: int, height: int, unpacked: int) -> None:
     """Raise TooManyPixels for a picture with too many pixels or unpacked bytes."""
     if unpacked > MOST_UNPACKED or width * height > MOST_UNPACKED_PIXELS:
         raise TooManyPixels(
             f"The picture has {width} x {height} pixels, {unpacked / 1e6:.0f} MB unpacked; "
-            f"a {kind} may have at most {MOST_UNPACKED / 1e6:g} MB and "
+            f"{kind} may have at most {MOST_UNPACKED / 1e6:g} MB and "
             f"{MOST_UNPACKED_PIXELS / 1e6:g} megapixels. Send a smaller one, or an RGB JPEG."
         )
 

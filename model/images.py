@@ -2,7 +2,7 @@
 
 ImageError(ValueError)
  +-- ImageTooLarge      more pixels than the caller allows; raised before decoding
- +-- UndecodableImage   empty, damaged, or not a JPEG, PNG or WebP
+ +-- UndecodableImage   empty, damaged, or not a JPEG, PNG, WebP or AVIF
 """
 
 from __future__ import annotations
@@ -16,26 +16,48 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import AvifImagePlugin
 from PIL import Image as PillowImage
 
-from model.headers import JPEG_END, JPEG_START, TooCostly, TooManyPixels, bare, orientation
+from model import formats
+from model.headers import (
+    JPEG_END,
+    JPEG_START,
+    PNG_START,
+    TooCostly,
+    TooManyPixels,
+    bare,
+    orientation,
+)
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+# While they are decoded, AVIFs and 16-bit PNGs take up to 22 bytes of memory per pixel, others 11.
+HEAVY = 2
 LONGEST_SIDE = 65_500  # pixels, JPEG's limit; also limits the row pointers of a PNG decoder
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long to decode at 3/4 as at full size
 LEVEL = 25.0  # degrees of roll from which a crop is turned upright; the network was trained on 12
 LARGEST_SQUARE = 8  # times a crop's size: a larger square is shrunk to this before padding
 BAND = 256  # rows copied at a time
+# Cameras such as the ESP32-CAM cut off the last bytes of a JPEG, and libjpeg fills the missing rows
+# with this grey. In a picture of 240 rows, one row of blocks is 7 %.
+MISSING, LEAST_ROWS = 128, 0.9
+# A 16-bit PNG with values under 14 bits comes from a sensor with fewer bits. Its values are scaled
+# from one of these depths; read as 16 bits they would be nearly black.
+SENSORS, DARK = (8, 10, 12, 14, 16), 1 << 14 >> 8
 # EXIF orientations 1 to 8: those with rows and columns swapped, those that are mirrored, and the
 # quarter turns to the left that each needs after mirroring.
 SIDEWAYS = {5, 6, 7, 8}
 MIRRORED = {2, 4, 5, 7}
 TURNED = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
+NO_PICTURE = "The bytes are not a JPEG, PNG, WebP or AVIF picture, or its header is damaged."
+
 # decode() has its own stricter limit; Pillow's would only warn.
 PillowImage.MAX_IMAGE_PIXELS = None
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # not of each damaged picture
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the service's slots are the parallelism
 
 
 class ImageError(ValueError):
@@ -47,7 +69,7 @@ class ImageTooLarge(ImageError):
 
 
 class UndecodableImage(ImageError):
-    """The bytes are not a complete JPEG, PNG or WebP."""
+    """The bytes are not a complete JPEG, PNG, WebP or AVIF."""
 
 
 @dataclass(frozen=True)
@@ -117,30 +139,40 @@ class Picture:
         """How many pixels the decoded picture has."""
         return self.size[0] * self.size[1]
 
+    @property
+    def weight(self) -> int:
+        """The number of pixels that counts against limits on memory."""
+        return self.pixels * weight_of(self._data, self._header)
+
     def decode(self, least_side: int | None = None) -> Frame:
         """Decode the picture and turn it upright.
 
         Returns uint8 RGB for any colour model and bit depth. Transparency is dropped; an animation
-        gives its first picture. least_side: allows a JPEG to be decoded at a reduced size, with a
-        longer side of at least this many pixels.
+        gives its first picture. A JPEG without its last rows is accepted, with grey in their place,
+        if LEAST_ROWS of the rows are present. least_side: allows a JPEG to be decoded at a reduced
+        size, with a longer side of at least this many pixels.
 
         Raises UndecodableImage.
         """
         try:
             image = native_pixels(self._data, self._header, least_side)
             image = pixels(self._header) if image is None else image
+            if is_deep(self._data):
+                image = brightened(self._data, image)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
             raise UndecodableImage(f"The picture is damaged or incomplete: {error}") from error
         return Frame(upright(image, self._turn), self.size)
 
 
 def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
-    """Read and check the header of a JPEG, PNG or WebP without decoding its pixels.
+    """Read and check the header of a JPEG, PNG, WebP or AVIF without decoding its pixels.
 
     Raises ImageTooLarge and UndecodableImage.
     """
     if not data:
-        raise UndecodableImage("The picture is empty (0 bytes).")
+        raise UndecodableImage("The picture is empty (0 bytes). Send the bytes of a picture.")
+    if reason := formats.unread(data):
+        raise UndecodableImage(reason)
     try:
         data, exif = bare(data)
         header = PillowImage.open(io.BytesIO(data), formats=FORMATS)
@@ -150,24 +182,36 @@ def open_picture(data: bytes, max_pixels: int = 50_000_000) -> Picture:
     except TooCostly as error:
         raise UndecodableImage(str(error)) from error
     except Exception as error:  # Pillow's parsers raise nearly anything on a damaged header
-        raise UndecodableImage("The bytes are not a JPEG, PNG or WebP picture.") from error
+        raise UndecodableImage(NO_PICTURE) from error
     width, height = header.size
     if max(width, height) > LONGEST_SIDE:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; "
             f"at most {LONGEST_SIDE} are accepted along a side. Send a smaller one."
         )
-    if width * height > max_pixels:
+    weight = weight_of(data, header)
+    if width * height * weight > max_pixels:
+        kind = "" if weight == 1 else " of an AVIF or a 16-bit PNG"
         raise ImageTooLarge(
-            f"The picture has {width} x {height} pixels; "
-            f"at most {max_pixels / 1e6:g} megapixels are accepted. Send a smaller one."
+            f"The picture has {width} x {height} pixels; at most {max_pixels / weight / 1e6:g} "
+            f"megapixels{kind} are accepted. Send a smaller one."
         )
     size = (height, width) if turn in SIDEWAYS else (width, height)
     return Picture(size, data, header, turn)
 
 
+def weight_of(data: bytes, header: PillowImage.Image) -> int:
+    """Return as how many pixels each one counts against limits on memory."""
+    return HEAVY if header.format == "AVIF" or is_deep(data) else 1
+
+
+def is_deep(data: bytes) -> bool:
+    """Tell whether a picture is a PNG of 16 bits per channel."""
+    return data.startswith(PNG_START) and data[24:25] == b"\x10"
+
+
 def decode(data: bytes, max_pixels: int = 50_000_000) -> Image:
-    """Decode a JPEG, PNG or WebP at full size to upright uint8 RGB of shape (height, width, 3).
+    """Decode a picture at full size to upright uint8 RGB of shape (height, width, 3).
 
     Raises ImageTooLarge and UndecodableImage.
     """
@@ -178,8 +222,8 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
     """Decode a JPEG or WebP faster or in less memory than Pillow; None if Pillow must decode it.
 
     A JPEG with a few extra bytes, as many cameras send it, is decoded here, because a second try in
-    Pillow would double the cost. A JPEG without an end marker is left to Pillow, which detects
-    missing pixels.
+    Pillow would double the cost. So is a JPEG without an end marker. Raises ValueError if too many
+    of its rows are missing.
     """
     if picture.format == "WEBP":
         mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -187,21 +231,38 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
         if decoded is None:
             raise ValueError("its pixels cannot be read")
         return np.asarray(decoded, np.uint8)
-    whole = data.startswith(JPEG_START) and data.endswith(JPEG_END)
-    if not whole or picture.mode not in {"RGB", "L"}:
+    if not data.startswith(JPEG_START) or picture.mode not in {"RGB", "L"}:
         return None
     longest = max(picture.size)
     times = next((t for t in FAST_SHRINKING if least_side and longest >= t * least_side), 1)
     least = [math.ceil(side / times) if times > 1 else 0 for side in picture.size]
+    whole = data.endswith(JPEG_END)
+    # A progressive JPEG that is cut has all rows, but blurred ones.
+    strict = not whole and "progressive" in picture.info
+    given = data if whole else data + JPEG_END
     try:
-        return np.asarray(
-            simplejpeg.decode_jpeg(
-                data, "RGB", min_width=least[0], min_height=least[1], strict=False
-            ),
-            np.uint8,
+        decoded = simplejpeg.decode_jpeg(
+            given, "RGB", min_width=least[0], min_height=least[1], strict=strict
         )
     except ValueError:
+        if not whole:
+            raise
         return None
+    image = np.asarray(decoded, np.uint8)
+    if not whole:
+        check_rows(image)
+    return image
+
+
+def check_rows(image: Image) -> None:
+    """Raise ValueError if a decoder filled in too many of the last rows as missing."""
+    last = next((row for row in range(len(image), 0, -1) if (image[row - 1] != MISSING).any()), 0)
+    share = last / len(image)
+    if share < LEAST_ROWS:
+        raise ValueError(
+            f"its end is cut off; {share:.0%} of its rows are there, at least {LEAST_ROWS:.0%} "
+            "are needed. Send the whole file."
+        )
 
 
 def pixels(picture: PillowImage.Image) -> Image:
@@ -213,6 +274,21 @@ def pixels(picture: PillowImage.Image) -> Image:
         if band.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
             band = PillowImage.fromarray((np.asarray(band) >> 8).astype(np.uint8))
         image[top : top + BAND] = np.asarray(band.convert("RGB"))
+    return image
+
+
+def brightened(data: bytes, image: Image) -> Image:
+    """Return the image of a 16-bit PNG; if it is nearly black, scaled from its sensor's depth."""
+    if image.max() >= DARK:
+        return image
+    mode = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    if decoded is None:
+        raise ValueError("its pixels cannot be read")
+    deep = np.asarray(decoded, np.uint16)
+    bits = next(bits for bits in SENSORS if int(deep.max()) < 1 << bits)
+    for top in range(0, len(image), BAND):
+        image[top : top + BAND] = deep[top : top + BAND] >> (bits - 8)
     return image
 
 

@@ -88,7 +88,7 @@ def create_app(config: Config, pool: InferencePool) -> Flask:
             app,
             resources=["/predict", "/model"],
             origins=list(config.CORS_ORIGINS),
-            methods=["GET", "POST"],
+            methods=["GET", "POST", "PUT"],
             allow_headers=["Accept", "Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After", "X-Request-ID"],
             max_age=600,

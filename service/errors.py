@@ -7,9 +7,14 @@ import uuid
 from contextlib import suppress
 from http import HTTPStatus
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, current_app, g, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
 
 from model.detectors.faces import DetectorUnavailable
 from model.images import ImageTooLarge, UndecodableImage
@@ -25,6 +30,22 @@ STATUS = {
     UndecodableImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+POST_IT = (
+    "This address takes pictures: send one with POST, as in curl -F image=@picture.jpg. "
+    "The page at / sends them from a browser, and /docs describes the API."
+)
+# For users who open /predict in a browser. Relative links also work behind a proxy's path prefix.
+PREDICT_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Mask check: /predict</title>
+<h1>This address is for programs</h1>
+<p>Programs send pictures here with POST: <code>curl -F image=@picture.jpg .../predict</code>
+<p><a href=".">Check a picture or a camera in this browser</a>
+<p><a href="docs">Read how to use the API</a>
+</html>
+"""
 
 
 def register(app: Flask) -> None:
@@ -45,8 +66,12 @@ def answer(error: Exception) -> Response:
         refused.labels(error.reason).inc()
     if isinstance(error, RequestTimeout):
         refused.labels("slow").inc()
-    body, status = problem.model_dump_json(), problem.status
-    return Response(body, status, headers, mimetype="application/problem+json")
+    body, status, kind = problem.model_dump_json(), problem.status, "application/problem+json"
+    if isinstance(error, MethodNotAllowed) and request.path == "/predict":
+        headers["Vary"] = "Accept"
+        if request.accept_mimetypes.best_match([kind, "text/html"]) == "text/html":
+            body, kind = PREDICT_PAGE, "text/html"
+    return Response(body, status, headers, mimetype=kind)
 
 
 def refuse(client: socket.socket, code: int, *_: str) -> None:
@@ -74,6 +99,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         detail = error.description or status.description
+        if isinstance(error, MethodNotAllowed) and request.path == "/predict":
+            detail = POST_IT
         if isinstance(error, RequestEntityTooLarge):
             detail = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
     elif kind := next((each for each in type(error).__mro__ if each in STATUS), None):

@@ -13,7 +13,6 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from service.config import Config
 from service.schemas import (
     FrameProblem,
-    JsonImage,
     ModelBody,
     Prediction,
     PredictQuery,
@@ -24,14 +23,12 @@ from service.schemas import (
     StreamQuery,
 )
 from service.services import Services
-from service.views import IMAGE_TYPES
 
 Json = dict[str, Any]
 
 VERSION = "0.1.0"  # of the interface; a test compares it with pyproject.toml
 
 MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-    (JsonImage, "validation"),
     (Prediction, "serialization"),
     (StreamAnswer, "serialization"),
     (ModelBody, "serialization"),
@@ -41,6 +38,13 @@ MODELS: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     (FrameProblem, "serialization"),
 ]
 PICTURE: Json = {"type": "string", "format": "binary"}
+PICTURE_AS_TEXT: Json = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "The picture as base64 or as a data URI; line breaks are skipped.",
+}
+# Any other label does as well: a picture is known by its bytes.
+PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/avif", "application/octet-stream")
 RETRY_AFTER: Json = {
     "Retry-After": {
         "description": "Seconds to wait before another try.",
@@ -72,10 +76,11 @@ REASONS = {
     411: "The request has neither a Content-Length nor a chunked body.",
     413: "The body has too many bytes, or the picture too many pixels.",
     414: "The address with its query is too long.",
-    415: "The Content-Type is not supported.",
+    415: "The body is compressed (Content-Encoding).",
     416: "The requested range is outside the file.",
     421: "The Host header is a name that is not in ALLOWED_HOSTS.",
-    422: "The bytes are not a complete JPEG, PNG or WebP picture.",
+    422: "The bytes are not a complete JPEG, PNG, WebP or AVIF picture, or the query and the body "
+    "contradict each other.",
     426: "The request does not open a WebSocket.",
     429: "The client sent too many frames a second or too many wrong keys a minute.",
     431: "The headers are too large.",
@@ -137,30 +142,42 @@ def get(summary: str, responses: Json, **more: object) -> Json:
     return {"get": {"summary": summary, **more, "responses": responses | problems()}}
 
 
+def form(detectors: Sequence[str], image: Json) -> Json:
+    """Describe a form or JSON object that holds a picture and parameters."""
+    fields = {each["name"]: each["schema"] for each in parameters(PredictQuery, detectors)}
+    return {
+        "type": "object",
+        "properties": {"image": image, **fields},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+
+
 def predict(detectors: Sequence[str]) -> Json:
-    """Describe POST /predict."""
-    form = {"type": "object", "properties": {"image": PICTURE}, "required": ["image"]}
+    """Describe POST /predict, and PUT, which does the same."""
     bodies = {
-        **dict.fromkeys(IMAGE_TYPES, PICTURE),
-        "multipart/form-data": form,
-        "application/json": reference(JsonImage),
+        **dict.fromkeys(PICTURE_TYPES, PICTURE),
+        "multipart/form-data": form(detectors, PICTURE),
+        "application/x-www-form-urlencoded": form(detectors, PICTURE_AS_TEXT),
+        "application/json": form(detectors, PICTURE_AS_TEXT),
     }
     found = {"application/json": reference(Prediction), "image/jpeg": PICTURE}
-    return {
-        "post": {
-            "summary": "Find and classify the faces in a picture",
-            "description": "The answer is JSON. It is the picture with boxes drawn on it if "
-            "annotate is true or the Accept header prefers image/jpeg.",
-            "parameters": parameters(PredictQuery, detectors),
-            "requestBody": {
-                "required": True,
-                "description": "A JPEG, PNG or WebP picture.",
-                "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
-            },
-            "responses": {"200": answer("The faces found.", found)}
-            | problems(400, 403, 411, 413, 415, 422, 503),
-        }
+    operation = {
+        "summary": "Find and classify the faces in a picture",
+        "description": "The answer is JSON. It is the picture with boxes drawn on it if annotate "
+        "is true or the Accept header prefers image/jpeg. Parameters may be in the query or beside "
+        "the picture in a form or JSON. Unknown and contradictory ones are refused.",
+        "parameters": parameters(PredictQuery, detectors),
+        "requestBody": {
+            "required": True,
+            "description": "A JPEG, PNG, WebP or AVIF picture, known by its bytes.",
+            "content": {kind: {"schema": schema} for kind, schema in bodies.items()},
+        },
+        "responses": {"200": answer("The faces found.", found)}
+        | problems(400, 403, 411, 413, 415, 422, 503),
     }
+    again = operation | {"summary": "The same, for programs that upload with PUT"}
+    return {"post": operation, "put": again}
 
 
 def stream(detectors: Sequence[str]) -> Json:
@@ -168,10 +185,10 @@ def stream(detectors: Sequence[str]) -> Json:
     return get(
         "Find and classify the faces in a camera's frames over a WebSocket",
         {"101": {"description": "The WebSocket is open."}} | problems(400, 403, 426, 503),
-        description="Send each frame as a binary message: a JPEG, PNG or WebP picture. The answer "
-        "is a text message: StreamAnswer, or FrameProblem if the frame cannot be used. A waiting "
-        "frame is dropped and counted when a newer one arrives. Close codes: 1001 the service is "
-        "stopping, 1008 no frame for a while, 1009 a message was too large.",
+        description="Send each frame as a binary message: a JPEG, PNG, WebP or AVIF picture. The "
+        "answer is a text message: StreamAnswer, or FrameProblem if the frame cannot be used. A "
+        "waiting frame is dropped and counted when a newer one arrives. Close codes: 1001 the "
+        "service is stopping, 1008 no frame for a while, 1009 a message was too large.",
         parameters=parameters(StreamQuery, detectors),
         **{"x-messages": {"oneOf": [reference(StreamAnswer), reference(FrameProblem)]}},
     )
@@ -217,7 +234,8 @@ def paths(config: Config, detectors: Sequence[str]) -> Json:
                 operation["security"] = [{name: []} for name in KEYS]
                 operation["responses"] |= problems(401, 429)
     if config.RATE_LIMIT:
-        described["/predict"]["post"]["responses"] |= problems(429)
+        for operation in described["/predict"].values():
+            operation["responses"] |= problems(429)
     return described
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from model import pipeline
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
 from model.classifier import ModelCard
 from model.video import tracking
 
-# Padding is optional; unused bits of the last character must be 0.
-BASE64 = {
-    "type": "string",
-    "contentEncoding": "base64",
-    "pattern": "^(?:[A-Za-z0-9+/]{4})*"
-    "(?:[A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$",
-}
 # Fields with a default are present in every answer too.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
@@ -29,7 +22,7 @@ MinConfidence = Annotated[
 
 
 class PredictQuery(BaseModel):
-    """The query of POST /predict; omitted parameters use the service's settings."""
+    """The parameters of /predict; omitted ones use the service's settings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,14 +40,6 @@ class StreamQuery(BaseModel):
 
     detector: Detector = None
     min_confidence: MinConfidence = None
-
-
-class JsonImage(BaseModel):
-    """A picture in JSON, as base64."""
-
-    model_config = ConfigDict(val_json_bytes="base64")
-
-    image: Annotated[bytes, WithJsonSchema(BASE64)]
 
 
 class BoxBody(BaseModel):
@@ -118,6 +103,9 @@ class ImageSize(BaseModel):
 
     width: int
     height: int
+    smallest_face: Annotated[
+        int, Field(ge=1, description="Faces whose shorter side is below it are not looked for.")
+    ]
 
 
 class Timings(BaseModel):
@@ -152,7 +140,7 @@ class Prediction(BaseModel):
         return cls(
             request_id=request_id,
             model=ModelName(name=name, version=version, detector=analysis.detector),
-            image=ImageSize(width=width, height=height),
+            image=ImageSize(width=width, height=height, smallest_face=analysis.smallest_face),
             faces=[Verdict.of(i, verdict) for i, verdict in enumerate(analysis.verdicts)],
             faces_left_out=analysis.left_out,
             summary=Summary(**{label: labels.count(label) for label in set(labels)}),

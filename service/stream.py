@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 from model.images import UndecodableImage
 from model.pipeline import WHOLE_PIXELS
 from model.video.tracking import Tracker
-from service import errors, logs
+from service import errors, forms, logs
 from service.keys import key_protocol, refusal
 from service.metrics import Metrics
 from service.schemas import FrameProblem, StreamAnswer, StreamQuery
@@ -39,7 +39,7 @@ def create_stream(services: Services) -> Blueprint:
     @blueprint.get("/stream", websocket=True)
     @blueprint.get("/stream")  # a plain request is told to open a WebSocket
     def stream() -> Response:
-        query = StreamQuery.model_validate(request.args.to_dict())
+        query = StreamQuery.model_validate(forms.query(request.args, StreamQuery))
         detector = query.detector or config.DETECTOR
         pool.check_offers(detector)
         confidence = query.min_confidence
@@ -59,7 +59,7 @@ def create_stream(services: Services) -> Blueprint:
             begin = time.perf_counter()
             picture = pool.open(message.content, min(config.MAX_PIXELS, WHOLE_PIXELS))
             analysis = pool.run_next(
-                lambda pipeline: tracker.analyse(pipeline, picture), picture.pixels
+                lambda pipeline: tracker.analyse(pipeline, picture), picture.weight
             )
             body = StreamAnswer.of_frame(
                 g.request_id, pool.card, analysis, message.index, socket.dropped

@@ -15,6 +15,7 @@ from service.schemas import FrameProblem, Prediction, Problem, StreamAnswer
 
 # 501: unknown transfer coding; 503: all streams or the queue are full; 505: HTTP version.
 REFUSALS = {501, 503, 505}
+SENDING = {"POST", "PUT"}
 
 
 class Fault(Exception):
@@ -30,14 +31,17 @@ class Answer:
     body: bytes
 
 
-def check(answer: Answer, data: Input) -> None:  # noqa: C901 (one rule after another)
+def check(answer: Answer, data: Input) -> None:  # noqa: C901, PLR0912 (one rule after another)
     """Raise Fault unless an answer matches the schemas."""
     kind = answer.headers.get("content-type", "").split(";")[0]
     if answer.status >= 500 and answer.status not in REFUSALS:
         raise Fault(f"status {answer.status}")
     if len(answer.headers.get("x-request-id", "")) != 32:
         raise Fault("no request ID")
-    if answer.status >= 400:
+    if answer.status == 405 and kind == "text/html":
+        if answer.headers.get("vary") != "Accept":  # /predict opened in a browser
+            raise Fault("a page that does not vary with Accept")
+    elif answer.status >= 400:
         if kind != "application/problem+json":
             raise Fault(f"{answer.status} has content type {kind}")
         if data.method != "HEAD":
@@ -49,12 +53,12 @@ def check(answer: Answer, data: Input) -> None:  # noqa: C901 (one rule after an
     elif answer.status >= 300 and answer.status != 304:
         if "location" not in answer.headers:
             raise Fault(f"{answer.status} without Location")
-    elif data.method == "POST" and data.framed and answer.status != 200:
+    elif data.method in SENDING and data.framed and answer.status != 200:
         raise Fault(f"status {answer.status} of a POST")
-    elif data.method == "POST" and kind == "application/json":
+    elif data.method in SENDING and kind == "application/json":
         check_prediction(Prediction.model_validate_json(answer.body, strict=True))
     elif (
-        data.method == "POST"
+        data.method in SENDING
         and kind == "image/jpeg"
         and cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR) is None
     ):
@@ -68,6 +72,8 @@ def check_prediction(answer: Prediction) -> None:
         name: labels[name] for name in ("mask", "no_mask", "uncertain")
     }:
         raise Fault("the summary does not match the faces' labels")
+    if answer.image.smallest_face < 1:
+        raise Fault(f"faces of {answer.image.smallest_face} pixels")
     for face in answer.faces:
         box, shares = face.box, face.probabilities
         if min(box.x, box.y) < 0 or min(box.width, box.height) < 1:

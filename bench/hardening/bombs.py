@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image as PillowImage
 
-from model.headers import PNG_START
+from model.headers import PNG_START, box
 
 LARGEST = 10_000_000  # bytes of a body, the service's default limit
 
@@ -129,6 +129,27 @@ def predicted(width: int, height: int, depth: int, colours: int, bytes_each: int
     row = b"\4" + bytes(range(64)) * (width * bytes_each // 64)
     rows = row.ljust(width * bytes_each + 1, b"\1") * height
     return png(width, height, depth, colours, zlib.compress(rows, 1))
+
+
+def predicted_dark(width: int, height: int) -> bytes:
+    """Return a PNG of 16 bits a colour whose values take eight of them, and so are looked at."""
+    row = b"\0" + b"\0\x7f" * (3 * width)
+    return png(width, height, 16, 2, zlib.compress(row * height, 1))
+
+
+def cut(data: bytes, share: float) -> bytes:
+    """Return the beginning of data."""
+    return data[: int(len(data) * share)]
+
+
+def noisy_avif(width: int, height: int) -> bytes:
+    """Return an AVIF of full colours with as many bits as encoders spend."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    buffer = io.BytesIO()
+    PillowImage.fromarray(noise).save(
+        buffer, "AVIF", quality=75, speed=10, subsampling="4:4:4", max_threads=1
+    )
+    return buffer.getvalue()
 
 
 def wide_webp(width: int, height: int) -> bytes:
@@ -267,6 +288,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         chunk(b"IDAT", zeros(1 << 30)), chunk(b"IDAT", zeros(1 << 30))
     ),
     "PNG of endless chunks of pixels": lambda: full(lambda n: with_chunks(chunk(b"IDAT", b"") * n)),
+    "dark PNG of as many bytes as are read, 48 bits": lambda: predicted_dark(3_150, 3_150),
+    "cut-off JPEG of as many blocks as are read": lambda: refined(7_000, 7_000, 3, 11)[:-100],
+    "cut-off JPEG of 49 megapixels": lambda: cut(plain("JPEG", 7_000, 7_000, quality=90), 0.9),
+    "AVIF of as many pixels as are read": lambda: plain("AVIF", 4_200, 4_200, speed=10),
+    "AVIF of noise": lambda: noisy_avif(2_400, 2_400),
+    "AVIF of endless boxes": lambda: full(lambda n: small("AVIF") + box(b"free") * n),
     "WebP of 2 kB and 7,000 x 7,000": lambda: plain("WEBP", 7_000, 7_000, lossless=True),
     "PNG of 65,500 x 763": lambda: plain("PNG", 65_500, 763),
     "WebP of 16,383 x 16,383": lambda: wide_webp(16_383, 16_383),

@@ -5,10 +5,16 @@ import json
 import random
 import struct
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from bench.hardening.mutations import picture, pictures, spoil
 
-TYPES = ("image/jpeg", "image/png", "image/webp")
+TYPES = (
+    *("image/jpeg", "image/jpeg", "image/png", "image/webp", "image/avif", "image/jpg"),
+    *("application/octet-stream", "text/plain", "application/x-www-form-urlencoded"),
+    *("application/json", "multipart/form-data", "multipart/form-data; boundary=limit"),
+)
+ENCODINGS = ("gzip", "deflate", "br", "identity", "gzip, gzip", "")
 PATHS = (
     *("/predict", "/predict", "/predict", "/stream", "/model", "/metrics", "/healthz", "/"),
     *("/static/../service/app.py", "/static/%2e%2e/app.py", "//predict", "/predict/", "/docs"),
@@ -34,7 +40,16 @@ HEADERS = (
     ),
 )
 HEADER_VALUES = (
-    *("", "*/*", "image/jpeg", "image/jpeg;q=nan", "application/json;q=2", "text/*;q=-1", ",;,="),
+    *(
+        "",
+        "*/*",
+        "text/html",
+        "image/jpeg",
+        "image/jpeg;q=nan",
+        "application/json;q=2",
+        "text/*;q=-1",
+        ",;,=",
+    ),
     *(
         "bytes=0-",
         "bytes=5-1",
@@ -73,8 +88,8 @@ class Input:
 def make(seed: int, number: int) -> Input:
     """Return the input with this number."""
     rng = random.Random(f"{seed} {number}")  # noqa: S311 (the same each time)
-    kinds = (pictured, form, text, query, headers, raw, stream)
-    (kind,) = rng.choices(kinds, (45, 12, 10, 8, 8, 7, 10))
+    kinds = (pictured, form, fields, text, query, headers, raw, stream)
+    (kind,) = rng.choices(kinds, (40, 12, 6, 10, 8, 8, 6, 10))
     return kind(rng)
 
 
@@ -101,18 +116,57 @@ def request(
 def pictured(rng: random.Random) -> Input:
     """Return a request with a picture as its body."""
     target = "/predict?annotate=true" if rng.random() < 0.1 else "/predict"
-    return request(rng, picture(rng), f"Content-Type: {rng.choice(TYPES)}", target=target)
+    lines = [f"Content-Type: {rng.choice(TYPES)}"] if rng.random() < 0.95 else []
+    if rng.random() < 0.03:
+        lines.append(f"Content-Encoding: {rng.choice(ENCODINGS)}")
+    method = "PUT" if rng.random() < 0.1 else "POST"
+    return request(rng, picture(rng), *lines, method=method, target=target)
+
+
+def as_text(rng: random.Random, data: bytes) -> str:
+    """Write a picture as base64 in one of several ways, or return other text."""
+    plain = base64.b64encode(data).decode()
+    return rng.choice(
+        (
+            *(plain, plain, f"data:image/jpeg;base64,{plain}", base64.encodebytes(data).decode()),
+            *(base64.urlsafe_b64encode(data).decode(), f"data:image/jpeg,{plain}", plain[:-1]),
+            *(f" \n{plain}==", "data:", "https://a.example/b.jpg", "face.jpg", "=" * 9),
+        )
+    )
+
+
+def parameter(rng: random.Random) -> tuple[str, str]:
+    """Return a parameter and its value, right or wrong."""
+    right = (("detector", "yunet"), ("min_confidence", "0.5"), ("annotate", "true"))
+    return rng.choice(right) if rng.random() < 0.5 else (rng.choice(NAMES), rng.choice(VALUES))
+
+
+def fields(rng: random.Random) -> Input:
+    """Send a form without files."""
+    pairs = [("image", as_text(rng, picture(rng)[:20_000]))] * rng.choice((0, 1, 1, 1, 1, 2))
+    pairs += [parameter(rng) for _ in range(rng.choice((0, 0, 1, 1, 2, 500)))]
+    escape = rng.choice((quote, quote, str, lambda text: "".join(f"%{ord(c):02x}" for c in text)))
+    rng.shuffle(pairs)
+    body = "&".join(f"{name}={escape(value)}" for name, value in pairs).encode() or b"&"
+    if rng.random() < 0.3:
+        body = spoil(rng, body)
+    return request(rng, body, "Content-Type: application/x-www-form-urlencoded")
 
 
 def form(rng: random.Random) -> Input:
     """Return a form, in which parts or boundaries may be damaged."""
     parts = []
     for _ in range(rng.choice((0, 1, 1, 1, 2, 5, 1200 if rng.random() < 0.1 else 3))):
-        name = rng.choice(("image", "image", "image", "", "x", "im\xffage"))
+        name = rng.choice(("image", "image", "image", "", "x", "im\xffage", *NAMES[:3]))
         file = rng.choice(('; filename="a.jpg"', '; filename="a.jpg"', "", "; filename*=x''%ff"))
         kind = rng.choice(("Content-Type: image/jpeg\r\n", "", "Content-Type: ;\r\n"))
         head = f'--limit\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{kind}\r\n'
-        parts.append(head.encode("latin-1") + picture(rng)[: 60_000 // 20] + b"\r\n")
+        content = picture(rng)[: 60_000 // 20]
+        if name in NAMES[:3] and rng.random() < 0.9:
+            content = rng.choice(VALUES).encode()
+        elif rng.random() < 0.1:
+            content = as_text(rng, content).encode()
+        parts.append(head.encode("latin-1") + content + b"\r\n")
     body = b"".join(parts) + b"--limit--\r\n"
     if rng.random() < 0.5:
         body = spoil(rng, body)
@@ -122,11 +176,18 @@ def form(rng: random.Random) -> Input:
 
 def text(rng: random.Random) -> Input:
     """Return JSON that may have the wrong structure or be damaged."""
-    encoded = base64.b64encode(picture(rng)).decode()
+    encoded = as_text(rng, picture(rng))
     value: object = rng.choice(
         (encoded, encoded, encoded, encoded[:-1], "=" * 9, "\ud800", None, 7, [], {}, 1e308)
     )
-    body = json.dumps({rng.choice(("image", "image", "image", "x", "")): value}).encode()
+    name = rng.choice(("image", "image", "image", "image", "x", "", "url", "\ud800"))
+    whole = {name: value, **dict(parameter(rng) for _ in range(rng.choice((0, 0, 0, 1, 3))))}
+    if rng.random() < 0.3:
+        whole["min_confidence"] = rng.choice((0.5, 1, 10**400, -1, True, None, [], "0.5"))
+        whole["annotate"] = rng.choice((True, False, 0, 2, "yes", None, {}))
+    body = json.dumps(whole).encode()
+    if rng.random() < 0.05:
+        body = body[:-1] + b"," + body[1:]  # every name twice
     deep = b"[" * 20_000
     strange = (deep, b'{"image":' * 3000, b"\xef\xbb\xbf{}", b"\xff\xfe{", b"NaN", b'"\\ud800"')
     if rng.random() < 0.2:
@@ -161,7 +222,7 @@ def headers(rng: random.Random) -> Input:
 
 def raw(rng: random.Random) -> Input:
     """Return a request in which any byte may be damaged."""
-    whole = rng.choice((pictured, form, text, query))(rng).data
+    whole = rng.choice((pictured, form, fields, text, query))(rng).data
     head, limit, body = whole.partition(b"\r\n\r\n")
     if rng.random() < 0.8:
         return Input(spoil(rng, head) + limit + body, framed=False)

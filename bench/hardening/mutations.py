@@ -51,6 +51,14 @@ def pictures() -> tuple[bytes, ...]:
     made += [saved(face.convert("RGBA"), "WEBP")]
     made += [saved(plain, "WEBP", save_all=True, append_images=[plain.rotate(180)], duration=50)]
     made += [saved(plain, kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")]
+    avif: list[dict[str, Any]] = [{}, {"subsampling": "4:4:4"}, {"subsampling": "4:0:0"}]
+    avif += [{"exif": exif, "xmp": bytes(300), "icc_profile": bytes(500)}]
+    made += [saved(face, "AVIF", **options) for options in avif]
+    made += [saved(face.convert("RGBA"), "AVIF")]
+    made += [saved(plain, "AVIF", save_all=True, append_images=[plain.rotate(180)])]
+    made += [made[0][:-2], made[0][:-20], made[1][:-2]]  # JPEGs without their end
+    made += [cv2.imencode(".png", image >> 6)[1].tobytes() for image in (grey, colours)]
+    made += [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + made[0]]
     return tuple(made)
 
 
@@ -133,8 +141,14 @@ def splice(rng: random.Random, data: bytes) -> bytes:
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Split a picture into the segments of a JPEG or the chunks of a PNG or WebP."""
-    if data.startswith(b"\xff\xd8"):
+    """Split a picture into the segments of a JPEG, chunks of a PNG or WebP, or boxes of an AVIF.
+
+    A box starts four bytes before its name.
+    """
+    if data[4:8] == b"ftyp":
+        names = (b"meta", b"pitm", b"iloc", b"iinf", b"iprp", b"ispe", b"av1C", b"ipma", b"mdat")
+        cuts = sorted(data.find(name) - 4 for name in names if name in data)
+    elif data.startswith(b"\xff\xd8"):
         cuts = [n for n in range(2, len(data) - 1) if data[n] == 0xFF and data[n + 1] >= 0xC0]
     else:
         png = data.startswith(b"\x89PNG")
@@ -180,6 +194,10 @@ def resize(rng: random.Random, data: bytes) -> bytes:
         at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
         sides = struct.pack(">HH", height % 65536, width % 65536)
         return data[: at + 5] + sides + data[at + 9 :] if at > 0 else data
+    if (at := data.find(b"ispe")) > 0:
+        mdat = data.find(b"mdat") + 4  # in which the coded size follows in a few bits
+        data = data[: at + 8] + struct.pack(">II", width, height) + data[at + 16 :]
+        return data[: mdat + 5] + rng.randbytes(4) + data[mdat + 9 :]
     at = data.find(b"VP8X")
     if at > 0:
         sides = struct.pack("<I", width)[:3] + struct.pack("<I", height)[:3]

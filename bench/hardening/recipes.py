@@ -31,18 +31,20 @@ from bench.hardening.bombs import (
 )
 from bench.hardening.inputs import HANDSHAKE, frame
 from bench.hardening.mutations import saved
+from model.headers import box
 
 Recipe: TypeAlias = Mapping[str, int | str]
 
 # The values of each gene: a list of words, or the least and greatest number.
 WORDS: dict[str, tuple[str, ...]] = {
-    "way": ("body", "form", "json", "chunks", "stream", "get"),
-    "format": ("jpeg", "png", "webp", "none"),
+    "way": ("body", "form", "fields", "json", "chunks", "stream", "get"),
+    "format": ("jpeg", "png", "webp", "avif", "none"),
     "content": ("plain", "noise", "faces"),
     "jpeg": ("baseline", "progressive", "arithmetic", "cmyk", "12-bit", "scans"),
     "png": ("grey", "bits", "palette", "grey16", "alpha", "rgb", "rgba", "rgb16", "rgba16"),
     "interlaced": ("", "true"),
     "webp": ("lossless", "lossy", "animated", "canvas"),
+    "avif": ("4:2:0", "4:4:4", "4:0:0"),
     "extra": (
         *("", "fill", "APP1", "COM", "DHT", "DQT", "DRI", "ICC", "exif", "mpf"),
         *("iCCP", "tEXt", "zTXt", "iTXt", "eXIf", "IDAT", "PLTE", "sPLT", "fdAT", "IEND"),
@@ -97,6 +99,7 @@ OF_FORMAT: dict[str, tuple[str, ...]] = {
     "jpeg": ("jpeg", "quality", "scans", *SIZE, "extra"),
     "png": ("png", "interlaced", "filter", *SIZE, "extra"),
     "webp": ("webp", "quality", "frames", *SIZE, "extra"),
+    "avif": ("avif", "quality", *SIZE, "extra"),
     "none": ("kept_percent", "extra"),
 }
 QUERY = ("format", "detector", "min_confidence", "annotate")
@@ -106,11 +109,13 @@ OF_WAY: dict[str, tuple[str, ...]] = {
     "chunks": (*QUERY, *HEAD, "parts"),
     "form": (*QUERY, *HEAD, "part", "parts", "part_bytes"),
     "json": (*QUERY, *HEAD, "part", "parts", "part_bytes"),
+    "fields": (*QUERY, *HEAD, "part", "parts", "part_bytes"),
     "stream": (*QUERY, "part", "parts", "part_bytes", "messages"),
     "get": (*HEAD, "path", "requests"),
 }
 MOST_DRAWN = 51_000_000  # pixels; a larger picture is refused, so only its header is made
 LONGEST_DRAWN = 65_500  # pixels of a side, the limit of JPEG encoders
+MOST_ENCODED = 18_000_000  # pixels of an AVIF, the most that are decoded
 MOST_ROWS = 220_000_000  # bytes of a PNG before compression
 
 
@@ -149,6 +154,8 @@ def build(recipe: Recipe) -> Sent:
         kind, body = "multipart/form-data; boundary=b", form(genes, picture)
     elif way == "json":
         kind, body = "application/json", json_body(genes, picture)
+    elif way == "fields":
+        kind, body = "application/x-www-form-urlencoded", fields(genes, picture)
     if way == "chunks":
         step = max(1, -(-len(body) // max(1, number(genes, "parts"))))
         cut = (body[at : at + step] for at in range(0, len(body), step))
@@ -231,6 +238,15 @@ def json_body(genes: Mapping[str, int | str], picture: bytes) -> bytes:
     )
 
 
+def fields(genes: Mapping[str, int | str], picture: bytes) -> bytes:
+    """Return a form without files: the picture as base64, maybe escaped, behind other fields."""
+    text = base64.b64encode(picture + bytes(min(number(genes, "part_bytes"), LARGEST * 3 // 4)))
+    if genes["part"] == "escaped":
+        text = b"".join(b"%%%02x" % each for each in text[: LARGEST // 3 - 100])
+    text = text[: LARGEST - 100]
+    return times(genes, "parts", b"a=1&", LARGEST - 100 - len(text)) + b"image=" + text
+
+
 def flood(genes: Mapping[str, int | str]) -> bytes:
     """Return the frames that a stream sends before its pictures."""
     rng = random.Random(0)  # noqa: S311 (the same each time)
@@ -248,7 +264,7 @@ def flood(genes: Mapping[str, int | str]) -> bytes:
 def picture_of(chosen: tuple[tuple[str, int | str], ...]) -> bytes:
     """Return a picture; chosen: its genes as pairs."""
     genes = {**DEFAULTS, **dict(chosen)}
-    make = {"jpeg": jpeg, "png": png, "webp": webp}.get(str(genes["format"]))
+    make = {"jpeg": jpeg, "png": png, "webp": webp, "avif": avif}.get(str(genes["format"]))
     data = make(genes) if make else extra(genes)
     return data[: max(1, min(LARGEST - 20_000, len(data) * number(genes, "kept_percent") // 100))]
 
@@ -326,6 +342,9 @@ def extra(genes: Mapping[str, int | str]) -> bytes:
         if name in {"exif", "eXIf"}:
             name, body = "eXIf", crowded_directory(20_000, max(240_010, len(body)))
         each = chunk((name.encode() + b"aaaa")[:4], heads.get(name, b"") + body)
+        return times(genes, "extras", each, LARGEST - 200_000)
+    if genes["format"] == "avif":
+        each = box((name.encode() + b"aaaa")[:4], filler(genes, LARGEST - 200_000))
         return times(genes, "extras", each, LARGEST - 200_000)
     body = filler(genes, LARGEST - 200_000)
     name = {"exif": "EXIF"}.get(name, name.ljust(4))[:4]
@@ -444,6 +463,16 @@ def webp(genes: Mapping[str, int | str]) -> bytes:
     return riff(b"RIFF", b"WEBP" + inner)
 
 
+def avif(genes: Mapping[str, int | str]) -> bytes:
+    """Return an AVIF, with boxes behind it; one of too many pixels to encode is small."""
+    width, height, draws = sides(genes)
+    size = (width, height) if draws and width * height <= MOST_ENCODED else (64, 64)
+    exif = PillowImage.Exif()
+    exif[0x0112] = genes["turned"]
+    options = {"quality": number(genes, "quality"), "subsampling": genes["avif"], "speed": 10}
+    return saved(drawn(genes, *size), "AVIF", exif=exif, **options) + extra(genes)
+
+
 def mutated(rng: random.Random, recipe: Recipe, other: Recipe) -> Recipe:
     """Change a few genes, or take some from another recipe; genes equal to DEFAULTS are omitted."""
     genes = {**DEFAULTS, **recipe}
@@ -543,6 +572,19 @@ SEEDS: dict[str, Recipe] = {
         "form of 100,000 fields": "way=form parts=100000",
         "form of 100,000 lines": "way=form part=line parts=100000",
         "many chunks": "way=chunks parts=1000000 width=1000 height=1000",
+        "AVIF": "format=avif content=faces width=640 height=480",
+        "noisy AVIF": (
+            "format=avif avif=4:4:4 width=3000 height=2400 content=noise tile=512 quality=75 "
+            "turned=6 annotate=true min_confidence=0"
+        ),
+        "plain AVIF": "format=avif width=4000 height=4400 turned=6 annotate=true min_confidence=0",
+        "AVIF of boxes": "format=avif extra=COM extras=1000000",
+        "JPEG that is cut off": (
+            "width=7000 height=7000 content=faces tile=24 kept_percent=80 annotate=true"
+        ),
+        "dark PNG": "format=png png=rgb16 width=3100 height=3100 turned=6 annotate=true",
+        "fields": "way=fields parts=1 part_bytes=7400000",
+        "escaped fields": "way=fields part=escaped part_bytes=1000000",
         "metrics": "way=get path=/metrics requests=100",
     }.items()
 }

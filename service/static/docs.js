@@ -1,6 +1,6 @@
 // Shows /openapi.json as a page. All text is inserted as text, never as HTML.
 
-const METHODS = ["get", "post"];
+const METHODS = ["get", "post", "put"];
 
 /** Make an element from a tag, attributes and children. */
 function element(tag, attributes = {}, ...children) {

@@ -1,5 +1,6 @@
 """Each parser takes at most linear time, whatever bytes it gets."""
 
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, request
+from werkzeug.exceptions import BadRequest
 
 from bench.hardening.bombs import (
     behind_start,
@@ -18,14 +20,32 @@ from bench.hardening.bombs import (
     small,
     with_chunks,
 )
-from model.headers import bare, orientation
+from model.headers import avif_of, bare, box, orientation
 from model.training.data.voc import parse
 from model.training.data.yolo import described_in
+from service import forms
 from service.config import ConfigError
 from service.keys import Keys, key_protocol
 
 TIMES = 8
 MOST = 24  # most growth of CPU time for 8 times the bytes: linear is 8, quadratic 64
+
+
+def nested(size: int) -> bytes:
+    """Return boxes in boxes, as deep as so many bytes allow."""
+    body = bytes(size)
+    for _ in range(100):
+        body = box(b"iprp", body)
+    return body
+
+
+def avif_items(size: int) -> bytes:
+    """Return an AVIF that names items and properties in as many places as so many bytes allow."""
+    places = struct.pack(">IBBH", 0, 0x44, 0, 0xFFFF) + struct.pack(">HHH", 7, 0, 1) * (size // 6)
+    uses = bytes(4) + struct.pack(">I", 0xFFFFFFFF) + b"\0\7\xff" * (size // 3)
+    properties = box(b"iprp", box(b"ipco", box(b"free") * (size // 64)), box(b"ipma", uses))
+    return small("AVIF")[:32] + box(b"meta", bytes(4), properties, box(b"iloc", places))
+
 
 ANIMATED = riff_chunk(b"VP8X", bytes([2]) + bytes(9)) + riff_chunk(b"ANIM", bytes(6))
 PICTURES: dict[str, Callable[[int], bytes]] = {
@@ -43,10 +63,36 @@ PICTURES: dict[str, Callable[[int], bytes]] = {
     "PNG of zeros": lambda n: with_chunks(bytes(n)),
     "WebP of empty chunks": lambda n: riff(riff_chunk(b"abcd", b"") * (n // 64)),
     "WebP of frames": lambda n: riff(ANIMATED + riff_chunk(b"ANMF", b"") * (n // 64)),
+    "AVIF of empty boxes": lambda n: avif_of(b"", []) + box(b"free") * (n // 64),
+    "AVIF of boxes in boxes": lambda n: small("AVIF")[:32] + box(b"meta", bytes(4), nested(n)),
+    "AVIF of items": avif_items,
+    "AVIF of units": lambda n: avif_of(b"\x12\0" * n, []),
+    "AVIF of a unit": lambda n: avif_of(b"\x0a" + b"\xff" * n, []),
 }
 EXIF: dict[str, Callable[[int], bytes]] = {
     "EXIF data of entries": lambda n: b"II*\0\x08\0\0\0\xff\xff" + bytes(12 * n),
     "EXIF data with its directory far behind": lambda n: b"MM\0*" + n.to_bytes(4, "big") + bytes(n),
+}
+PART = b'--x\r\nContent-Disposition: form-data; name="image"\r\n'
+MULTIPART, URLENCODED, JSON = forms.MULTIPART, forms.URLENCODED, "application/json"
+FORMS: dict[str, tuple[str, Callable[[int], bytes]]] = {
+    "form of one part": (MULTIPART, lambda n: PART + b"\r\n" + b"a" * n + b"\r\n--x--"),
+    "form of lines": (MULTIPART, lambda n: PART + b"\r\n" + b"\r\n" * n + b"--x--"),
+    "form of half limits": (MULTIPART, lambda n: PART + b"\r\n" + b"\r\n-" * n + b"\r\n--x--"),
+    "form of limits without lines": (MULTIPART, lambda n: PART + b"\r\n" + b"a--x" * n),
+    "form without an end": (MULTIPART, lambda n: PART + b"\r\n" + b"a" * n),
+    "form of head lines": (MULTIPART, lambda n: PART + b"X-A: b\r\n" * n + b"\r\n\r\n--x--"),
+    "form of preamble": (MULTIPART, lambda n: b"-" * n + PART),
+    "fields": (URLENCODED, lambda n: b"image=1" + b"&" * n),
+    "escaped field": (URLENCODED, lambda n: b"image=" + b"%41" * n),
+    "JSON text": (JSON, lambda n: b'{"image":"' + b"A" * n + b'"}'),
+    "JSON lines": (JSON, lambda n: b'{"image":"' + b"A\\n" * n + b'"}'),
+    "JSON escapes": (JSON, lambda n: b'{"image":"' + b"\\u0041" * n + b'"}'),
+    "JSON spaces": (JSON, lambda n: b"{" + b" " * n + b'"image":""}'),
+    "JSON number": (JSON, lambda n: b'{"min_confidence":0.' + b"1" * n + b"}"),
+    "JSON digits": (JSON, lambda n: b'{"min_confidence":' + b"1" * n + b"}"),
+    "data URI": ("", lambda n: b"data:" + b"a" * n + b";base64," + b"A" * n),
+    "spaces of a text": ("", lambda n: b" " * n),
 }
 YAML: dict[str, Callable[[int], bytes]] = {
     "YAML list": lambda n: b"names: [" + b"a," * n + b"]",
@@ -84,7 +130,7 @@ def cpu_s(parse_: Callable[[], object]) -> float:
     best = float("inf")
     for _ in range(5):
         began = time.thread_time()
-        with suppress(ValueError, ConfigError):
+        with suppress(ValueError, ConfigError, BadRequest):
             parse_()
         best = min(best, time.thread_time() - began)
     return best
@@ -113,6 +159,12 @@ def test_a_picture_is_walked_in_linear_time(name: str) -> None:
 @pytest.mark.parametrize("name", EXIF)
 def test_exif_data_are_read_in_linear_time(name: str) -> None:
     assert_linear(orientation, EXIF[name], 8000)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_read_in_linear_time(name: str) -> None:
+    kind, make = FORMS[name]
+    assert_linear(lambda body: forms.read(body, kind, b"x"), make, 40_000)
 
 
 @pytest.mark.parametrize("name", YAML)

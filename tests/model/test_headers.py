@@ -240,8 +240,8 @@ def test_a_webp_without_a_picture_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [small(), small("PNG"), small("WEBP"), animated_webp(32, 32)],
-    ids=["JPEG", "PNG", "WebP", "animation"],
+    [small(), small("PNG"), small("WEBP"), animated_webp(32, 32), small("AVIF")],
+    ids=["JPEG", "PNG", "WebP", "animation", "AVIF"],
 )
 def test_a_picture_cut_anywhere_or_twice_bare_stays_a_picture_or_is_refused(data: bytes) -> None:
     once, _ = bare(data)
@@ -249,6 +249,82 @@ def test_a_picture_cut_anywhere_or_twice_bare_stays_a_picture_or_is_refused(data
     for length in range(len(data)):
         with suppress(UndecodableImage):
             assert decode(data[:length]).shape == (32, 32, 3)
+
+
+def avif(width: int = 32, height: int = 32, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    PillowImage.new("RGB", (width, height), (200, 30, 90)).save(buffer, "AVIF", **options)
+    return buffer.getvalue()
+
+
+def test_an_avif_keeps_its_picture_and_orientation_alone() -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112], exif[0x010F] = 6, "camera" * 1000
+    rgba = PillowImage.fromarray(np.dstack([GREY] * 4))
+    buffer = io.BytesIO()
+    rgba.save(buffer, "AVIF", exif=exif, xmp=bytes(100_000), icc_profile=bytes(5000))
+    data = buffer.getvalue()
+    bare_avif, found = bare(data)
+    assert len(data) > 100_000
+    assert len(bare_avif) < 3000
+    assert orientation(found) == 6
+    assert bare(bare_avif)[0] == bare_avif
+    opened = PillowImage.open(io.BytesIO(bare_avif))
+    assert (opened.mode, opened.size) == ("RGB", (32, 32))
+    assert decode(data).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("subsampling", ["4:0:0", "4:2:0", "4:2:2", "4:4:4"])
+def test_an_avif_is_as_large_as_its_coded_picture_says(subsampling: str) -> None:
+    """What the boxes around it say, which costs nothing to forge, does not count."""
+    for width, height in ((33, 7), (640, 480), (1, 1)):
+        data = avif(width, height, subsampling=subsampling)
+        forged = data.replace(
+            b"ispe" + bytes(4) + struct.pack(">II", width, height),
+            b"ispe" + bytes(4) + struct.pack(">II", 9, 9),
+        )
+        assert forged != data
+        assert decode(forged).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "subsampling"), [(4_500, 4_500, "4:2:0"), (18_000, 1_001, "4:0:0")]
+)
+def test_an_avif_of_too_many_pixels_is_refused_by_its_header(
+    width: int, height: int, subsampling: str
+) -> None:
+    """The size is written into the header of a small one, so that nothing large is encoded."""
+    data = avif(subsampling=subsampling)
+    coded = data.index(b"\x0a", data.index(b"mdat"))
+    sequence = f"{data[coded + 2] >> 3:05b}" + "0" * 5 + "1111" * 2
+    sequence = sequence[:10] + "11111111" + f"{width - 1:016b}{height - 1:016b}"
+    rest = "0" * (8 * data[coded + 1] + 64)
+    packed = int((sequence + rest)[: 8 * data[coded + 1]], 2).to_bytes(data[coded + 1], "big")
+    forged = data[: coded + 2] + packed + data[coded + 2 + len(packed) :]
+    with pytest.raises(ImageTooLarge, match=rf"{width} x {height} .*an AVIF may have"):
+        decode(forged)
+
+
+def test_an_avif_of_several_pictures_is_refused() -> None:
+    film = saved(colours(3), "AVIF")
+    with pytest.raises(UndecodableImage, match=r"not coded as one still picture.*Save it as JPEG"):
+        decode(film)
+    single = avif()
+    at = single.index(b"mdat") + 4
+    twice = single + single[at:]  # one more picture behind the first, in the same item
+    twice = twice.replace(struct.pack(">I", len(single) - at), struct.pack(">I", len(twice) - at))
+    with pytest.raises(UndecodableImage, match="not coded as one still picture"):
+        decode(twice)
+
+
+def test_an_avif_in_pieces_or_of_endless_boxes_is_refused() -> None:
+    data = avif()
+    at = data.index(b"iloc")
+    extents = data[: at + 16] + b"\0\2" + data[at + 18 :]
+    with pytest.raises(UndecodableImage, match="not in one piece"):
+        decode(extents)
+    with pytest.raises(UndecodableImage, match="over 1000 boxes"):
+        decode(data[:32] + struct.pack(">I4s", 8, b"free") * 1001 + data[32:])
 
 
 def test_exif_data_of_endless_entries_are_not_read_to_their_end() -> None:

@@ -64,7 +64,7 @@ def test_16_bits_a_channel_are_scaled_not_clipped(portrait: Image) -> None:
     assert difference(decode(png_of_16_bits(np.asarray(bgr, np.uint8))), portrait) < 1
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_turns_the_picture_upright(
     portrait: Image, file_format: str, orientation: int
@@ -108,6 +108,16 @@ def test_the_pixel_limit_is_the_callers(portrait_jpeg: bytes) -> None:
         decode(portrait_jpeg, max_pixels=512 * 512 - 1)
 
 
+def test_avifs_and_deep_pngs_count_twice_against_the_pixel_limit(portrait: Image) -> None:
+    """They take twice the memory while they are decoded."""
+    avif, deep = saved(PillowImage.fromarray(portrait), "AVIF"), png_of_16_bits(portrait)
+    for data in (avif, deep):
+        assert open_picture(data, max_pixels=2 * 512 * 512).weight == 2 * 512 * 512
+        with pytest.raises(ImageTooLarge, match="megapixels of an AVIF or a 16-bit PNG"):
+            open_picture(data, max_pixels=2 * 512 * 512 - 1)
+    assert open_picture(saved(PillowImage.fromarray(portrait), "PNG")).weight == 512 * 512
+
+
 @pytest.mark.parametrize(("width", "height"), [(70_000, 2), (2, 70_000)])
 def test_a_side_too_long_is_refused(width: int, height: int) -> None:
     with pytest.raises(ImageTooLarge, match="65500 are accepted along a side"):
@@ -146,11 +156,89 @@ def test_a_photo_with_a_second_one_behind_it_is_read(portrait: Image) -> None:
     assert difference(decode(two + film), portrait) < 5
 
 
-@pytest.mark.parametrize("kept", [0, 1, 10, 300, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [0, 1, 10, 300, 0.5, 0.8])
 def test_a_truncated_picture_is_undecodable(portrait_jpeg: bytes, kept: float) -> None:
     length = int(kept * len(portrait_jpeg)) if isinstance(kept, float) else kept
     with pytest.raises(UndecodableImage):
         decode(portrait_jpeg[:length])
+
+
+CAMERAS: list[dict[str, object]] = [
+    {},
+    {"subsampling": "4:2:2"},  # as the ESP32-CAM sends
+    {"subsampling": "4:4:4"},
+    {"restart_marker_rows": 1},
+]
+
+
+@pytest.mark.parametrize("options", CAMERAS)
+@pytest.mark.parametrize("missing", [1, 2, 5, 40])
+def test_a_jpeg_without_its_last_bytes_is_read(
+    portrait: Image, options: dict[str, object], missing: int
+) -> None:
+    """Many cameras send no end, or cut off the last blocks."""
+    small = PillowImage.fromarray(portrait[:480, :480]).resize((320, 240))
+    whole = saved(small, "JPEG", **options)
+    image = decode(whole[:-missing])
+    assert difference(image, decode(whole)) < 2
+    assert np.array_equal(image[:220], decode(whole)[:220])
+
+
+def test_a_grey_jpeg_without_its_end_is_read(portrait: Image) -> None:
+    whole = saved(PillowImage.fromarray(portrait).convert("L"), "JPEG")
+    assert np.array_equal(decode(whole[:-2]), decode(whole))
+
+
+@pytest.mark.parametrize("options", CAMERAS)
+def test_nine_tenths_of_the_rows_must_be_there(options: dict[str, object]) -> None:
+    """In noise every row takes as many bytes."""
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    whole = saved(PillowImage.fromarray(noise), "JPEG", **options)
+    image = decode(whole[: len(whole) * 95 // 100])
+    assert np.array_equal(image[:432], decode(whole)[:432])
+    assert (image[470:] == 128).all()
+    with pytest.raises(UndecodableImage, match=r"8[4-7]% of its rows .* Send the whole file"):
+        decode(whole[: len(whole) * 85 // 100])
+
+
+def test_a_large_jpeg_without_its_end_is_read_shrunk_too(portrait: Image) -> None:
+    whole = saved(PillowImage.fromarray(portrait).resize((2048, 2048)), "JPEG")
+    image = open_picture(whole[:-2]).decode(1000).image
+    assert np.array_equal(image, open_picture(whole).decode(1000).image)
+    with pytest.raises(UndecodableImage, match="Send the whole file"):
+        open_picture(whole[: len(whole) // 2]).decode(1000)
+
+
+def test_a_progressive_jpeg_may_lack_its_end_only(portrait: Image) -> None:
+    """Cut earlier it has all rows, but blurred ones."""
+    whole = saved(PillowImage.fromarray(portrait), "JPEG", progressive=True)
+    assert np.array_equal(decode(whole[:-2]), decode(whole))
+    for length in (len(whole) - 10, len(whole) * 9 // 10, len(whole) // 2):
+        with pytest.raises(UndecodableImage):
+            decode(whole[:length])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_png_of_a_sensors_bits_is_as_bright_as_it_was_taken(portrait: Image, bits: int) -> None:
+    """Industrial and thermal cameras write 10 to 14 bits into 16, which looks black."""
+    deep = portrait.astype(np.uint16) << (bits - 8)
+    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY)
+    alpha = np.dstack([deep[..., ::-1], np.full((512, 512), 65535, np.uint16)])
+    deep_grey = grey.astype(np.uint16) << (bits - 8)
+    for pixels, expected in (
+        (deep[..., ::-1], portrait),
+        (alpha, portrait),
+        (deep_grey, np.dstack([grey] * 3)),
+    ):
+        data = cv2.imencode(".png", pixels)[1].tobytes()
+        assert difference(decode(data), np.asarray(expected)) < 1
+
+
+def test_a_16_bit_png_in_the_dark_stays_black() -> None:
+    black = cv2.imencode(".png", np.zeros((20, 30), np.uint16))[1].tobytes()
+    assert not decode(black).any()
+    with pytest.raises(UndecodableImage):
+        decode(black[:-20])
 
 
 @pytest.mark.parametrize("data", [b"hello", b"\xff\xd8\xff", b"GIF89a" + bytes(50), bytes(1000)])

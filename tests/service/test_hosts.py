@@ -65,6 +65,7 @@ def test_a_stream_and_a_picture_under_a_host_name_that_is_not_allowed(
     assert first_status(server_url, handshake) == 421
     picture = post(portrait_jpeg).replace(b"Host: localhost", "\r\n".join(rebound).encode())
     assert first_status(server_url, picture) == 421
+    assert first_status(server_url, picture.replace(b"POST ", b"PUT ", 1)) == 421
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,13 @@ def test_pages_of_other_sites_may_neither_post_nor_stream(
 ) -> None:
     """CORS does not stop a form from being sent, so the same rule applies to it."""
     form = {"image": portrait_jpeg}
-    response = requests.post(f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S)
-    assert response.status_code == 403
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert "CORS_ORIGINS" in response.json()["detail"]
+    for method in ("POST", "PUT"):
+        response = requests.request(
+            method, f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S
+        )
+        assert response.status_code == 403
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert "CORS_ORIGINS" in response.json()["detail"]
     with pytest.raises(InvalidStatus) as refused:
         open_stream(named, additional_headers=headers)
     assert refused.value.response.status_code == 403
@@ -160,8 +164,11 @@ def test_programs_the_own_page_and_named_sites_may_use_it(
 ) -> None:
     headers = {name: value.format(own=named) for name, value in headers.items()}
     form = {"image": portrait_jpeg}
-    response = requests.post(f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S)
-    assert response.status_code == 200
+    for method in ("POST", "PUT"):
+        response = requests.request(
+            method, f"{named}/predict", files=form, headers=headers, timeout=TIMEOUT_S
+        )
+        assert response.status_code == 200
     lines = [
         f"{name}: {value}" for name, value in ({"Host": urlsplit(named).netloc} | headers).items()
     ]

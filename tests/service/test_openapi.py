@@ -128,11 +128,13 @@ def test_every_way_to_send_a_picture(
         requests.post(url, portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S),
         requests.post(url, json=text, timeout=TIMEOUT_S),
         requests.post(url, files={"image": portrait_jpeg}, timeout=TIMEOUT_S),
+        requests.post(url, data=text, timeout=TIMEOUT_S),
         requests.post(f"{url}?annotate=true", portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S),
+        requests.put(url, portrait_jpeg, headers=JPEG, timeout=TIMEOUT_S),
     ):
         assert response.status_code == 200
         assert response.request.headers["Content-Type"].split(";")[0] in described
-        check_answer(document, "POST", "/predict", response)
+        check_answer(document, str(response.request.method), "/predict", response)
 
 
 @pytest.mark.parametrize(
@@ -144,16 +146,34 @@ def test_every_way_to_send_a_picture(
         ("", "application/json", b"{}", 400),
         ("", "multipart/form-data; boundary=x", b"--x--", 400),
         ("", "image/jpeg", b"x" * 10_000_001, 413),
-        ("", "text/plain", b"x", 415),
+        ("", "text/plain", b"x", 422),
         ("", "image/jpeg", b"no picture", 422),
     ],
 )
+@pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_refusals_of_pictures(
-    server_url: str, document: Document, query: str, kind: str, body: bytes, status: int
+    server_url: str,
+    document: Document,
+    method: str,
+    query: str,
+    kind: str,
+    body: bytes,
+    status: int,
 ) -> None:
-    url = f"{server_url}/predict{query}"
-    response = requests.post(url, body, headers={"Content-Type": kind}, timeout=TIMEOUT_S)
+    url, headers = f"{server_url}/predict{query}", {"Content-Type": kind}
+    response = requests.request(method, url, data=body, headers=headers, timeout=TIMEOUT_S)
     assert response.status_code == status
+    check_answer(document, method, "/predict", response)
+
+
+def test_a_refusal_of_a_compressed_body(
+    server_url: str, document: Document, portrait_jpeg: bytes
+) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    response = requests.post(
+        f"{server_url}/predict", portrait_jpeg, headers=headers, timeout=TIMEOUT_S
+    )
+    assert response.status_code == 415
     check_answer(document, "POST", "/predict", response)
 
 
@@ -263,7 +283,7 @@ def attack(url: str, folder: Path, *options: str) -> "subprocess.CompletedProces
 def test_the_document_keeps_its_word_when_attacked(server_url: str, tmp_path: Path) -> None:
     run = attack(server_url, tmp_path)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    assert "Tested: 9" in run.stdout  # everything but the document itself
+    assert "Tested: 10" in run.stdout  # everything but the document itself
 
 
 def test_it_keeps_its_word_too_where_keys_are_asked_for(tmp_path: Path) -> None:
@@ -271,7 +291,7 @@ def test_it_keeps_its_word_too_where_keys_are_asked_for(tmp_path: Path) -> None:
     with serving(API_KEYS=hashlib.sha256(b"a key").hexdigest()) as url:
         run = attack(url, tmp_path, "--header=X-API-Key: a key")
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    assert "Tested: 9" in run.stdout
+    assert "Tested: 10" in run.stdout
 
 
 def test_keys_and_a_rate_are_in_the_document_where_they_are_set(

@@ -142,6 +142,22 @@ def test_of_too_many_faces_the_largest_are_judged(portrait: Image) -> None:
     assert answer.summary.no_mask == 1
 
 
+def test_the_answer_says_below_which_size_no_faces_are_looked_for(
+    server_url: str, portrait: Image, portrait_jpeg: bytes
+) -> None:
+    """In a wide picture an empty list may only mean that its faces are too small."""
+    wide = np.full((1000, 12_000, 3), 120, np.uint8)
+    wide[300:428, 6000:6128] = portrait[::4, ::4]  # a face of 23 pixels
+    panorama = prediction(post(server_url, encoded(wide)))
+    assert panorama.faces == []
+    assert panorama.image.smallest_face == 188
+    wide[50:950, 6000:6900] = cv2.resize(portrait[:256, 100:356], (900, 900))
+    larger = prediction(post(server_url, encoded(wide)))
+    assert one_face(larger).short_side >= 188
+    single = prediction(post(server_url, portrait_jpeg))
+    assert one_face(single).short_side > single.image.smallest_face
+
+
 def test_min_confidence_leaves_faces_out(server_url: str, portrait_jpeg: bytes) -> None:
     assert prediction(post(server_url, portrait_jpeg, query="?min_confidence=1")).faces == []
 
@@ -173,7 +189,7 @@ def test_a_truncated_jpeg(server_url: str, portrait_jpeg: bytes) -> None:
 
 
 def test_text_called_a_jpeg(server_url: str) -> None:
-    refused(server_url, post(server_url, b"I am a picture."), 422, "not a JPEG, PNG or WebP")
+    refused(server_url, post(server_url, b"I am a picture."), 422, "not a JPEG, PNG, WebP or AVIF")
 
 
 def test_a_picture_too_large_in_pixels(server_url: str) -> None:
@@ -200,17 +216,13 @@ def test_a_form_whose_field_is_empty(server_url: str) -> None:
 def test_a_form_with_another_field(server_url: str, portrait_jpeg: bytes) -> None:
     files = {"file": ("face.jpg", portrait_jpeg)}
     response = requests.post(f"{server_url}/predict", files=files, timeout=TIMEOUT_S)
-    refused(server_url, response, 400, "'image'")
+    refused(server_url, response, 400, "'file' in the form is unknown. Allowed: image, ")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"image": 7}', '{"image": "@@"}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": 7}'])
 def test_json_that_holds_no_picture(server_url: str, text: str) -> None:
-    refused(server_url, post(server_url, text.encode(), "application/json"), 400, ":")
-
-
-def test_another_content_type(server_url: str, portrait_jpeg: bytes) -> None:
-    response = post(server_url, portrait_jpeg, "application/x-www-form-urlencoded")
-    refused(server_url, response, 415, "Content-Type: image/jpeg")
+    answer = post(server_url, text.encode(), "application/json")
+    refused(server_url, answer, 400, '{"image": "<base64>"}')
 
 
 def test_no_length_and_no_chunks(server_url: str) -> None:

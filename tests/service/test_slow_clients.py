@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 
 import pytest
 import requests
@@ -91,6 +92,19 @@ def test_a_byte_now_and_then_buys_no_more_time(url: str, portrait_jpeg: bytes) -
                 continue
         assert status == b"HTTP/1.1 408"
     assert is_served(url, portrait_jpeg)
+
+
+def test_a_large_picture_over_a_slow_connection_is_judged(url: str, portrait_jpeg: bytes) -> None:
+    """At 200 kB/s, for longer than CLIENT_TIMEOUT; as 5 MB take longer than its default."""
+    body = portrait_jpeg + bytes(900_000)
+    with connect(url) as sock:
+        sock.sendall(post(b"", f"Content-Length: {len(body)}"))
+        for at in range(0, len(body), 50_000):
+            sock.sendall(body[at : at + 50_000])
+            time.sleep(0.25)
+        (answer,) = islice(answers(sock), 1)
+    assert answer.status == 200
+    assert len(json.loads(answer.body)["faces"]) == 1
 
 
 def test_a_client_that_sends_nothing_is_closed_without_an_answer(
