@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.client.stand_in import free_port, wait_for
+from bench.servers import free_port
+from tests.client.stand_in import wait_for
 
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
 USER, PASSWORD = "camera", "s3cr3t/?#@"
