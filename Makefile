@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes
-COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile pyproject.toml --quiet \
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/uv pip compile --quiet \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
 PINNED := requirements.txt requirements-dev.txt $(addsuffix /requirements.txt,docker client deploy)
 AUDIT := $(VENV)/bin/pip-audit --strict --disable-pip --progress-spinner off
@@ -136,10 +136,10 @@ deploy-up: ## Run this checkout on AWS ECS with the settings in deploy.toml; oth
 $(DEPLOY): deploy-%: $(VENV)/deploy.installed
 	@exec $(PY) -m deploy $* $(ARGS)
 
-lock: $(VENV)/all.installed ## Compile the hashed requirement sets from pyproject.toml
-	$(COMPILE) --group card -o requirements.txt
-	$(COMPILE) --group service -c requirements.txt -o docker/requirements.txt
-	$(COMPILE) --group client -c requirements.txt -o client/requirements.txt
+lock: $(VENV)/all.installed ## Compile the hashed requirement sets from the two pyproject.toml
+	$(COMPILE) pyproject.toml client/pyproject.toml --group card -o requirements.txt
+	$(COMPILE) pyproject.toml -c requirements.txt -o docker/requirements.txt
+	$(COMPILE) client/pyproject.toml -c requirements.txt -o client/requirements.txt
 	$(COMPILE) --group deploy -c requirements.txt -o deploy/requirements.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from client import arguments, shown, sources, window
+from client import arguments, label, shown, sources, window
+from client.arguments import PROGRAM
+from client.collect import Collector
 from client.events import Events
 from client.frames import SourceError
 from client.job import Job, Task
@@ -33,6 +35,8 @@ def main() -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # libraries log addresses
     sys.excepthook = tell
     threading.excepthook = lambda fault: tell(fault.exc_type, fault.exc_value, fault.exc_traceback)
+    if sys.argv[1:2] == ["label"]:
+        return label.main(sys.argv[2:])
     options = arguments.parse()
     stop = threading.Event()
     signals: list[str] = []
@@ -54,7 +58,7 @@ def main() -> int:
         with ExitStack() as stack:
             code = run(options, stop, stack)
     except (SourceError, OutputError, window.WindowUnavailable, OSError) as error:
-        say(f"python -m client: {error}", sys.stderr)
+        say(f"{PROGRAM}: {error}", sys.stderr)
         return 1
     for name in signals:
         say(f"Ended by {name}; the files written so far are complete.", sys.stderr)
@@ -87,7 +91,7 @@ def run(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) ->
     progress.close()
     for job in jobs:
         if job.error is not None:
-            say(f"python -m client: {job.error}", sys.stderr)
+            say(f"{PROGRAM}: {job.error}", sys.stderr)
         if job.error is None or job.session is not None:
             say((f"{job.name}: " if len(jobs) > 1 else "") + job.summary, sys.stdout)
     return 1 if any(job.failed for job in jobs) else 0
@@ -107,11 +111,14 @@ def made_jobs(options: argparse.Namespace, stack: ExitStack, progress: Progress)
     if options.webhook:
         webhook = Webhook(options.webhook, options.webhook_secret, progress.note)
         stack.callback(webhook.close)
+    collector = None
+    if options.collect:
+        collector = Collector(options.collect, options.collect_most, progress.note)
     events = Events(opened(options.jsonl), opened(options.csv), webhook)
     answers = opened(options.answers)
     outputs = arguments.outputs(options.output, len(options.source))
     return [
-        Job(Task(*task), options, answers, events)
+        Job(Task(*task), options, answers, events, collector)
         for task in zip(options.source, names(options.source), outputs, strict=True)
     ]
 
@@ -168,7 +175,7 @@ def tell(
     """Print an internal error's traceback without its text, which may hold a password."""
     with suppress(OSError):
         sys.stderr.write("".join(traceback.format_tb(trace)))
-    say(f"python -m client: internal error: {kind.__name__}. Please report this bug.", sys.stderr)
+    say(f"{PROGRAM}: internal error: {kind.__name__}. Please report this bug.", sys.stderr)
     if error is not None and (cause := error.__cause__ or error.__context__) is not None:
         tell(type(cause), cause, cause.__traceback__)
 

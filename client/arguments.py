@@ -12,17 +12,20 @@ from typing import NoReturn
 
 import requests
 
-from client import shown
+from client import mqtt, shown
+from client.collect import MOST_PICTURES
 
+# The command of the installed package, or what a checkout is run with.
+PROGRAM = "facemask-client" if Path(sys.argv[0]).stem == "facemask-client" else "python -m client"
 DESCRIPTION = (
     "Send frames of a camera, a video or pictures to a mask service and show its verdicts."
 )
-EXAMPLES = """examples:
-  python -m client                                         the first webcam, in a window
-  python -m client --source film.mp4 --output verdicts.mp4
-  python -m client --source photos/ --no-window --answers answers.jsonl
-  python -m client --source 0 --source rtsp://user:password@camera/stream --csv events.csv
-  FACEMASK_WEBHOOK_SECRET=... python -m client --no-window --webhook https://alarm.example/masks
+EXAMPLES = f"""examples:
+  {PROGRAM}                                         the first webcam, in a window
+  {PROGRAM} --source film.mp4 --output verdicts.mp4
+  {PROGRAM} --source photos/ --no-window --answers answers.jsonl
+  {PROGRAM} --source 0 --source rtsp://user:password@camera/stream --csv events.csv
+  FACEMASK_WEBHOOK_SECRET=... {PROGRAM} --no-window --webhook https://alarm.example/masks
 
 Files and folders: every frame is sent, and the client waits while the service is away. Cameras and
 streams: the newest frame is sent and older ones are dropped. ESC, q or Ctrl-C ends the program;
@@ -58,7 +61,7 @@ class Parser(argparse.ArgumentParser):
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read and check the arguments, those of the command line by default."""
     parser = Parser(
-        prog="python -m client",
+        prog=PROGRAM,
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,6 +110,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="URL",
         help="post each no_mask_confirmed event to URL, signed with FACEMASK_WEBHOOK_SECRET from "
         "the environment",
+    )
+    add(
+        "--mqtt",
+        metavar="ADDRESS",
+        help="publish the state of each source to mqtt[s]://[user@]broker[:port][/topic-prefix], "
+        "where Home Assistant finds it; the environment's FACEMASK_MQTT_PASSWORD is the password",
+    )
+    add(
+        "--mqtt-ca",
+        metavar="FILE",
+        help="certificates to trust for mqtts:// (the system's)",
+    )
+    add(
+        "--collect",
+        type=folder_to_write,
+        metavar="FOLDER",
+        help="keep pictures of people with uncertain or changing labels there, faces included; "
+        "%(prog)s label FOLDER labels them for training",
+    )
+    add(
+        "--collect-most",
+        type=count,
+        default=MOST_PICTURES,
+        metavar="N",
+        help="stop collecting when FOLDER holds so many pictures, or 1 GB (%(default)s)",
     )
     add("--blur", action="store_true", help="blur faces in the window and in the video")
     add("--no-window", action="store_true", help="print the progress instead of showing a window")
@@ -174,6 +202,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             "--webhook requires a secret for its signature: set FACEMASK_WEBHOOK_SECRET in the "
             "environment"
         )
+    if options.mqtt_ca and not options.mqtt:
+        parser.error("--mqtt-ca needs --mqtt")
+    if options.mqtt:
+        password = os.environ.get("FACEMASK_MQTT_PASSWORD")
+        try:
+            options.mqtt = mqtt.broker(options.mqtt, password, options.mqtt_ca)
+        except ValueError as error:
+            parser.error(f"--mqtt: {error}")
     written = outputs(options.output, len(options.source))
     written += [options.jsonl, options.csv, options.answers]
     paths = [path for path in written if path is not None]
@@ -241,6 +277,18 @@ def writable_path(text: str) -> Path:
     return path
 
 
+def folder_to_write(text: str) -> Path:
+    """Check that a folder can be written to, or made."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a file, a folder is wanted")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent} to make {path} in")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} may not be written to")
+    return path
+
+
 def video_path(text: str) -> Path:
     """Check that a video can be written."""
     if not text.lower().endswith(".mp4"):
@@ -286,6 +334,11 @@ def zone(text: str) -> str:
 def seconds(text: str) -> float:
     """Read a timeout."""
     return number(text, 0.1, 3600)
+
+
+def count(text: str) -> int:
+    """Read a number of pictures."""
+    return int(number(text, 1, 1_000_000))
 
 
 def quality(text: str) -> int:

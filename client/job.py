@@ -13,9 +13,11 @@ from typing import NamedTuple
 from client.annotate import annotated, blurred
 from client.answers import Verdicts
 from client.api import Service, as_jpeg
+from client.collect import Collector
 from client.events import Events
-from client.frames import Frame, Image, SourceError
+from client.frames import Frame, Image, Source, SourceError
 from client.live import Live
+from client.mqtt import Mqtt
 from client.outputs import Film, Lines, OutputError, json_line
 from client.progress import Progress
 from client.session import GivenUp, Session
@@ -46,13 +48,14 @@ class Job:
         options: argparse.Namespace,
         answers: Lines | None,
         events: Events,
+        collector: Collector | None = None,
     ) -> None:
         self.name = task.name
         self.session: Session | None = None
         self.stills = False
         self.error: Exception | None = None
         self._source, self._output, self._options = task.source, task.output, options
-        self._answers, self._events = answers, events
+        self._answers, self._events, self._collector = answers, events, collector
 
     def run(self, stop: threading.Event, progress: Progress) -> None:
         """Process the source until it ends or stop is set."""
@@ -67,20 +70,15 @@ class Job:
 
     def _run(self, stop: threading.Event, progress: Progress, stack: ExitStack) -> None:
         options = self._options
+        mqtt = None
+        if options.mqtt:
+            mqtt = Mqtt(options.mqtt, self.name, progress.note)
+            stack.callback(mqtt.close)
         source = open_source(self._source, self.name, stop, progress.note)
         if isinstance(source, Live):
             stack.callback(source.close)
         self.stills = source.stills
-        film = None
-        if self._output:
-            film = Film(self._output, source.fps, progress.note, live=source.live)
-            stack.callback(film.close)
-        service = service_of(options)
-        ask: Callable[[bytes], Verdicts] = service.predict
-        if not source.stills:  # a stream would track people across unrelated pictures
-            stream = Stream(service, progress.note)
-            stack.callback(stream.close)
-            ask = stream.ask
+        film = self._film(source, progress.note, stack)
         tracks = Tracks(live=source.live, stills=source.stills)
         stack.callback(lambda: self._events.write(tracks.end()))
 
@@ -89,6 +87,8 @@ class Job:
                 self._events.write(tracks.add(frame, verdicts))
                 if self._answers:
                     self._answers.write(json_line(frame, verdicts) + "\n")
+                if self._collector:
+                    self._collector.keep(frame, tracks.doubtful(frame))
             if film:
                 faces = verdicts.faces if verdicts else None
                 pixels = blurred(frame.pixels, faces) if options.blur else frame.pixels
@@ -97,7 +97,7 @@ class Job:
         session = self.session = Session(
             source,
             partial(as_jpeg, quality=options.jpeg_quality),
-            ask,
+            self._asking(source, progress.note, stack),
             record,
             progress.note,
             paced=not (options.no_window or source.live),
@@ -106,7 +106,28 @@ class Job:
         bar = progress.add(self.name, source.total)
         while not stop.is_set() and session.step():
             progress.update(bar, session.done, session.status, self.faces)
+            if mqtt:
+                mqtt.put(tracks.counts() if session.up else None)
         progress.update(bar, session.done, session.status, self.faces)
+
+    def _film(self, source: Source, note: Callable[[str], None], stack: ExitStack) -> Film | None:
+        """Open the video of a source, if one is wanted."""
+        if self._output is None:
+            return None
+        film = Film(self._output, source.fps, note, live=source.live)
+        stack.callback(film.close)
+        return film
+
+    def _asking(
+        self, source: Source, note: Callable[[str], None], stack: ExitStack
+    ) -> Callable[[bytes], Verdicts]:
+        """Return what asks the service about a frame of a source."""
+        service = service_of(self._options)
+        if source.stills:  # a stream would track people across unrelated pictures
+            return service.predict
+        stream = Stream(service, note)
+        stack.callback(stream.close)
+        return stream.ask
 
     @property
     def faces(self) -> str:

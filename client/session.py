@@ -87,6 +87,11 @@ class Session:
         return self.source.dropped + self._missed
 
     @property
+    def up(self) -> bool:
+        """Whether there are answers, and neither the service nor the source is away."""
+        return self.answered > 0 and self._away is None and self._lost is None
+
+    @property
     def frame(self) -> Frame | None:
         """The frame to show: a live source's newest, otherwise the one the faces belong to."""
         if self.source.live:

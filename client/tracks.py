@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,11 +50,18 @@ COLUMNS = (
 
 @dataclass
 class Person:
-    """A tracked face; face and frame are the last ones. told: the label last reported."""
+    """A tracked face; face and frame are the last ones. told: the label last reported.
+
+    looks: answers with it. changed: the index of the frame in which its label last changed.
+    kept_at_s: when a picture of it was last collected, on the source's clock.
+    """
 
     face: Face
     frame: Frame
     told: str
+    looks: int = 0
+    changed: int = -1
+    kept_at_s: float | None = None
     unmasked: int = 0
     confirmed: bool = False
 
@@ -81,8 +89,10 @@ class Tracks:
                 person = self.people[number] = Person(face, frame, face.label)
                 yield self._event("first_seen", number)
             person.face, person.frame = face, frame
+            person.looks += 1
             if face.label != person.told:
                 previous, person.told = person.told, face.label
+                person.changed = frame.index
                 yield self._event("label_changed", number, previous)
             person.unmasked = person.unmasked + 1 if face.label == "no_mask" else 0
             if face.label != "no_mask":
@@ -98,6 +108,38 @@ class Tracks:
         """Yield a last_seen event for every remaining person."""
         for number in list(self.people):
             yield self._leave(number)
+
+    def counts(self) -> dict[str, object]:
+        """Count the people in sight by label, and tell whether a no-mask is confirmed.
+
+        Someone counts after CONFIRMED answers, in a still picture at once. compliance: percent of
+        those with a known label who wear a mask, None if there are none.
+        """
+        found = Counter(person.told for person in self.people.values() if self._known(person))
+        mask, no_mask = found["mask"], found["no_mask"]
+        return {
+            "mask": mask,
+            "no_mask": no_mask,
+            "uncertain": found["uncertain"],
+            "compliance": round(100 * mask / (mask + no_mask), 1) if mask + no_mask else None,
+            "no_mask_confirmed": any(person.confirmed for person in self.people.values()),
+        }
+
+    def doubtful(self, frame: Frame) -> list[tuple[int, Person]]:
+        """Return the people of the newest frame who are uncertain or whose label just changed.
+
+        The first answers on a person, of which a stream makes its first label, do not count.
+        """
+        return [
+            (number, person)
+            for number, person in self.people.items()
+            if person.frame is frame
+            and self._known(person)
+            and (person.told == "uncertain" or person.changed == frame.index)
+        ]
+
+    def _known(self, person: Person) -> bool:
+        return self.stills or person.looks >= CONFIRMED
 
     def _gone(self, person: Person, frame: Frame) -> bool:
         if self.stills:

@@ -54,6 +54,7 @@ def test_a_secret_is_not_in_an_argument_error(secret: str):
     for wrong in (
         ["--url", f"ftp://user:{secret}@host"],
         ["--webhook", f"ftp://host/?token={secret}"],
+        ["--mqtt", f"mqtt://user:{secret}@host/%23"],
         [f"rtsp://user:{secret}@cam/stream"],
         ["--detector", f"rtsp://user:{secret}@cam/stream"],
         [f"--sour=rtsp://cam/?a={secret}", "--no-such-option"],
