@@ -21,25 +21,14 @@ from rich.progress import track
 from model.detectors.faces import Face, FaceDetector
 from model.images import ImageError, decode
 from model.training.data import dataset
+from model.training.data.boxes import HEADS, INSIDE, contained
 from model.training.data.dataset import Corners, Sample, corners, overlap
 
 STATES = {"with_mask": 0, "without_mask": 1, "incorrect_mask": 2}  # indices of graph.STATES
 UNKNOWN = -1
-# Sets and classes whose boxes hold more than the face, and where the face lies in such a box: the
-# median of the faces that YuNet is sure of (left, top, right, bottom in widths and heights of the
-# box).
-FACE_IN_HEAD = (0.18, 0.27, 0.84, 0.93)
-HEADS: dict[tuple[str, str], Corners] = {
-    ("haonanshi", "with_mask"): (0.0, 0.0, 1.0, 1.0),  # ears included; the height fits
-    ("leoring", "with_mask"): FACE_IN_HEAD,
-    ("leoring", "without_mask"): FACE_IN_HEAD,
-    ("wangrongsheng", "with_mask"): FACE_IN_HEAD,
-    ("wangrongsheng", "without_mask"): FACE_IN_HEAD,
-}
 FACE_AROUND_MASK = (-0.02, -1.0, 1.02, 1.1)
 NO_FACES = {"karan_scenes", "prajnasb_synthetic_masks"}  # drawings and pasted masks
 SAME = 0.4  # intersection over union of an annotated and a detected face
-INSIDE = 0.7  # of a detected face's area that lies in the box of a head
 SEEN, SURE = 0.3, 0.6  # confidence of a detector
 CONFIRMED = 0.5  # confidence of the second detector from which an unannotated face is one
 
@@ -160,13 +149,6 @@ def part(box: Corners, share: Corners) -> Corners:
         left + share[2] * width,
         top + share[3] * height,
     )
-
-
-def contained(inner: Corners, outer: Corners) -> float:
-    """Return the share of a box's area that lies in another, 0..1."""
-    width = max(0.0, min(inner[2], outer[2]) - max(inner[0], outer[0]))
-    height = max(0.0, min(inner[3], outer[3]) - max(inner[1], outer[1]))
-    return width * height / max((inner[2] - inner[0]) * (inner[3] - inner[1]), 1e-9)
 
 
 def touched(face: Face, boxes: Iterable[Corners]) -> bool:

@@ -11,14 +11,14 @@ import numpy as np
 from model.detectors.faces import Face, FaceDetector
 from model.images import Image, decode
 from model.training.data import dataset
-from model.training.data.dataset import Corners, Sample, corners, overlap, short_side
-from model.training.detector.pictures import HEADS, STATES, contained
+from model.training.data.boxes import agreement, encloses_head
+from model.training.data.dataset import Sample, corners, overlap, short_side
+from model.training.detector.pictures import STATES
 
 LEAST_CONFIDENCE = 0.05
 CONFIDENCE = 0.5  # at which recall and false alarms are reported
 SIZE = 20  # pixels of a face's shorter side from which it counts
 ALARM = 32  # pixels of a false alarm's shorter side from which it counts
-SAME, INSIDE = 0.4, 0.7
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,16 @@ def scenes_of(data: Path, split: str = "val", sources: frozenset[str] | None = N
     return [Scene(decode(Path(p).read_bytes()), tuple(faces)) for p, faces in by_path.items()]
 
 
-def same(box: Corners, sample: Sample) -> float:
-    """Return how well a detection matches an annotated face; 0 if it does not.
-
-    By intersection over union, or, where whole heads are boxed, by the share of the detection that
-    lies in the box.
-    """
-    annotated = sample.annotated or (0.0, 0.0, 0.0, 0.0)
-    shared = overlap(box, annotated)
-    if shared >= SAME:
-        return shared
-    head = (sample.source, sample.cls) in HEADS
-    return SAME / 2 if head and contained(box, annotated) >= INSIDE else 0.0
-
-
 def match(faces: Sequence[Face], scene: Scene) -> tuple[list[Found], list[Face]]:
     """Return what became of each annotated face, and the detections that match none."""
     free = dict(enumerate(scene.faces))
     found, alarms = [], []
     for face in sorted(faces, key=lambda f: -f.confidence):
-        scores = {i: same(corners(face.box), sample) for i, sample in free.items()}
+        scores = {
+            i: agreement(corners(face.box), sample.annotated, head=encloses_head(sample))
+            for i, sample in free.items()
+            if sample.annotated
+        }
         best = max(scores, key=scores.__getitem__, default=-1)
         if best < 0 or not scores[best]:
             alarms.append(face)

@@ -14,7 +14,8 @@ from model.classifier import LABELS
 from model.detectors.faces import Face
 from model.images import Box, Image, ImageError, decode, open_picture
 from model.pipeline import MaskPipeline
-from model.training.data.dataset import SAME_FACE, Corners, Sample, corners, nonempty, overlap
+from model.training.data.boxes import agreement, encloses_head
+from model.training.data.dataset import Corners, Sample, corners, nonempty
 from model.training.evaluation import traits
 
 NOT_FOUND = "not found"
@@ -105,8 +106,9 @@ def judge(
 ) -> list[Case]:
     """Compare the answers for each picture with its labelled faces.
 
-    An annotated face counts as found if a detection overlaps it by SAME_FACE; each detection is
-    used for one face. In a picture with a label but no box, the largest detected face counts.
+    An annotated face counts as found if a detection agrees with it (boxes.agreement); each
+    detection is used for one face. In a picture with a label but no box, the largest detected face
+    counts.
     pipeline: if given, classifies the annotated boxes too.
     """
     cases: list[Case] = []
@@ -166,13 +168,16 @@ def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer |
     pairs = []
     for i, face in enumerate(faces):
         if face.annotated is not None:
-            pairs += [(overlap(face.annotated, a.box), i, j) for j, a in enumerate(answers)]
+            head = encloses_head(face)
+            pairs += [
+                (agreement(a.box, face.annotated, head=head), i, j) for j, a in enumerate(answers)
+            ]
         elif answers:
             sizes = [(a.box[2] - a.box[0]) * (a.box[3] - a.box[1]) for a in answers]
             found[i] = answers[int(np.argmax(sizes))]
     taken: set[int] = set()
     for share, i, j in sorted(pairs, reverse=True):
-        if share >= SAME_FACE and found[i] is None and j not in taken:
+        if share and found[i] is None and j not in taken:
             found[i] = answers[j]
             taken.add(j)
     return found

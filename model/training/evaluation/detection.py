@@ -23,7 +23,8 @@ from model.detectors.kinds import DETECTORS
 from model.detectors.yunet import YuNet
 from model.images import Image, decode
 from model.training.data import dataset
-from model.training.data.dataset import CLASSES, SAME_FACE, Corners, corners, overlap, short_side
+from model.training.data.boxes import agreement, encloses_head
+from model.training.data.dataset import CLASSES, Corners, corners, short_side
 from model.training.evaluation.rivals import UltraFace
 
 LEAST_CONFIDENCE = 0.05
@@ -37,6 +38,7 @@ class Labelled:
 
     box: Corners
     masked: bool = False
+    head: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,9 @@ def matched(
     free = set(range(len(faces)))
     outcomes: list[Outcome] = []
     for box, confidence in sorted(detections, key=lambda detection: -detection[1]):
-        shares = {i: overlap(box, faces[i].box) for i in free}
+        shares = {i: agreement(box, faces[i].box, head=faces[i].head) for i in free}
         best = max(shares, key=shares.__getitem__, default=-1)
-        if shares.get(best, 0.0) < SAME_FACE:
+        if not shares.get(best):
             outcomes.append(Outcome(confidence, short_side(box), face=False))
             continue
         free.remove(best)
@@ -134,7 +136,7 @@ def pictures_of(data: Path, split: str) -> list[tuple[Image, list[Labelled]]]:
     by_path: dict[str, list[Labelled]] = {}
     for sample in dataset.read(data):
         if sample.human and sample.annotated and split in ("all", sample.split):
-            face = Labelled(sample.annotated, CLASSES[sample.cls] == "mask")
+            face = Labelled(sample.annotated, CLASSES[sample.cls] == "mask", encloses_head(sample))
             by_path.setdefault(sample.path, []).append(face)
     if not by_path:
         raise dataset.DatasetError(f"{data} has no hand-drawn face boxes in '{split}'.")

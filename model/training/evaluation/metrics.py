@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.classifier import LABELS
+from model.training.data.boxes import encloses_head
 from model.training.data.dataset import CLASSES, short_side
 from model.training.evaluation.calibration import (
     accuracy_at_coverage,
@@ -68,9 +69,12 @@ def headline(cases: Sequence[Case]) -> list[Case]:
 
 
 def parts_of(cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Return the parts to report, by name: human boxes, all, human boxes by class, each set."""
+    """Return the parts to report, by name: human boxes, all, human boxes by kind, each set."""
     human = [c for c in cases if c.sample.human]
     parts = {"human boxes": human, "all": list(cases)}
+    faces = [c for c in human if not encloses_head(c.sample)]
+    heads = [c for c in human if encloses_head(c.sample)]
+    parts |= {"human boxes of faces": faces, "human boxes of heads": heads} if heads else {}
     for cls in CLASSES:
         parts[f"human boxes, {cls}"] = [c for c in human if c.sample.cls == cls]
     for source in sorted({c.sample.source for c in cases}):
