@@ -228,7 +228,7 @@ def test_an_image_of_another_architecture_is_refused(
     cloud.put_image("arm", architecture="arm64")
     done = command("up", "--yes", "--image", "arm")
     assert done.code == 1
-    assert "The image arm is for arm64, the tasks are x86_64" in done.err
+    assert "The image arm is for arm64, but the tasks are x86_64" in done.err
     done = command("up", "--yes", "--image", "arm", "--architecture", "arm64")
     assert done.code == 0, done.err
 

@@ -65,7 +65,7 @@ def read(folder: Path, *, mask_boxes: bool = False) -> list[Sample]:
     the path of an annotations.json means its folder. Boxes of origin mask_box enclose a mask and
     not a face; they are left out unless mask_boxes is set. Raises DatasetError.
     """
-    samples = [s for s in find(folder) if mask_boxes or not s.mask_only]
+    samples = find(folder, mask_boxes=mask_boxes)
     if not samples:
         raise DatasetError(
             f"{folder} is not a data set and contains none. Expected is annotations.json, the "
@@ -75,7 +75,7 @@ def read(folder: Path, *, mask_boxes: bool = False) -> list[Sample]:
     return samples
 
 
-def find(folder: Path) -> list[Sample]:
+def find(folder: Path, *, mask_boxes: bool = False) -> list[Sample]:
     """Read every data set in a folder as read() does; returns an empty list if there is none."""
     if folder.name == "annotations.json":
         folder = folder.parent
@@ -87,7 +87,7 @@ def find(folder: Path) -> list[Sample]:
         raise DatasetError(
             f"{folder} has unknown classes {sorted(unknown)}; allowed are {list(CLASSES)}."
         )
-    return samples
+    return [s for s in samples if mask_boxes or not s.mask_only]
 
 
 def read_one(folder: Path) -> list[Sample]:

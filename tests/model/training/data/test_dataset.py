@@ -83,11 +83,11 @@ def test_boxes_of_masks_are_left_out(tmp_path: Path, portrait: Image) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": "../private/face.png"}, r"leads to .*private.*outside of the data set's folder"),
-        ({"image": "/etc/passwd"}, r"leads to /etc/passwd, outside of the data set's folder"),
-        ({"image": "link.png"}, r"leads to .*link\.png, outside of the data set's folder"),
-        ({"group": ["g"]}, r"the group \['g'\] for face\.png; write a text"),
-        ({"boxes": [{"xyxy": [0, 0, 1, float("nan")], "cls": "with_mask"}]}, "four numbers"),
+        ({"image": "../private/face.png"}, r"refers to .*private.*outside of the data set's folder"),
+        ({"image": "/etc/passwd"}, r"refers to /etc/passwd, outside of the data set's folder"),
+        ({"image": "link.png"}, r"refers to .*link\.png, outside of the data set's folder"),
+        ({"group": ["g"]}, r"the group \['g'\] for face\.png; it must be a string"),
+        ({"boxes": [{"xyxy": [0, 0, 1, float("nan")], "cls": "with_mask"}]}, "4 numbers"),
         ({"boxes": [{"xyxy": [0, 0, 1, 1], "cls": {}}]}, r"the cls \{\} for face\.png"),
         ({"boxes": [None]}, r"annotations\.json cannot be read"),
     ],
