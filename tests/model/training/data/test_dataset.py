@@ -83,7 +83,7 @@ def test_boxes_of_masks_are_left_out(tmp_path: Path, portrait: Image) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": "../private/face.png"}, r"refers to .*private.*outside of the data set's folder"),
+        ({"image": "../private/face.png"}, r"refers to .*private.*outside of the data set"),
         ({"image": "/etc/passwd"}, r"refers to /etc/passwd, outside of the data set's folder"),
         ({"image": "link.png"}, r"refers to .*link\.png, outside of the data set's folder"),
         ({"group": ["g"]}, r"the group \['g'\] for face\.png; it must be a string"),
