@@ -94,13 +94,16 @@ def measure(
     }
 
 
-def alarms_of(detector: FaceDetector, scenes: Sequence[Scene]) -> list[float]:
-    """Return the confidences of all false alarms from ALARM pixels on, the highest first."""
-    alarms = []
+def confidences_of(detector: FaceDetector, scenes: Sequence[Scene]) -> dict[str, list[float]]:
+    """Return the confidence of every masked and bare face from SIZE pixels on; 0 if not found."""
+    found: dict[str, list[float]] = {"with_mask": [], "without_mask": []}
     for scene in scenes:
-        _, others = match(detector.detect(scene.image, LEAST_CONFIDENCE), scene)
-        alarms += [face.confidence for face in others if face.box.short_side >= ALARM]
-    return sorted(alarms, reverse=True)
+        rows, _ = match(detector.detect(scene.image, LEAST_CONFIDENCE), scene)
+        for row in rows:
+            box = row.sample.annotated
+            if box and short_side(box) >= SIZE and row.sample.cls in found:
+                found[row.sample.cls].append(row.face.confidence if row.face else 0.0)
+    return found
 
 
 def average_precision(rows: Sequence[Found], alarms: Sequence[Face]) -> float:
