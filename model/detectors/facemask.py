@@ -153,18 +153,16 @@ def averaged(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.N
 
 def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Drop a face whose box lies mostly in the box of a surer one, or the other way round."""
-    kept: list[npt.NDArray[np.float32]] = []
-    for face in faces[np.argsort(-faces[:, 14], kind="stable")]:
-        if all(shared_of_smaller(face, other) < INSIDE for other in kept):
-            kept.append(face)
-    return np.stack(kept) if kept else faces[:0]
-
-
-def shared_of_smaller(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Return the intersection of two boxes over the area of the smaller one, 0..1."""
-    sides = np.minimum(a[:2] + a[2:4], b[:2] + b[2:4]) - np.maximum(a[:2], b[:2])
-    smaller = min(a[2] * a[3], b[2] * b[3])
-    return float(sides.clip(0).prod() / max(smaller, 1e-9))
+    faces = faces[np.argsort(-faces[:, 14], kind="stable")]
+    start, end = faces[:, :2], faces[:, :2] + faces[:, 2:4]
+    area = faces[:, 2] * faces[:, 3]
+    kept = np.zeros(len(faces), np.bool_)
+    for index in range(len(faces)):  # one by one: a dropped face drops no other
+        sides = np.minimum(end[index], end[kept]) - np.maximum(start[index], start[kept])
+        shared = sides.clip(0).prod(axis=1)
+        smaller = np.minimum(area[index], area[kept])
+        kept[index] = not (shared >= INSIDE * np.maximum(smaller, 1e-9)).any()
+    return faces[kept]
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> tuple[float, ...]:
