@@ -134,7 +134,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=count,
         default=MOST_PICTURES,
         metavar="N",
-        help="stop collecting when FOLDER holds so many pictures, or 1 GB (%(default)s)",
+        help="stop collecting when FOLDER holds this many pictures, or 1 GB (%(default)s)",
     )
     add("--blur", action="store_true", help="blur faces in the window and in the video")
     add("--no-window", action="store_true", help="print the progress instead of showing a window")

@@ -71,7 +71,7 @@ class FaceQuery(BaseModel):
     ] = None
 
     def selection(self, most: int) -> Selection:
-        """Say which of the faces found are judged, at most so many."""
+        """Return the rule that chooses the faces to judge."""
         return Selection(most, self.smallest_face or 0, self.ignore or ())
 
 

@@ -18,11 +18,11 @@ from model.detectors.yunet import (
     MOST_CELLS,
     OUTPUTS,
     STRIDES,
-    VOTES,
     padded,
     read,
     resize,
     strongest,
+    voted,
 )
 from model.images import Box, Image
 from model.runtime import session
@@ -129,26 +129,7 @@ class FaceMask:
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) > MOST_CELLS:
             rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
-        return without_nested(averaged(rows, strongest(rows, least)))
-
-
-def averaged(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Average each kept row with all cells whose boxes overlap its box well.
-
-    Weighted by the squared confidence (box voting, Gidaris and Komodakis 2015).
-    """
-    faces = rows[kept]
-    boxes = rows[:, :4].astype(np.float64)
-    start, end, area = boxes[:, :2], boxes[:, :2] + boxes[:, 2:], boxes[:, 2] * boxes[:, 3]
-    for face, index in zip(faces, kept, strict=True):
-        sides = np.minimum(end, end[index]) - np.maximum(start, start[index])
-        shared = sides.clip(0).prod(axis=1)
-        same = shared >= VOTES * (area + area[index] - shared)
-        same[index] = True
-        weights = rows[same, 14] ** 2 + 1e-9
-        face[:14] = weights @ rows[same, :14] / weights.sum()
-        face[15:] = weights @ rows[same, 15:] / weights.sum()
-    return faces
+        return without_nested(voted(rows, strongest(rows, least)))
 
 
 def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -3,7 +3,7 @@
 const NARROW = 480;
 const TINY = 20; // pixels of the page: a label would be larger than such a face
 const GAP = 4; // between a box and its label
-// From so many people on, a label is only a sign and a number.
+// From this many people on, a label is only a sign and a number.
 const CROWD = 5;
 const CROWD_IF_NARROW = 3;
 const BLUR_GROWS = 0.2; // share of the box on each side: hair, ears and chin identify people too

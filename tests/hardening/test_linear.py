@@ -32,7 +32,7 @@ MOST = 24  # most growth of CPU time for 8 times the bytes: linear is 8, quadrat
 
 
 def nested(size: int) -> bytes:
-    """Return boxes in boxes, as deep as so many bytes allow."""
+    """Return boxes in boxes, as deep as `size` bytes allow."""
     body = bytes(size)
     for _ in range(100):
         body = box(b"iprp", body)
@@ -40,7 +40,7 @@ def nested(size: int) -> bytes:
 
 
 def avif_items(size: int) -> bytes:
-    """Return an AVIF that names items and properties in as many places as so many bytes allow."""
+    """Return an AVIF that names items and properties in as many places as `size` bytes allow."""
     places = struct.pack(">IBBH", 0, 0x44, 0, 0xFFFF) + struct.pack(">HHH", 7, 0, 1) * (size // 6)
     uses = bytes(4) + struct.pack(">I", 0xFFFFFFFF) + b"\0\7\xff" * (size // 3)
     properties = box(b"iprp", box(b"ipco", box(b"free") * (size // 64)), box(b"ipma", uses))

@@ -49,7 +49,7 @@ def turned(image: Image, boxes: list[Corners], roll: float) -> tuple[Image, list
 
 
 def outcomes(pipeline: MaskPipeline, detector: str, scene: Scene, roll: float) -> Counter[str]:
-    """Count what is said of the correctly worn masks in a turned scene, by OUTCOMES."""
+    """Count the labels of the correctly worn masks in a turned scene, by OUTCOMES."""
     masked = [s.annotated for s in scene.faces if s.cls == "with_mask" and s.annotated]
     boxes = [box for box in masked if short_side(box) >= SIZE]
     image, moved = turned(scene.image, boxes, roll)
