@@ -232,7 +232,7 @@ def strongest(rows: npt.NDArray[np.float32], least: float) -> npt.NDArray[np.int
 
 
 def voted(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Return the kept rows with all but the confidence averaged over all rows that overlap them well.
+    """Return the kept rows, all but the confidence averaged over the rows that overlap them well.
 
     The mean is weighted by the squared confidence (box voting, Gidaris and Komodakis 2015). On
     3,867 faces of the training scenes it raises recall at precision .95 from .524 to .570, and AP
