@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
+from model.classifier import CARD, LABELS, WEIGHTS, ModelCard, calibrated
 from model.detectors.faces import Face
 from model.images import Box, Image, decode
 from model.pipeline import MaskPipeline
@@ -196,7 +196,7 @@ def export(run: Path, output: Path) -> ModelCard:
     output.mkdir(parents=True, exist_ok=True)
     (output / FILE).write_bytes(weights)
     write(card, output)
-    pipeline = MaskPipeline({}, MaskClassifier.load(output))
+    pipeline = MaskPipeline.load("mobilenetv2-224", (), output)
     card = replace(card, min_sharpness=least_sharpness(*blur_trials(pipeline, val)))
     write(card, output)
     return card
