@@ -25,6 +25,7 @@ from model.quality import sharpness
 from model.training.convert import convert, probabilities, quantize
 from model.training.data import dataset
 from model.training.data.dataset import Sample, nonempty
+from model.training.data.located import cut
 from model.training.recipes import RECIPES
 from model.training.train import parts_of
 
@@ -164,7 +165,7 @@ def export(run: Path, output: Path) -> ModelCard:
     size = recipe.phases[-1].size
     calibrating, val = parts[0][:: math.ceil(len(parts[0]) / CALIBRATING)], parts[1]
     cut, crops = (
-        [dataset.cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
+        [cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
         for name, part in (("training", calibrating), ("validation", val))
     )
     network = checked(model, size, crops)

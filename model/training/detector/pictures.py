@@ -21,7 +21,7 @@ from rich.progress import track
 from model.detectors.faces import Face, FaceDetector
 from model.images import ImageError, decode
 from model.training.data import dataset
-from model.training.data.boxes import HEADS, INSIDE, contained
+from model.training.data.boxes import HEADS, INSIDE, contained, part
 from model.training.data.dataset import Corners, Sample, corners, overlap
 
 STATES = {"with_mask": 0, "without_mask": 1, "incorrect_mask": 2}  # indices of graph.STATES
@@ -157,18 +157,6 @@ def landmarks_of(face: Face) -> tuple[float, ...]:
     if face.landmarks is None or face.confidence < SURE:
         return ()
     return tuple(float(v) for v in face.landmarks.ravel())
-
-
-def part(box: Corners, share: Corners) -> Corners:
-    """Return a box given in widths and heights of another."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    return (
-        left + share[0] * width,
-        top + share[1] * height,
-        left + share[2] * width,
-        top + share[3] * height,
-    )
 
 
 def touched(face: Face, boxes: Iterable[Corners]) -> bool:
