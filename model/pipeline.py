@@ -78,6 +78,11 @@ class Verdict:
     stage: str
     incorrectly_worn: float | None
 
+    @property
+    def counts(self) -> bool:
+        """Whether this is a person for certain; in a picture every face is."""
+        return True
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -225,7 +230,7 @@ class MaskPipeline:
             found = self.find(frame.image, detector, min_confidence)
             faces = selection.of(found, frame.image, frame.scale)
         scale = frame.scale
-        if scale > 1 and any(self._needs_detail(face) for face in faces):
+        if scale > 1 and any(self.needs_detail(face) for face in faces):
             with timed(stages, "decode"):
                 frame = picture.decode()
             faces = [face.scaled(scale, frame.size) for face in faces]
@@ -245,14 +250,20 @@ class MaskPipeline:
             )
         return self._detectors[detector]
 
-    def find(self, image: Image, detector: str, min_confidence: float) -> list[Face]:
+    def find(
+        self, image: Image, detector: str, min_confidence: float, long_side: int | None = None
+    ) -> list[Face]:
         """Find the faces of a uint8 RGB image, the most confident first.
 
+        long_side: the size at which our own detector looks; the others choose it themselves.
         Raises DetectorUnavailable for a detector that is not loaded.
         """
-        return self.offered(detector).detect(image, min_confidence)
+        offered = self.offered(detector)
+        if long_side and isinstance(offered, FaceMask):
+            return offered.detect(image, min_confidence, long_side)
+        return offered.detect(image, min_confidence)
 
-    def _needs_detail(self, face: Face) -> bool:
+    def needs_detail(self, face: Face) -> bool:
         """Return whether a face has to be classified, and its crop would have to be enlarged."""
         size = face.box.long_side * (1 + 2 * self.card.margin)
         return size < self.card.input_size and not self.model.decided(face)

@@ -92,10 +92,10 @@ class FaceMask:
             confidence_power=card.confidence_power,
         )
 
-    def detect(self, image: Image, min_confidence: float) -> list[Face]:
-        """Return the faces of a uint8 RGB image, the most confident first."""
+    def detect(self, image: Image, min_confidence: float, long_side: int = LONG_SIDE) -> list[Face]:
+        """Return the faces of a uint8 RGB image, searched at a size, the most confident first."""
         height, width = image.shape[:2]
-        scale = min(self.LONG_SIDE / max(height, width), self.MAX_ENLARGEMENT)
+        scale = min(long_side / max(height, width), self.MAX_ENLARGEMENT)
         size = (round(width * scale), round(height * scale))
         if min(size) < self.MIN_SIDE:
             return []

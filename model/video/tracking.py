@@ -3,49 +3,93 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
+from model.cascade import DETECTOR
 from model.detectors.faces import Face
-from model.images import Box, Image, Picture
-from model.pipeline import Analysis, MaskPipeline, Stage, Verdict, timed
+from model.images import Box, Frame, Image, Picture
+from model.pipeline import (
+    ENOUGH_TO_SEARCH,
+    Analysis,
+    MaskPipeline,
+    Stage,
+    Verdict,
+    incorrectly_worn,
+    timed,
+)
 from model.selection import ALL, Selection
 from model.video.evidence import Evidence
-from model.video.flow import Flow
-from model.video.motion import Motion
 
-DETECT_FRAMES, DETECT_S = 4, 0.45  # longest time between two runs of the detector
-LOOK_FRAMES, LOOK_S = 6, 0.6  # longest time between two classifications of a settled track
-KEEP_FRAMES, KEEP_S = 20, 2.0  # a track out of sight keeps its id for the longer of the two
-MOST_MISSES = 2  # a face missed by more detections in a row is out of sight
-MOST_LOOKS = 8  # classifications per frame; if a crowd arrives, the rest wait for the next frame
+State = Literal["tentative", "confirmed"]
+
 FAINT = 0.25  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
-SAME_FACE = -0.1  # distance-IoU, 1..-1; two equal boxes side by side have about -0.2
-MOVED = 0.5  # IoU with the last classified box; below it, the face is classified again
+FAINT_S = 1.0  # a track that has only such detections for this long ends
+CERTAIN, SIGHTINGS = 0.65, 3  # detections of at least this confidence that confirm a person
+SAME_FACE = -0.2  # least distance-IoU, 1..-1; two equal boxes side by side have about -0.2
+TICK_S = 1 / 30  # least time between two frames
+MOST_MISSES = 2  # a face missed by more looks in a row is out of sight
+KEEP_S = 2.0  # a track out of sight keeps its id
+
+# A look's size, in pixels of the frame's longer side, is the smallest at which each followed face
+# has ENOUGH pixels. Every WIDE-th look is of the largest size, to find people farther away.
+SIZES, ENOUGH, WIDE = (320, 480, 640), 32, 4
+STILL, SKIP_S = 0.9, 0.2  # if all faces overlap that much with themselves, a frame may be skipped
+
+# Seconds between two classifications by the crop network, if the detector is SURE and agrees with
+# the settled evidence, is not sure, or disagrees.
+SURE = 0.9
+AGREED_S, UNSURE_S, DISPUTED_S = 3.0, 0.6, 0.1
+MOST_LOOKS = 8  # classifications per frame; if a crowd arrives, the rest wait for the next frame
+
+NOTHING: Final[Image] = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
 class TrackedVerdict(Verdict):
     """A face in a video; its label and probability combine all frames of its track.
 
-    age: seconds since the track was first seen.
+    age: seconds since the track was first seen. state: whether it has been seen surely enough to
+    count as a person.
     """
 
     track_id: int
     age: float
+    state: State
+
+    @property
+    def counts(self) -> bool:
+        """Whether this is a person for certain."""
+        return self.state == "confirmed"
 
 
 @dataclass
 class Track:
-    """One person's face over time. seen, looked: frame number and time in s of the last one."""
+    """One person's face over time; times are in seconds.
+
+    seen: the last detection. trusted: the last one that was not faint. sightings: those that
+    confirm the person. looked: the last classification by the crop networks. weighed: when the
+    evidence last changed. stage: the stage that gave the last verdict. fit: whether the face could
+    then be classified. still: whether the face has hardly moved since the look before. misses:
+    looks in a row without the face.
+    """
 
     id: int
     face: Face
     evidence: Evidence
     began: float
-    seen: tuple[int, float]
-    looked: tuple[int, float] = (-1, float("-inf"))
-    looked_at: Box | None = None
+    seen: float
+    trusted: float
+    weighed: float
+    looked: float = float("-inf")
+    sightings: int = 0
+    stage: str = DETECTOR
+    fit: bool = False
+    still: bool = False
     misses: int = 0
 
     @property
@@ -53,14 +97,24 @@ class Track:
         """Whether the face is believed to be in the frame."""
         return self.misses <= MOST_MISSES
 
+    @property
+    def state(self) -> State:
+        """Whether the track has been seen surely enough to count as a person."""
+        return "confirmed" if self.sightings >= SIGHTINGS else "tentative"
+
+    @property
+    def steady(self) -> bool:
+        """Whether the next frame can hardly add anything."""
+        return (
+            self.still and self.evidence.settled and self.state == "confirmed" and not self.misses
+        )
+
 
 class Tracker:
-    """Tracks the faces of one video, by detection every few frames and optical flow in between.
+    """Tracks the faces of one video.
 
-    The detector runs at once if the flow loses a face or something new may have come into view.
-
-    Tracks and detections are matched by distance-IoU (Zheng et al. 2020), as in the IoU tracker
-    that fills its gaps by visual tracking (Bochinski et al. 2018).
+    Detections are matched with tracks by distance-IoU (Zheng et al. 2020), confident ones first;
+    faint ones only continue a track.
     """
 
     def __init__(
@@ -75,148 +129,207 @@ class Tracker:
         self._detector = detector
         self._min_confidence = min_confidence
         self._selection = selection
-        self._left_out = 0  # faces left out when the detector last ran
-        self._flow = Flow()
-        self._motion = Motion()
+        self._left_out = 0  # faces left out in the last look
         self._tracks: list[Track] = []
-        self._frame = -1
-        self._detected = (-DETECT_FRAMES, float("-inf"))
         self._next_id = 0
+        self._looks = 0
+        self._looked = float("-inf")
+        self._skipped = False
+        self._clocked = clock()
+        self._now = 0.0
 
     def analyse(self, pipeline: MaskPipeline, picture: Picture) -> Analysis:
         """Find, follow and classify the faces of the next frame.
 
+        If no face has moved, every second frame is answered without looking at it.
         Raises DetectorUnavailable, and UndecodableImage for a damaged picture; tracking can go on
         with the next frame.
         """
+        now = self._time()
         stages: list[Stage] = []
+        self._skipped = not self._skipped and self._may_skip(now)
+        side = self._side(picture.size)
         with timed(stages, "decode"):
-            frame = picture.decode()
-        image = frame.image
-        self._frame += 1
-        now = self._clock()
+            frame = None if self._skipped else picture.decode(side)
         with timed(stages, "detect"):
-            self._locate(pipeline, image, now)
+            if frame:
+                self._locate(pipeline, frame, side, now)
         with timed(stages, "classify"):
-            self._judge(pipeline, image, now)
+            if frame:
+                self._judge(pipeline, picture, frame, now)
         verdicts: list[Verdict] = [
             TrackedVerdict(
-                track.face,
-                track.evidence.label,
-                track.evidence.mask,
-                track.evidence.fit,
-                track.evidence.stage,
-                track.evidence.incorrectly_worn,
-                track.id,
-                now - track.began,
+                face=track.face,
+                label=track.evidence.label,
+                mask=track.evidence.mask,
+                fit=track.fit,
+                stage=track.stage,
+                incorrectly_worn=incorrectly_worn(track.face, track.evidence.mask),
+                track_id=track.id,
+                age=now - track.began,
+                state=track.state,
             )
             for track in self._tracks
-            if track.visible and self._selection.takes(track.face.box, image)
+            if track.visible
         ]
-        return Analysis(image, frame.size, self._detector, verdicts, stages, self._left_out)
+        image = frame.image if frame else NOTHING
+        return Analysis(image, picture.size, self._detector, verdicts, stages, self._left_out)
 
-    def _locate(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
-        """Move the tracks' boxes to their places in this frame."""
-        self._flow.advance(image)
-        self._motion.advance(self._flow.grey)
-        visible = [track for track in self._tracks if track.visible]
-        followed = self._flow.follow(image, [track.face for track in visible])
-        lost = []
-        for track, face in zip(visible, followed, strict=True):
-            if face is None or face.box.short_side < 1:
-                lost.append(track)
-            else:
-                track.face = face
-        if (
-            lost
-            or any(track.misses for track in visible)
-            or self._due(self._detected, DETECT_FRAMES, DETECT_S, now)
-            or self._motion.news(image.shape, [track.face.box for track in visible])
-        ):
-            self._detect(pipeline, image, now)
-            self._motion.look()
-            for track in lost:
-                if track.misses:  # neither followed nor detected
-                    track.misses = MOST_MISSES + 1
+    def _time(self) -> float:
+        """Return the time in seconds; a film sent faster than it was filmed keeps its own time."""
+        clock = self._clock()
+        self._now += max(clock - self._clocked, TICK_S)
+        self._clocked = clock
+        return self._now
 
-    def _due(self, last: tuple[int, float], frames: int, seconds: float, now: float) -> bool:
-        return self._frame - last[0] >= frames or now - last[1] >= seconds
+    def _may_skip(self, now: float) -> bool:
+        return now - self._looked <= SKIP_S and all(t.steady for t in self._tracks if t.visible)
 
-    def _detect(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
-        self._detected = (self._frame, now)
-        found = pipeline.find(image, self._detector, min(FAINT, self._min_confidence))
-        faces = self._selection.of(found, image)
-        self._left_out = self._confident(found) - self._confident(faces)
-        pairs, rest = matched(self._tracks, faces)
-        for track, face in pairs:
-            if not track.visible:
-                track.evidence.doubt()
-            track.face, track.seen, track.misses = face, (self._frame, now), 0
-        matched_ids = {track.id for track, _ in pairs}
+    def _side(self, size: tuple[int, int]) -> int:
+        """Return the size of the next look."""
+        if self._detector != "facemask":
+            return ENOUGH_TO_SEARCH
+        sides = [track.face.box.short_side for track in self._tracks if track.visible]
+        if not sides or self._looks % WIDE == 0:
+            return SIZES[-1]
+        least = min(sides) / max(size)
+        return next((side for side in SIZES if least * side >= ENOUGH), SIZES[-1])
+
+    def _locate(self, pipeline: MaskPipeline, frame: Frame, side: int, now: float) -> None:
+        """Find the faces and match them with the tracks."""
+        self._looked, self._looks = now, self._looks + 1
+        image, least = frame.image, self._min_confidence
+        found = pipeline.find(image, self._detector, min(FAINT, least), side)
+        selected = self._selection.of(found, image, frame.scale)
+        confident = sum(face.confidence >= least for face in found)
+        faces = [face.scaled(frame.scale, frame.size) for face in selected]
+        trusted = [face for face in faces if face.confidence >= least]
+        faint = [face for face in faces if face.confidence < least]
+        self._left_out = confident - len(trusted)
+        pairs, new = matched(self._tracks, trusted)
+        taken = {track.id for track, _ in pairs}
+        rest = [t for t in self._tracks if t.visible and t.id not in taken]
+        continued, _ = matched([t for t in rest if now - t.trusted <= FAINT_S], faint)
         for track in self._tracks:
-            if track.id not in matched_ids:
-                track.misses += 1
-        self._tracks = [
-            track for track in self._tracks if track.visible or not all(self._gone(track, now))
-        ]
-        places = self._selection.most - sum(track.visible for track in self._tracks)
-        for face in rest:
-            if face.confidence >= self._min_confidence:
-                places -= 1
-                if places < 0:
-                    self._left_out += 1
-                    continue
-                seen = (self._frame, now)
-                evidence = Evidence(pipeline.card)
-                self._tracks.append(Track(self._next_id, face, evidence, now, seen))
-                self._next_id += 1
+            track.misses += 1
+        for track, face in pairs + continued:
+            if track.misses > MOST_MISSES + 1:
+                track.evidence.doubt()
+            track.still = iou(track.face.box, face.box) >= STILL
+            track.face, track.seen, track.misses = face, now, 0
+            track.sightings += face.confidence >= CERTAIN
+        for track, _ in pairs:
+            track.trusted = now
+        self._start(pipeline, new, now)
+
+    def _start(self, pipeline: MaskPipeline, faces: list[Face], now: float) -> None:
+        """Start tracks for new faces as far as there are places, and end old tracks."""
+        tracks = [t for t in self._tracks if t.visible or now - t.seen <= KEEP_S]
+        places = max(self._selection.most - sum(track.visible for track in tracks), 0)
+        self._left_out += max(len(faces) - places, 0)
+        for face in faces[:places]:
+            track = Track(self._next_id, face, Evidence(pipeline.card), now, now, now, now)
+            track.sightings += face.confidence >= CERTAIN
+            tracks.append(track)
+            self._next_id += 1
         # Keep all visible tracks, and those that went out of sight last.
-        self._tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
-        del self._tracks[self._selection.most :]
-        self._tracks.sort(key=lambda track: track.id)
+        tracks.sort(key=lambda track: (track.visible, track.seen), reverse=True)
+        self._tracks = sorted(tracks[: self._selection.most], key=lambda track: track.id)
 
-    def _confident(self, faces: Iterable[Face]) -> int:
-        return sum(face.confidence >= self._min_confidence for face in faces)
+    def _judge(self, pipeline: MaskPipeline, picture: Picture, frame: Frame, now: float) -> None:
+        """Weigh the detector's verdict where it is sure, and else the crop network's.
 
-    def _gone(self, track: Track, now: float) -> tuple[bool, bool]:
-        return self._frame - track.seen[0] > KEEP_FRAMES, now - track.seen[1] > KEEP_S
-
-    def _judge(self, pipeline: MaskPipeline, image: Image, now: float) -> None:
-        """Classify the tracks that are due, those classified longest ago first."""
-        due = [track for track in self._tracks if track.visible and self._worth_a_look(track, now)]
+        If more faces are due than MOST_LOOKS, those classified longest ago come first.
+        """
+        due = []
+        for track in self._tracks:
+            if track.trusted < now:
+                continue
+            mask = verdict_of(track.face)
+            if now - track.looked >= pause_s(track, mask):
+                due.append(track)
+            elif track.fit and mask is not None and track.evidence.agrees(mask):
+                self._weigh(track, mask, now, fit=True)
+                track.stage = DETECTOR
         due.sort(key=lambda track: track.looked)
         due = due[:MOST_LOOKS]
-        verdicts = pipeline.judge(image, [track.face for track in due])
-        for track, verdict in zip(due, verdicts, strict=True):
-            track.evidence.add(verdict)
-            track.looked, track.looked_at = (self._frame, now), track.face.box
+        faces = [track.face.scaled(1 / frame.scale, frame.size) for track in due]
+        image = frame.image
+        if frame.scale > 1 and any(pipeline.needs_detail(face) for face in faces):
+            image = picture.decode().image
+            faces = [track.face for track in due]
+        for track, verdict in zip(due, pipeline.judge(image, faces), strict=True):
+            track.looked, track.stage = now, verdict.stage
+            self._weigh(track, verdict.mask, now, fit=verdict.fit)
 
-    def _worth_a_look(self, track: Track, now: float) -> bool:
-        return (
-            not track.evidence.settled
-            or self._due(track.looked, LOOK_FRAMES, LOOK_S, now)
-            or track.looked_at is None
-            or iou(track.face.box, track.looked_at) < MOVED
-        )
+    def _weigh(self, track: Track, mask: float, now: float, *, fit: bool) -> None:
+        """Add a look to a track's evidence.
+
+        The evidence fades if the face could not be classified; or if a person is not seen for
+        certain, as when turning away, and the look contradicts the evidence.
+        """
+        certain = track.face.confidence >= CERTAIN or track.state == "tentative"
+        if fit and (certain or track.evidence.agrees(mask)):
+            track.evidence.add(mask, now - track.weighed)
+        else:
+            track.evidence.fade(now - track.weighed)
+        track.fit, track.weighed = fit, now
+
+
+def verdict_of(face: Face) -> float | None:
+    """Return the detector's probability of a worn mask; None if it is not sure, or gives none."""
+    if face.states is None or SURE > face.states[0] > 1 - SURE:
+        return None
+    return face.states[0]
+
+
+def pause_s(track: Track, mask: float | None) -> float:
+    """Return the seconds between two classifications of a face by the crop networks."""
+    if track.evidence.fresh and track.fit:
+        return 0.0
+    if not track.evidence.settled:
+        return DISPUTED_S
+    if mask is None:
+        return UNSURE_S
+    return AGREED_S if track.evidence.agrees(mask) else DISPUTED_S
 
 
 def matched(
     tracks: Iterable[Track], faces: list[Face]
 ) -> tuple[list[tuple[Track, Face]], list[Face]]:
-    """Pair tracks with faces, best distance-IoU first; returns pairs and the unmatched faces."""
-    scores = [
-        (distance_iou(track.face.box, face.box), track, index)
-        for track in tracks
-        for index, face in enumerate(faces)
-    ]
-    pairs: list[tuple[Track, Face]] = []
-    taken_tracks: set[int] = set()
-    left = dict(enumerate(faces))
-    for score, track, index in sorted(scores, key=lambda s: (-s[1].visible, -s[0])):
-        if score >= SAME_FACE and track.id not in taken_tracks and index in left:
-            taken_tracks.add(track.id)
-            pairs.append((track, left.pop(index)))
-    return pairs, list(left.values())
+    """Pair tracks with faces, visible tracks and the best distance-IoU first.
+
+    Returns the pairs and the unmatched faces.
+    """
+    tracks, left = list(tracks), dict(enumerate(faces))
+    scores = distance_iou([t.face.box for t in tracks], [face.box for face in faces])
+    rows, columns = np.nonzero(scores >= SAME_FACE)
+    hidden = np.array([not track.visible for track in tracks], bool)
+    order = np.lexsort((-scores[rows, columns], hidden[rows]))
+    pairs: dict[int, tuple[Track, Face]] = {}
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in pairs and column in left:
+            pairs[row] = tracks[row], left.pop(column)
+    return list(pairs.values()), list(left.values())
+
+
+def distance_iou(some: Sequence[Box], others: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """Return the distance-IoU of each of some boxes with each of the others: (some, others).
+
+    It is the IoU minus (distance of the centres / diagonal of the enclosing box) squared.
+    """
+    a, b = (
+        np.array([[x.x, x.y, x.x + x.width, x.y + x.height] for x in boxes], float).reshape(-1, 4)
+        for boxes in (some, others)
+    )
+    a = a[:, np.newaxis]
+    inner = np.minimum(a[..., 2:], b[:, 2:]) - np.maximum(a[..., :2], b[:, :2])
+    outer = np.maximum(a[..., 2:], b[:, 2:]) - np.minimum(a[..., :2], b[:, :2])
+    shared = inner.clip(0).prod(axis=2)
+    union = sum((x[..., 2:] - x[..., :2]).prod(axis=-1) for x in (a, b)) - shared
+    gaps = ((a[..., :2] + a[..., 2:] - b[:, :2] - b[:, 2:]) / 2) ** 2
+    scores: npt.NDArray[np.float64] = shared / union - gaps.sum(axis=2) / (outer**2).sum(axis=2)
+    return scores
 
 
 def iou(a: Box, b: Box) -> float:
@@ -226,13 +339,3 @@ def iou(a: Box, b: Box) -> float:
     shared = max(across, 0) * max(down, 0)
     union = a.width * a.height + b.width * b.height - shared
     return shared / union if union else 0.0
-
-
-def distance_iou(a: Box, b: Box) -> float:
-    """Return the IoU minus (distance of the centres / diagonal of the enclosing box) squared."""
-    width = max(a.x + a.width, b.x + b.width) - min(a.x, b.x)
-    height = max(a.y + a.height, b.y + b.height) - min(a.y, b.y)
-    dx = a.x + a.width / 2 - b.x - b.width / 2
-    dy = a.y + a.height / 2 - b.y - b.height / 2
-    diagonal = width * width + height * height
-    return iou(a, b) - ((dx * dx + dy * dy) / diagonal if diagonal else 0.0)
