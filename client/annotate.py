@@ -35,6 +35,9 @@ def annotated(pixels: Image, faces: Iterable[Face], status: str) -> Image:
     for face in sorted(faces, key=lambda face: face.detection_confidence):  # most confident on top
         box, colour = face.box, COLOURS.get(face.label, OTHER)
         corner = (box.x + box.width - 1, box.y + box.height - 1)
+        if face.tentative:
+            cv2.rectangle(canvas, (box.x, box.y), corner, WHITE, 1)
+            continue
         cv2.rectangle(canvas, (box.x, box.y), corner, colour, line)
         write(canvas, caption(face), box.x, box.y, colour)
     return canvas

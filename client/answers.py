@@ -39,7 +39,8 @@ class Box:
 class Face:
     """One face. label: mask, no_mask or uncertain. probabilities and confidence: 0..1.
 
-    track_id: the person's number within a stream; None if the service does not track.
+    track_id: the person's number within a stream; None if the service does not track. state:
+    tentative while the service is not sure that this is a person.
     """
 
     box: Box
@@ -47,6 +48,12 @@ class Face:
     probabilities: Annotated[Mapping[Name, Share], Field(max_length=20)]
     detection_confidence: Share
     track_id: Number | None = None
+    state: Name = "confirmed"
+
+    @property
+    def tentative(self) -> bool:
+        """Whether this may be no person; it is shown but does not count."""
+        return self.state == "tentative"
 
 
 @dataclass(frozen=True, config=FINITE)
@@ -83,6 +90,11 @@ class Verdicts:
     request_id: str
     answer: Mapping[str, Any]
     first_track_id: int = 0
+
+    @property
+    def people(self) -> tuple[Face, ...]:
+        """The faces that count as people."""
+        return tuple(face for face in self.faces if not face.tentative)
 
     def numbered_from(self, first: int) -> Verdicts:
         """Return the same with `first` added to every track_id."""

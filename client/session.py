@@ -234,7 +234,7 @@ class Session:
     def _accept(self, verdicts: Verdicts) -> None:
         self.answered += 1
         self.faces = verdicts.faces
-        self.labels.update(face.label for face in verdicts.faces)
+        self.labels.update(face.label for face in verdicts.people)
         self._round_trip_ms = verdicts.round_trip_ms
         self._ended = time.monotonic()
         self._recent.append(self._ended)

@@ -164,17 +164,17 @@ class Tracks:
         )
 
     def _numbered(self, verdicts: Verdicts) -> Iterator[tuple[int, Face]]:
-        """Yield each face with its person's number; a new person gets a new number.
+        """Yield each person's face with a number; a new person gets a new number.
 
         The service's track_id identifies the person. If there is none, or if numbers start again
         on a new connection, a face belongs to the person whose last box it overlaps most.
         """
         known = {p.face.track_id: n for n, p in self.people.items() if p.face.track_id is not None}
         present = {
-            known.get(-1 if face.track_id is None else face.track_id) for face in verdicts.faces
+            known.get(-1 if face.track_id is None else face.track_id) for face in verdicts.people
         }
         free = {number: p.face for number, p in self.people.items() if number not in present}
-        for face in verdicts.faces:
+        for face in verdicts.people:
             if face.track_id is not None and face.track_id in known:
                 yield known[face.track_id], face
                 continue

@@ -110,6 +110,8 @@ class Metrics:
             self._seconds.labels(stage).observe(spent / 1e3)
         self._seconds.labels("whole").observe(seconds)
         for verdict in analysis.verdicts:
+            if not verdict.counts:
+                continue
             self._faces.labels(verdict.label).inc()
             self._decided.labels(verdict.stage).inc()
 

@@ -194,7 +194,7 @@ class Prediction(BaseModel):
     def of(cls, request_id: str, model: Cascade, analysis: pipeline.Analysis) -> Prediction:
         """Make the answer from an analysis."""
         width, height = analysis.size
-        labels = [verdict.label for verdict in analysis.verdicts]
+        labels = [verdict.label for verdict in analysis.verdicts if verdict.counts]
         return cls(
             request_id=request_id,
             model=ModelName(name=model.name, version=model.version, detector=analysis.detector),
@@ -211,6 +211,13 @@ class TrackedVerdict(Verdict):
 
     track_id: int
     age: float
+    state: Annotated[
+        tracking.State,
+        Field(
+            description="`tentative` until the face has been seen surely enough to count as a "
+            "person, then `confirmed`. The summary counts confirmed ones only."
+        ),
+    ]
 
 
 class StreamAnswer(Prediction):
@@ -236,7 +243,12 @@ class StreamAnswer(Prediction):
         """Make the answer from a tracker's analysis."""
         prediction = Prediction.of(request_id, model, analysis)
         faces = [
-            TrackedVerdict(**dict(face), track_id=verdict.track_id, age=round(verdict.age, 2))
+            TrackedVerdict(
+                **dict(face),
+                track_id=verdict.track_id,
+                age=round(verdict.age, 2),
+                state=verdict.state,
+            )
             for face, verdict in zip(prediction.faces, analysis.verdicts, strict=True)
             if isinstance(verdict, tracking.TrackedVerdict)
         ]

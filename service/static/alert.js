@@ -1,5 +1,7 @@
 /** Alerts to people without a mask: on the screen, by sound, or not at all. */
 
+import { isPerson } from "./annotate.js";
+
 // Without tracking, labels may flicker from frame to frame. So a label must hold this long before
 // an alert, and must be gone this long before the alert ends.
 const HOLD_MS = 1000;
@@ -29,7 +31,8 @@ let lastFrame = Infinity;
  * @param {object} answer for a live frame
  * @param {number} now milliseconds
  */
-export function update({ summary, faces, frame_id: frame }, now = performance.now()) {
+export function update({ summary, faces: found, frame_id: frame }, now = performance.now()) {
+  const faces = found.filter(isPerson);
   if (frame <= lastFrame) told.clear(); // a new stream, which numbers its people from 0
   lastFrame = frame ?? Infinity;
   for (const face of faces) if (face.label === "mask") told.delete(face.track_id);

@@ -15,6 +15,7 @@ const STYLES = {
   no_mask: { sign: "×", words: "No mask", colour: "#c23700", ink: "#fff", dash: [14, 6] },
   uncertain: { sign: "?", words: "Uncertain", colour: "#f0b429", ink: "#1c1400", dash: [3, 5] },
 };
+const TENTATIVE = { colour: "#fff", ink: "#0008", dash: [] };
 
 /**
  * "Mask 97 %"; never 100, which no estimate deserves. The number is the probability of the label
@@ -26,6 +27,9 @@ export function caption(face) {
   if (probability < 0.5) return words;
   return `${words} ${Math.min(99, Math.round(100 * probability))} %`;
 }
+
+/** Whether a face counts as a person; in a stream, one that was hardly seen does not yet. */
+export const isPerson = ({ state }) => state !== "tentative";
 
 /** In a stream the number stays with the person; otherwise it counts from the left. */
 export const numberOf = ({ face, index }) => (face.track_id ?? index) + 1;
@@ -87,9 +91,10 @@ export function annotate(context, placed, surface, hovered = -1) {
 /**
  * Choose the text and place of each label, so that labels cover neither faces nor each other.
  * A face without a free place gets none until the pointer is on it. People without a mask choose
- * first; the others follow from left to right.
+ * first; the others follow from left to right. A tentative face gets no label.
  */
 function labels(context, placed, surface, fontSize, hovered) {
+  const people = placed.filter(({ face }) => isPerson(face));
   const height = Math.round(fontSize * 1.6);
   const tiny = TINY * Math.max(1, surface.width / 1000);
   const written = [];
@@ -110,11 +115,11 @@ function labels(context, placed, surface, fontSize, hovered) {
   }
 
   const urgency = ({ face }) => (face.label === "no_mask" ? 0 : 1);
-  for (const box of placed.toSorted((a, b) => urgency(a) - urgency(b))) {
+  for (const box of people.toSorted((a, b) => urgency(a) - urgency(b))) {
     if (box.index === hovered || Math.min(box.width, box.height) < tiny) continue;
-    written.push(...choose(box, texts(box, placed.length, surface.width)));
+    written.push(...choose(box, texts(box, people.length, surface.width)));
   }
-  const pointed = placed.find(({ index }) => index === hovered);
+  const pointed = people.find(({ index }) => index === hovered);
   if (pointed) {
     // In full and above all others, whatever it covers.
     const style = STYLES[pointed.face.label];
@@ -164,9 +169,9 @@ function overlap(a, b) {
 }
 
 function drawBox(context, { face, left, top, width, height }, large) {
-  const { colour, ink, dash } = STYLES[face.label];
+  const { colour, ink, dash } = isPerson(face) ? STYLES[face.label] : TENTATIVE;
   // Thinner around a small face, which the line would hide.
-  const thickness = Math.max(1, Math.min(3 * large, width / 12));
+  const thickness = isPerson(face) ? Math.max(1, Math.min(3 * large, width / 12)) : large;
   context.beginPath();
   context.roundRect(left, top, width, height, Math.min(8 * large, width / 6));
   context.setLineDash([]);

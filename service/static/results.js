@@ -1,6 +1,6 @@
 /** Shows the answer in words and numbers beside the picture. */
 
-import { caption, numberOf } from "./annotate.js";
+import { caption, isPerson, numberOf } from "./annotate.js";
 
 const ANNOUNCE_EVERY_MS = 1500;
 const SPEED_EVERY_MS = 500;
@@ -24,15 +24,16 @@ export function show(answer, placed) {
     row.querySelector("dd").textContent = answer.summary[row.dataset.label];
   }
   const list = byId("faces");
-  while (list.children.length > placed.length) list.lastElementChild.remove();
-  while (list.children.length < placed.length) list.append(document.createElement("li"));
-  for (const box of placed) {
-    const item = list.children[box.index];
+  const people = placed.filter(({ face }) => isPerson(face));
+  while (list.children.length > people.length) list.lastElementChild.remove();
+  while (list.children.length < people.length) list.append(document.createElement("li"));
+  for (const [row, box] of people.entries()) {
+    const item = list.children[row];
     item.dataset.label = box.face.label;
     const words = `Person ${numberOf(box)}: ${caption(box.face)}`;
     if (item.textContent !== words) item.textContent = words;
   }
-  byId("none").hidden = placed.length > 0;
+  byId("none").hidden = people.length > 0;
   byId("left-out").hidden = !(answer.faces_left_out > 0);
   byId("left-out").textContent = `Faces left out: ${answer.faces_left_out}.`;
   judge(verdictOf(answer.summary));

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,13 @@ def test_the_box_has_the_colour_of_its_label(label: str, strongest: int, weakest
     assert (drawn[200:290, 220:300] == GROUND).all()
     assert (drawn[320:] == GROUND).all()
     assert (pixels == GROUND).all()
+
+
+def test_a_tentative_face_has_a_thin_box_without_a_caption():
+    tentative = replace(face("no_mask", Box(200, 150, 120, 160)), state="tentative")
+    drawn = annotated(blank(640, 480), [tentative], "")
+    assert (drawn != GROUND).any(axis=2).sum() == 2 * (120 + 160) - 4  # one pixel wide
+    assert (drawn[150, 200:320] == 255).all()
 
 
 @pytest.mark.parametrize("width", [320, 640, 1920])

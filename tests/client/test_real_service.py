@@ -45,7 +45,8 @@ def test_a_film_is_judged_per_person(
     assert {face["track_id"] for answer in told for face in answer["faces"]} == {0}
     labels = [answer["faces"][0]["label"] for answer in told]
     assert Counter(labels[3:15]) == {"mask": 12}
-    assert Counter(labels[25:]) == {"no_mask": 15}  # within a second of taking it off
+    # Within a second of taking it off; frames that come faster count as a thirtieth of one each.
+    assert Counter(labels[28:]) == {"no_mask": 12}
 
     events = [json.loads(line) for line in jsonl.read_text().splitlines()]
     kinds = [event["event"] for event in events]

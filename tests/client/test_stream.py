@@ -113,6 +113,34 @@ def test_an_answer_to_another_frame_is_not_taken_for_this_ones() -> None:
         assert [face.track_id for face in stream.ask(JPEG).faces] == [2]
 
 
+def test_a_tentative_face_becomes_no_person(tmp_path: Path) -> None:
+    jsonl, answers = tmp_path / "events.jsonl", tmp_path / "answers.jsonl"
+
+    def unsure(connection: ServerConnection) -> None:
+        for frame in range(12):
+            connection.recv()
+            body = json.loads(answer(frame, 0, 1))
+            body["faces"][0] |= {"state": "confirmed"}
+            body["faces"][1] |= {"state": "tentative", "label": "no_mask"}
+            connection.send(json.dumps(body))
+
+    with serve(unsure, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        done = run(
+            *("--url", f"http://127.0.0.1:{server.socket.getsockname()[1]}", "--no-window"),
+            *("--source", str(film(tmp_path / "film.mp4", frames=12, fps=12))),
+            *("--jsonl", str(jsonl), "--answers", str(answers)),
+        )
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 0, done.stderr
+    assert "faces: mask 12, no_mask 0, uncertain 0" in done.stdout
+    events = [(event["event"], event["label"]) for event in lines_of(jsonl)]
+    assert events == [("first_seen", "mask"), ("last_seen", "mask")]
+    assert len(lines_of(answers)[0]["answer"]["faces"]) == 2
+
+
 def test_a_frame_too_large_for_the_service_is_refused_and_the_next_is_not() -> None:
     with serving(MAX_BODY_BYTES="20000") as url:
         stream = Stream(Client(url), print)

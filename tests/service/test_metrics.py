@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import gevent
@@ -69,6 +70,9 @@ def test_streams_their_frames_and_the_dropped_are_counted(portrait_jpeg: bytes) 
             answers = [json.loads(stream.recv(TIMEOUT_S))]
             while answers[-1]["frame_id"] < 19:
                 answers.append(json.loads(stream.recv(TIMEOUT_S)))
+            for _ in range(4):
+                stream.send(portrait_jpeg)
+                answers.append(json.loads(stream.recv(TIMEOUT_S)))
             open_ = samples_at(url)
         for _ in range(100):
             closed = samples_at(url)
@@ -77,9 +81,13 @@ def test_streams_their_frames_and_the_dropped_are_counted(portrait_jpeg: bytes) 
             time.sleep(0.1)
     assert value(open_, "open_streams") == 1
     assert value(closed, "open_streams") == 0
-    assert value(closed, "stream_frames_total") == 20
-    assert value(closed, "stream_frames_dropped_total") == 20 - len(answers)
-    assert value(closed, "faces_total", label="uncertain") > 0  # one look is no evidence yet
+    assert value(closed, "stream_frames_total") == 24
+    assert value(closed, "stream_frames_dropped_total") == 24 - len(answers)
+    told = [face for answer in answers for face in answer["faces"]]
+    confirmed = Counter(face["label"] for face in told if face["state"] == "confirmed")
+    assert 0 < confirmed.total() < len(told)
+    for label in ("mask", "no_mask", "uncertain"):
+        assert value(closed, "faces_total", label=label) == confirmed[label]
     assert value(closed, "requests_total", path="/stream", status="101") == 1
 
 

@@ -82,6 +82,43 @@ def test_labels_of_a_crowd_keep_apart_and_off_the_faces(visit: Visit, width: int
     assert labelled > 5
 
 
+TENTATIVE = """async () => {
+  const { annotate, place } = await import("/static/annotate.js");
+  const results = await import("/static/results.js");
+  const alert = await import("/static/alert.js");
+  const face = (x, state) => ({ box: { x, y: 100, width: 80, height: 80 }, label: "no_mask",
+    probabilities: { mask: 0, no_mask: 1 }, track_id: x, state });
+  const size = { width: 640, height: 480 };
+  const seen = [];
+  for (const state of ["tentative", "confirmed"]) {
+    const faces = [face(100, state)];
+    const confirmed = faces.filter((each) => each.state === "confirmed").length;
+    const summary = { mask: 0, no_mask: confirmed, uncertain: 0 };
+    const answer = { image: size, faces, summary, faces_left_out: 0, frame_id: seen.length };
+    const context = new OffscreenCanvas(size.width, size.height).getContext("2d");
+    const placed = place(answer, false, size.width, size.height);
+    const texts = annotate(context, placed, size, 0).map(({ text }) => text);
+    const drawn = context.getImageData(0, 0, size.width, size.height).data.filter((v) => v).length;
+    results.show(answer, placed);
+    alert.update(answer);
+    seen.push({ texts, drawn, listed: document.querySelectorAll("#faces li").length,
+      alarmed: document.querySelector("#stage").classList.contains("alarmed") });
+  }
+  return seen;
+}"""
+
+
+def test_tentative_face_has_a_thin_box_and_counts_for_nothing(visit: Visit) -> None:
+    tentative, confirmed = visit().evaluate(TENTATIVE)
+    assert 0 < tentative.pop("drawn") < confirmed.pop("drawn")
+    assert tentative == {"texts": [], "listed": 0, "alarmed": False}
+    assert confirmed == {
+        "texts": ["\N{MULTIPLICATION SIGN} 101 No mask 99 %"],
+        "listed": 1,
+        "alarmed": True,
+    }
+
+
 def labels(page: Page) -> str:
     return page.get_attribute("#overlay", "data-labels") or ""
 
