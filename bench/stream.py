@@ -1,6 +1,6 @@
-"""Measure WS /stream on this machine: python -m bench.stream (Linux; 15 minutes, see --help).
+"""Measure WS /stream on this machine: python -m bench.stream (Linux; 20 minutes, see --help).
 
-Writes stream.md (the table), stream.json (all measurements) and stream.png.
+Writes stream.md (the tables), stream.json (all measurements) and stream.png.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,21 +24,19 @@ import requests
 from rich.console import Console
 from websockets.sync.client import ClientConnection, connect
 
-from bench import tracks
+from bench import clips
 from bench.films import Noise, Person, film
 from bench.servers import MIB, Server, running
-from bench.stream_report import FPS, plot, table
+from bench.stream_report import FPS, plot, tables
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
+from model.images import open_picture
+from model.pipeline import MaskPipeline
+from model.video.tracking import Tracker
 
-CENTRES = [(170, 150), (470, 150), (170, 370), (470, 370)]
-FACE = 80
-FIGURES = ("cpu", "held", "steadiness", "movement", "delay", "flood")
+FIGURES = ("clips", "cpu", "delay", "held", "flood")
+LIGHT = Noise(grain=4, light=0.03, blur=1, quality=80)
+HEAVY = Noise(grain=20, light=0.15, blur=9, quality=50)
 say = Console(stderr=True).print
-
-
-def steady(faces: int, frames: int = 60) -> list[bytes]:
-    """Return a film of people who hardly move; faces: number of people."""
-    people = [Person(centre, FACE, sway=4) for centre in CENTRES[:faces]]
-    return [shot.jpeg for shot in film(people, frames, Noise())]
 
 
 def opened(server: Server) -> ClientConnection:
@@ -46,11 +44,11 @@ def opened(server: Server) -> ClientConnection:
     return connect(f"{server.url.replace('http', 'ws', 1)}/stream", compression=None, legacy=True)
 
 
-def cpu_per_frame(server: Server) -> list[dict[str, float]]:
-    """Return the worker's CPU per frame, for 1 to 4 faces, with /predict and with /stream."""
+def cpu_per_frame(server: Server, files: list[Path], every: int) -> list[dict[str, Any]]:
+    """Return the service's CPU per frame of each clip, with /predict and with /stream."""
     rows = []
-    for faces in range(1, 5):
-        jpegs = steady(faces)
+    for file in files:
+        clip = clips.read(file, every)
         session = requests.Session()
         session.headers["Content-Type"] = "image/jpeg"
         with opened(server) as stream:
@@ -62,33 +60,62 @@ def cpu_per_frame(server: Server) -> list[dict[str, float]]:
                 stream.send(jpeg)
                 stream.recv(30)
 
-            by_predict = cpu_of(server, predict, jpegs)
-            by_stream = cpu_of(server, ask, jpegs)
-        ratio = round(by_stream / by_predict, 3)
-        rows.append(
-            {"faces": faces, "predict_ms": by_predict, "stream_ms": by_stream, "ratio": ratio}
-        )
-        say(f"CPU per frame, {faces} faces: {rows[-1]}")
+            by_predict = cpu_of(server, predict, clip.jpegs, np.inf)
+            by_stream = cpu_of(server, ask, clip.jpegs, clip.fps)
+        row = {"clip": file.name, "predict_ms": by_predict, "stream_ms": by_stream}
+        rows.append(row | {"frames": len(clip.jpegs)})
+        say(f"CPU per frame: {rows[-1]}")
     return rows
 
 
-def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes]) -> float:
-    """Return the worker's CPU milliseconds per frame, at ten frames per second."""
-    for jpeg in jpegs[:10]:
-        ask(jpeg)
+def cpu_of(server: Server, ask: Callable[[bytes], None], jpegs: list[bytes], fps: float) -> float:
+    """Return the service's CPU milliseconds per frame, at no more than these frames per second."""
     before, due = server.cpu_s(), time.monotonic()
     for jpeg in jpegs:
         ask(jpeg)
-        due += 1 / FPS
+        due += 1 / fps
         time.sleep(max(due - time.monotonic(), 0))
     return round((server.cpu_s() - before) / len(jpegs) * 1e3, 2)
 
 
+def delays() -> list[float]:
+    """Return the seconds from taking a mask off to `no_mask`, for each offset and noise.
+
+    In films of a portrait: no clip shows it.
+    """
+    pipeline = MaskPipeline.load()
+    found = []
+    for noise in (LIGHT, HEAVY):
+        for offset in range(6):
+            off = 20 + offset
+            person = Person((320, 240), 90, masked=lambda n, o=off: n < o)  # type: ignore[misc]
+            ticks = count()
+            tracker = Tracker(
+                DEFAULT_DETECTOR,
+                DEFAULT_MIN_CONFIDENCE,
+                lambda ticks=ticks: next(ticks) / FPS,  # type: ignore[misc]
+            )
+            delay = float("inf")
+            for number, shot in enumerate(film([person], off + 30, noise, seed=offset)):
+                faces = tracker.analyse(pipeline, open_picture(shot.jpeg)).verdicts
+                if number >= off and any(face.label == "no_mask" for face in faces):
+                    delay = (number - off) / FPS
+                    break
+            found.append(delay)
+    return found
+
+
 def held(
-    server: Server, counts: tuple[int, ...] = (2, 4, 8, 10, 12), seconds: float = 10
+    server: Server,
+    files: list[Path],
+    counts: tuple[int, ...] = (8, 12, 16, 20, 24),
+    seconds: float = 10,
 ) -> list[dict[str, float]]:
     """Return the time from frame to answer for increasing numbers of streams of 10 frames/s."""
-    films = [steady(1 + number % 2) for number in range(2)]
+    films = []
+    for file in files:
+        every = max(round(clips.read(file).fps / FPS), 1)
+        films.append(clips.read(file, every).jpegs)
     rows = []
     for streams in counts:
         times: list[float] = []
@@ -96,7 +123,7 @@ def held(
             begin = time.monotonic() + 1
             starts = [begin + number / FPS / streams for number in range(streams)]
             cameras = [
-                pool.submit(camera, server, films[number % 2], start, seconds, times)
+                pool.submit(camera, server, films[number % len(films)], start, seconds, times)
                 for number, start in enumerate(starts)
             ]
         sent = sum(future.result() for future in cameras)
@@ -142,10 +169,11 @@ def collect(stream: ClientConnection, waiting: dict[int, float], times: list[flo
 
 def flood(server: Server, minutes: float) -> dict[str, Any]:
     """Send 60 frames/s for some minutes; returns memory over time and the longest backlog."""
-    jpegs = steady(2)
+    people = [Person((170, 150), 80, sway=4), Person((470, 150), 80, sway=4)]
+    jpegs = [shot.jpeg for shot in film(people, 60, Noise())]
     memory: list[tuple[float, float]] = []
     answered = [-1, 0]  # the newest answered frame, and the number dropped
-    backlog, count, answers = 0, 0, 0
+    backlog, sent, answers = 0, 0, 0
     with opened(server) as stream:
 
         def read() -> None:
@@ -160,21 +188,21 @@ def flood(server: Server, minutes: float) -> dict[str, Any]:
         begin = due = time.monotonic()
         while due - begin < minutes * 60:
             time.sleep(max(due - time.monotonic(), 0))
-            stream.send(jpegs[count % len(jpegs)])
-            count += 1
+            stream.send(jpegs[sent % len(jpegs)])
+            sent += 1
             due += 1 / 60
-            backlog = max(backlog, count - 1 - answered[0])
-            if count % 300 == 0:
+            backlog = max(backlog, sent - 1 - answered[0])
+            if sent % 300 == 0:
                 memory.append((round(due - begin, 1), round(server.worker_mib() * MIB / 1e6, 2)))
         time.sleep(2)
         last, dropped = answered
     reader.join()
     settled = [mb for at, mb in memory if at > minutes * 6]  # skips the first tenth
     return {
-        "sent": count,
+        "sent": sent,
         "answered": answers,
         "dropped": dropped,
-        "last_frame_answered": last == count - 1,
+        "last_frame_answered": last == sent - 1,
         "longest_backlog_frames": backlog,
         "memory_growth_mb": round(median(settled[-10:]) - median(settled[:10]), 2),
         "memory_mb": memory,
@@ -185,11 +213,14 @@ def main() -> None:
     """Parse the command line, measure, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.stream", description=__doc__)
     parser.add_argument("--figures", nargs="+", choices=FIGURES, default=list(FIGURES))
+    parser.add_argument("--folder", type=Path, default=clips.FOLDER, help="of clips (%(default)s)")
+    parser.add_argument("--every", type=int, default=1, help="n-th frame of the clips only")
     parser.add_argument("--minutes", type=float, default=10, help="of the flood (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="(%(default)s)")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
+    files = clips.files(options.folder)
     file = options.output / "stream.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     found["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
@@ -197,29 +228,23 @@ def main() -> None:
     def keep(name: str, measure: Callable[[], Any]) -> None:
         if name not in options.figures:
             return
+        if name in {"clips", "cpu", "held"} and not files:
+            say(f"Skipped {name}: {options.folder} holds no clips. Name a folder with --folder.")
+            return
         say(f"Measuring {name} ...")
         found[name] = measure()
         file.write_text(json.dumps(found, indent=1) + "\n")
 
-    def both(comparison: tracks.Comparison) -> dict[str, dict[str, float]]:
-        return {
-            way: getattr(comparison, way).rates() | {"counts": asdict(getattr(comparison, way))}
-            for way in ("frames", "tracks")
-        }
-
-    keep("steadiness", lambda: both(tracks.steadiness()))
-    keep("movement", lambda: both(tracks.movement()))
-    keep("delay", tracks.delays)
-    if "delay" in options.figures:
-        found["evidence"] = tracks.evidence()
-    with running(LOG_LEVEL="warning") as server:
-        keep("cpu", lambda: cpu_per_frame(server))
-        keep("held", lambda: held(server))
+    pipeline = MaskPipeline.load(detectors=[DEFAULT_DETECTOR])
+    keep("clips", lambda: [clips.measured(pipeline, clip, options.every) for clip in files])
+    keep("delay", delays)
+    with running(LOG_LEVEL="warning", MAX_STREAMS="64", MAX_STREAMS_PER_CLIENT="64") as server:
+        keep("cpu", lambda: cpu_per_frame(server, files, options.every))
+        keep("held", lambda: held(server, files))
         keep("flood", lambda: flood(server, options.minutes))
-    file.write_text(json.dumps(found, indent=1) + "\n")
-    (options.output / "stream.md").write_text(table(found))
+    (options.output / "stream.md").write_text(tables(found))
     plot(found, options.output / "stream.png")
-    print(table(found), end="")
+    print(tables(found), end="")
 
 
 if __name__ == "__main__":
