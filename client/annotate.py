@@ -79,6 +79,8 @@ def percent(share: float) -> str:
 
 def caption(face: Face) -> str:
     """Return the label with its probability; for uncertain, that of a mask."""
+    if face.worn_wrong and face.incorrectly_worn is not None:
+        return f"Mask worn wrong {percent(face.incorrectly_worn)}"
     text = TEXTS.get(face.label, face.label)
     if face.label in face.probabilities:
         return f"{text} {percent(face.probabilities[face.label])}"

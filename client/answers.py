@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 MOST_BYTES: Final = 4_000_000
 MOST_FACES: Final = 1000  # the highest MAX_FACES that the service accepts
+WORN_WRONG: Final = 0.5
 
 FINITE: Final = ConfigDict(allow_inf_nan=False)
 Side = Annotated[int, Field(ge=0, le=65_535)]  # the longest side of a JPEG
@@ -40,7 +41,8 @@ class Face:
     """One face. label: mask, no_mask or uncertain. probabilities and confidence: 0..1.
 
     track_id: the person's number within a stream; None if the service does not track. state:
-    tentative while the service is not sure that this is a person.
+    tentative while the service is not sure that this is a person. incorrectly_worn: the probability
+    of a mask that leaves nose or mouth bare, 0..1; None if the service does not tell.
     """
 
     box: Box
@@ -49,6 +51,12 @@ class Face:
     detection_confidence: Share
     track_id: Number | None = None
     state: Name = "confirmed"
+    incorrectly_worn: Share | None = None
+
+    @property
+    def worn_wrong(self) -> bool:
+        """Whether a mask is there, but more probably leaves nose or mouth bare than not."""
+        return self.label == "no_mask" and (self.incorrectly_worn or 0) >= WORN_WRONG
 
     @property
     def tentative(self) -> bool:

@@ -14,6 +14,7 @@ from model.pipeline import WHOLE_PIXELS, Analysis, Verdict
 # RGB; distinct for colour-blind people too. The caption always names the label as well.
 COLOURS = {"mask": (0, 158, 115), "no_mask": (213, 60, 0), "uncertain": (230, 159, 0)}
 TEXTS = {"mask": "Mask", "no_mask": "No mask", "uncertain": "Uncertain"}
+WORN_WRONG = 0.5  # least probability to say so
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 JPEG_QUALITY = 90
 
@@ -23,6 +24,9 @@ def caption(verdict: Verdict) -> str:
     text = TEXTS[verdict.label]
     if verdict.label == "uncertain":
         return text
+    worn_wrong = verdict.incorrectly_worn or 0.0
+    if verdict.label == "no_mask" and worn_wrong >= WORN_WRONG:
+        return f"Mask worn wrong {int(worn_wrong * 100)}%"
     share = verdict.mask if verdict.label == "mask" else 1 - verdict.mask
     return f"{text} {int(share * 100)}%"  # rounded down: 99.6 % is not certainty
 

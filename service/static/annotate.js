@@ -19,11 +19,13 @@ const TENTATIVE = { colour: "#fff", ink: "#0008", dash: [] };
 
 /**
  * "Mask 97 %"; never 100, which no estimate deserves. The number is the probability of the label
- * itself. There is none while a person's latest looks contradict the label.
+ * itself. There is none while a person's latest looks contradict the label. A mask that more
+ * probably leaves nose or mouth bare than not is named with that probability.
  */
 export function caption(face) {
-  const { words } = STYLES[face.label];
-  const probability = face.probabilities[face.label] ?? 0;
+  const worn = face.label === "no_mask" && face.incorrectly_worn >= 0.5;
+  const words = worn ? "Mask worn wrong" : STYLES[face.label].words;
+  const probability = worn ? face.incorrectly_worn : (face.probabilities[face.label] ?? 0);
   if (probability < 0.5) return words;
   return `${words} ${Math.min(99, Math.round(100 * probability))} %`;
 }

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.annotate import COLOURS, annotated
+from client.annotate import COLOURS, annotated, caption
 from client.answers import Box, Face
 
 GROUND = 90
@@ -41,6 +41,19 @@ def test_a_tentative_face_has_a_thin_box_without_a_caption():
     drawn = annotated(blank(640, 480), [tentative], "")
     assert (drawn != GROUND).any(axis=2).sum() == 2 * (120 + 160) - 4  # one pixel wide
     assert (drawn[150, 200:320] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "wrong", "text"),
+    [
+        ("no_mask", 0.62, "Mask worn wrong 62%"),
+        ("no_mask", 0.4, "No mask 38%"),
+        ("no_mask", None, "No mask 38%"),
+        ("mask", 0.62, "Mask 62%"),
+    ],
+)
+def test_a_mask_that_is_worn_wrong_is_named(label: str, wrong: float | None, text: str):
+    assert caption(replace(face(label, Box(0, 0, 9, 9)), incorrectly_worn=wrong)) == text
 
 
 @pytest.mark.parametrize("width", [320, 640, 1920])

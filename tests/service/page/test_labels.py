@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 from tests.service.page.conftest import Visit
 from tests.service.page.seen import ANSWERED, PHONE, choose, encoded
 
-CAPTION = """async ([label, mask]) => {
+CAPTION = """async ([label, mask, incorrectly_worn]) => {
   const { caption } = await import("/static/annotate.js");
-  return caption({ label, probabilities: { mask, no_mask: 1 - mask } });
+  return caption({ label, probabilities: { mask, no_mask: 1 - mask }, incorrectly_worn });
 }"""
 DRAW = """async ([boxes, surface]) => {
   const { annotate } = await import("/static/annotate.js");
@@ -38,7 +38,13 @@ DRAW = """async ([boxes, surface]) => {
 def test_percentage_is_of_the_label_itself(
     visit: Visit, label: str, mask: float, words: str
 ) -> None:
-    assert visit().evaluate(CAPTION, [label, mask]) == words
+    assert visit().evaluate(CAPTION, [label, mask, None]) == words
+
+
+def test_a_mask_that_is_worn_wrong_is_named(visit: Visit) -> None:
+    page = visit()
+    assert page.evaluate(CAPTION, ["no_mask", 0.2, 0.62]) == "Mask worn wrong 62 %"
+    assert page.evaluate(CAPTION, ["no_mask", 0.2, 0.4]) == "No mask 80 %"
 
 
 def meet(a: Rectangle, b: Rectangle) -> bool:
