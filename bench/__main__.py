@@ -19,7 +19,7 @@ from bench import floor, report
 from bench.frames import frame, scenes
 from bench.load import faces_found, post
 from bench.servers import COMMANDS, BenchError, Server, running
-from model.pipeline import MODELS
+from model.cascade import STAGES
 
 # Few scenes have exactly ten faces.
 SCENES = {"1 face": range(1, 2), "4 faces": range(4, 5), "10 faces": range(9, 13)}
@@ -62,7 +62,7 @@ def rounds(servers: Sequence[Server], frames: Frames, count: int, seconds: float
                 rows.append(row | {"server": server.name} | faces | vars(load))
                 progress.advance(task)
             for scene in frames:
-                for model in MODELS:
+                for model in STAGES:
                     parts = floor.by_part(frames[scene], model)
                     row = {"round": index, "scene": scene, "clients": 0, "server": f"floor {model}"}
                     named = {f"{part}_ms": cpu for part, cpu in parts.items()}

@@ -9,28 +9,29 @@ from functools import cache
 
 import cv2
 
+from model.choices import ModelName
 from model.images import open_picture
-from model.pipeline import MODELS, MaskPipeline
+from model.pipeline import MaskPipeline
 
 REPEATS, FEWEST = 20, 5  # analyses of all frames together, and of each
 STAGES = ("decode", "detect", "classify")
 
 
 @cache
-def pipeline(model: str) -> MaskPipeline:
-    """Return a warmed-up pipeline with one of MODELS."""
+def pipeline(model: ModelName) -> MaskPipeline:
+    """Return a warmed-up pipeline."""
     cv2.setNumThreads(1)
-    loaded = MaskPipeline.load({str(name): folder for name, folder in MODELS.items()}[model])
+    loaded = MaskPipeline.load(model)
     loaded.warm()
     return loaded
 
 
-def cpu_ms(frames: Sequence[bytes], model: str) -> float:
+def cpu_ms(frames: Sequence[bytes], model: ModelName) -> float:
     """Return the median CPU milliseconds for analysing a frame, averaged over the frames."""
     return sum(by_part(frames, model).values())
 
 
-def by_part(frames: Sequence[bytes], model: str) -> dict[str, float]:
+def by_part(frames: Sequence[bytes], model: ModelName) -> dict[str, float]:
     """Return the CPU milliseconds of each stage of an analysis and of the rest, as cpu_ms does.
 
     A thread's CPU time cannot be read between the stages, so it is divided as the elapsed time is.

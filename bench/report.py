@@ -11,8 +11,10 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from model.choices import DEFAULT_MODEL
+
 Row = dict[str, Any]
-OURS = {"ours": "mobilenetv2-224", "ours fast": "fast"}
+OURS = {"ours": DEFAULT_MODEL, "ours fast": "fast"}
 
 
 def ratios(medians: Sequence[Row]) -> list[str]:

@@ -51,6 +51,12 @@ class Metrics:
         faces = Counter(
             "facemask_faces", "Faces found in frames, by label.", ["label"], registry=registry
         )
+        decided = Counter(
+            "facemask_faces_decided",
+            "Faces found in frames, by the stage of the model that decided.",
+            ["stage"],
+            registry=registry,
+        )
         self.requests = Counter(
             "facemask_requests",
             "Answered requests, by path as in the OpenAPI document, and by status.",
@@ -87,10 +93,11 @@ class Metrics:
         model = Gauge(
             "facemask_model_info", "The loaded model.", ["name", "version"], registry=registry
         )
-        model.labels(pool.card.name, pool.card.version).set(1)
+        model.labels(pool.model.name, pool.model.version).set(1)
         # Start every series at 0; otherwise Prometheus would not see the first event as a rise.
         self._stages = {stage: seconds.labels(stage) for stage in STAGES}
         self._labels = {label: faces.labels(label) for label in LABELS}
+        self._deciders = {stage: decided.labels(stage) for stage in pool.model.stages}
         for reason in REFUSALS:
             self.refused.labels(reason)
 
@@ -101,6 +108,7 @@ class Metrics:
         self._stages["whole"].observe(seconds)
         for verdict in analysis.verdicts:
             self._labels[verdict.label].inc()
+            self._deciders[verdict.stage].inc()
 
 
 def create_metrics(config: Config, metrics: Metrics) -> Blueprint:

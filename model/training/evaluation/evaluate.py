@@ -16,6 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from model.cascade import STAGES
+from model.choices import DEFAULT_MODEL, ModelName
 from model.classifier import LABELS, WEIGHTS, ModelError
 from model.pipeline import MaskPipeline
 from model.training.data import dataset
@@ -49,17 +51,17 @@ def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
 
 
 def judge_model(
-    weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
+    model: ModelName, weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
 ) -> tuple[str, list[Case]]:
-    """Evaluate an exported model on faces; returns its name and the cases.
+    """Evaluate a model on faces; returns its name and the cases.
 
     written: a file for its predictions, or None. Raises ModelError.
     """
-    pipeline = MaskPipeline.load(weights)
+    pipeline = MaskPipeline.load(model, weights=weights)
     answers = answers_of(pipeline, samples)
     if written:
         predictions.write(answers, written, data)
-    return f"{pipeline.card.name} {pipeline.card.version}", judge(samples, answers, pipeline)
+    return f"{pipeline.model.name} {pipeline.model.version}", judge(samples, answers, pipeline)
 
 
 def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
@@ -105,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--split", choices=("train", "val", "all"), default="val")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of an exported model")
+    parser.add_argument("--model", choices=STAGES, default=DEFAULT_MODEL)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the networks")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--montage", type=Path, help="default: mistakes.jpg in the output's folder")
     parser.add_argument("--min-size", type=int, default=20, help="pixels of a face's short side")
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cases = judge_predictions(args.predictions, samples, data)
         else:
             written = args.write_predictions
-            system, cases = judge_model(args.weights, samples, data, written)
+            system, cases = judge_model(args.model, args.weights, samples, data, written)
     except (DatasetError, ModelError, PredictionError) as error:
         sys.exit(str(error))
     heading = {"split": args.split, "min_size": args.min_size}
