@@ -10,7 +10,7 @@ RUN /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.t
  && rm -rf onnxruntime/transformers onnxruntime/tools onnxruntime/quantization onnxruntime/datasets \
     onnxruntime/capi/libonnxruntime.so.* numpy/f2py numpy/distutils \
     google/api google/cloud google/gapic google/logging google/longrunning google/rpc google/type \
- && find numpy -type d -name tests -prune -exec rm -r {} + \
+ && find . -type d -name tests -prune -exec rm -r {} + \
  && find cv2/data -name '*.xml' ! -name haarcascade_frontalface_default.xml -delete
 
 FROM ${BASE_IMAGE}

@@ -83,8 +83,8 @@ thresholds: $(VENV)/all.installed ## Choose from which probability on each stage
 evaluate: $(VENV)/all.installed ## Evaluate the served model on the validation part of DATA
 	@$(PY) -m model.training.evaluation.evaluate --data $(DATA) $(ARGS)
 
-bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service; OUT=FILE for the JSON (requires hey)
-	@$(PY) -m bench --output $(OUT) $(ARGS)
+bench: $(VENV)/all.installed ## Compare the speed with the tutorials' service on scenes of DATA; OUT=FILE for the JSON (requires hey)
+	@$(PY) -m bench --data $(DATA) --output $(OUT) $(ARGS)
 
 fuzz: $(VENV)/all.installed ## Send INPUTS (100,000) damaged inputs, then search MINUTES (60) for the most expensive ones
 	@$(PY) -m bench.hardening.fuzz --inputs $(or $(INPUTS),100000) --output runs/hardening/fuzz.json $(ARGS)

@@ -16,45 +16,57 @@ import psutil
 from rich.progress import Progress
 
 from bench import floor, report
-from bench.frames import frame
-from bench.load import post
+from bench.frames import frame, scenes
+from bench.load import faces_found, post
 from bench.servers import COMMANDS, BenchError, Server, running
 from model.cascade import STAGES
 
-SCENES = {
-    "640x480, 1 face": (640, 480, 1),
-    "640x480, 4 faces": (640, 480, 4),
-    "640x480, 10 faces": (640, 480, 10),
-    "1280x720, 1 face": (1280, 720, 1),
-}
+# Few scenes have exactly ten faces.
+SCENES = {"1 face": range(1, 2), "4 faces": range(4, 5), "10 faces": range(9, 13)}
+DATA = Path("../shared/data")
 CLIENTS = (1, 4, 16)
 DEFAULT_SERVERS = ("ours", "ours fast", "peer", "empty")
 FEWEST = 16  # requests per run
+MEASURED = ("requests_s", "p50_ms", "p99_ms", "cpu_ms", "main_ms", "switches", "faults", "faces")
+FIGURES = (*MEASURED, *(f"{part}_ms" for part in (*floor.STAGES, "rest")))
 
 Row = dict[str, Any]
+Frames = dict[str, list[bytes]]
 
 
-def rounds(servers: Sequence[Server], count: int, seconds: float) -> list[Row]:
+def frames_in(data: Path) -> tuple[Frames, str]:
+    """Return the frames of each scene and their origin: scenes in a folder, or drawn ones."""
+    frames = {name: scenes(data, faces) for name, faces in SCENES.items()}
+    origin = f"scenes of {data}, by the number of faces that people annotated"
+    if not all(frames.values()):
+        frames = {name: [frame(640, 480, int(name.split()[0]))] for name in SCENES}
+        origin = f"drawn, 640 x 480 pixels, because {data} has no scenes"
+    return frames | {"1280x720, 1 face": [frame(1280, 720, 1)]}, origin
+
+
+def rounds(servers: Sequence[Server], frames: Frames, count: int, seconds: float) -> list[Row]:
     """Measure every scene, number of clients and server in turn; count: number of rounds."""
-    frames = {name: frame(*size) for name, size in SCENES.items()}
-    cells = [(s, c, server) for s in SCENES for c in CLIENTS for server in servers]
+    cells = [(s, c, server) for s in frames for c in CLIENTS for server in servers]
     rows: list[Row] = []
     # Measured rates give the number of requests for runs of about the requested time.
-    rates = {(s, v.name): post(v, frames[s], FEWEST, 1).requests_s for s in SCENES for v in servers}
+    first = {(s, v.name): post(v, frames[s], FEWEST, 1) for s in frames for v in servers}
+    found = {(s, v.name): faces_found(v, frames[s]) for s in frames for v in servers}
     with Progress() as progress:
         task = progress.add_task("Rounds", total=count * len(cells))
         for index in range(count):
             for scene, clients, server in cells:
-                wanted = max(FEWEST, clients, round(rates[scene, server.name] * seconds))
+                wanted = max(FEWEST, clients, round(first[scene, server.name].requests_s * seconds))
                 load = post(server, frames[scene], wanted, clients)
                 row: Row = {"round": index, "scene": scene, "clients": clients}
-                rows.append(row | {"server": server.name} | vars(load))
+                faces = {"faces": found[scene, server.name]}
+                rows.append(row | {"server": server.name} | faces | vars(load))
                 progress.advance(task)
-            for scene in SCENES:
+            for scene in frames:
                 for model in STAGES:
-                    cpu = floor.cpu_ms(frames[scene], model)
+                    parts = floor.by_part(frames[scene], model)
                     row = {"round": index, "scene": scene, "clients": 0, "server": f"floor {model}"}
-                    rows.append(row | {"cpu_ms": cpu})
+                    named = {f"{part}_ms": cpu for part, cpu in parts.items()}
+                    rows.append(row | named | {"cpu_ms": sum(parts.values())})
     return rows
 
 
@@ -66,7 +78,7 @@ def medians(rows: Sequence[Row]) -> list[Row]:
     table = []
     for (scene, clients, server), part in cells.items():
         cell: Row = {"scene": scene, "clients": clients, "server": server}
-        for figure in ("requests_s", "p50_ms", "p99_ms", "cpu_ms"):
+        for figure in FIGURES:
             values = [row[figure] for row in part if figure in row]
             if values:
                 cell[figure] = round(statistics.median(values), 2)
@@ -76,11 +88,12 @@ def medians(rows: Sequence[Row]) -> list[Row]:
     return table
 
 
-def measure(names: Sequence[str], count: int, seconds: float) -> Row:
+def measure(names: Sequence[str], data: Path, count: int, seconds: float) -> Row:
     """Start all servers and measure them one at a time while the others are idle."""
+    frames, origin = frames_in(data)
     with ExitStack() as stack:
         servers = [stack.enter_context(running(name, LOG_LEVEL="warning")) for name in names]
-        rows = rounds(servers, count, seconds)
+        rows = rounds(servers, frames, count, seconds)
         about = {
             s.name: {
                 "start_s": round(s.start_s, 2),
@@ -91,6 +104,7 @@ def measure(names: Sequence[str], count: int, seconds: float) -> Row:
         }
     return {
         "machine": {"cpu": platform.processor(), "cores": len(psutil.Process().cpu_affinity())},
+        "frames": origin,
         "rounds": count,
         "servers": about,
         "medians": medians(rows),
@@ -106,12 +120,13 @@ def main() -> None:
         epilog="Example: python -m bench --output runs/bench.json --servers ours peer",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/bench/bench.json"))
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with scenes (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="approximate time of one run")
     parser.add_argument("--servers", nargs="+", choices=COMMANDS, default=DEFAULT_SERVERS)
     args = parser.parse_args()
     try:
-        result = measure(args.servers, args.rounds, args.seconds)
+        result = measure(args.servers, args.data, args.rounds, args.seconds)
     except BenchError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

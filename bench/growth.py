@@ -35,7 +35,7 @@ def by_faces() -> Points:
     """Return the CPU time of a 1280 x 720 frame by number of faces, for each model."""
     return [
         {"faces": count}
-        | {model: round(floor.cpu_ms(frame(1280, 720, count), model), 2) for model in STAGES}
+        | {model: round(floor.cpu_ms([frame(1280, 720, count)], model), 2) for model in STAGES}
         for count in track(FACES, "Faces")
     ]
 
@@ -44,7 +44,7 @@ def by_megapixels() -> Points:
     """Return the CPU time of a frame with one face by megapixels, for each model."""
     return [
         {"megapixels": round(width * height / 1e6, 2)}
-        | {model: round(floor.cpu_ms(frame(width, height, 1), model), 2) for model in STAGES}
+        | {model: round(floor.cpu_ms([frame(width, height, 1)], model), 2) for model in STAGES}
         for width, height in track(SIZES, "Megapixels")
     ]
 
@@ -54,7 +54,7 @@ def by_clients(server: Server, rounds: int) -> Points:
     points: Points = []
     picture = frame(640, 480, 1)
     for clients in track(CLIENTS, "Clients"):
-        runs = [post(server, picture, max(200, 8 * clients), clients) for _ in range(rounds)]
+        runs = [post(server, [picture], max(200, 8 * clients), clients) for _ in range(rounds)]
         points.append(
             {
                 "clients": clients,
@@ -71,10 +71,10 @@ def over_time(server: Server, requests: int) -> Points:
     """Return the resident memory of the largest process, in MiB, over a number of requests."""
     pictures = [frame(640, 480, faces) for faces in (1, 4, 0)]
     for picture in pictures:
-        post(server, picture, WARM_UP, 4)
+        post(server, [picture], WARM_UP, 4)
     points = [{"requests": 0, "worker_mib": round(server.worker_mib(), 2)}]
     for done in track(range(STEP, requests + 1, STEP), "Memory"):
-        post(server, pictures[(done // STEP) % 3], STEP, 4)
+        post(server, [pictures[(done // STEP) % 3]], STEP, 4)
         points.append({"requests": done, "worker_mib": round(server.worker_mib(), 2)})
     return points
 
@@ -85,9 +85,9 @@ def overload(server: Server, rounds: int) -> dict[str, float]:
     p99: dict[str, list[float]] = {"full": [], "overloaded": []}
     refused = 0
     for _ in track(range(rounds), "Overload"):
-        most = post(server, picture, 40 * full, full)
+        most = post(server, [picture], 40 * full, full)
         p99["full"].append(most.p99_ms)
-        load = post(server, picture, 160 * full, 4 * full, rate=4 * most.requests_s)
+        load = post(server, [picture], 160 * full, 4 * full, rate=4 * most.requests_s)
         p99["overloaded"].append(load.p99_ms)
         refused += load.statuses.get("503", 0)
     medians = {name: round(statistics.median(values), 1) for name, values in p99.items()}

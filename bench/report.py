@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 from model.choices import DEFAULT_MODEL
 
 Row = dict[str, Any]
+OURS = {"ours": DEFAULT_MODEL, "ours fast": "fast"}
 
 
 def ratios(medians: Sequence[Row]) -> list[str]:
@@ -22,7 +23,7 @@ def ratios(medians: Sequence[Row]) -> list[str]:
     p99 = {(r["scene"], r["clients"], r["server"]): r.get("p99_ms", 0.0) for r in medians}
     lines = []
     for scene in dict.fromkeys(r["scene"] for r in medians):
-        for ours, model in (("ours", DEFAULT_MODEL), ("ours fast", "fast")):
+        for ours, model in OURS.items():
             own, floor = cpu.get((scene, 4, ours)), cpu.get((scene, 0, f"floor {model}"))
             if own is None or floor is None:
                 continue
@@ -30,35 +31,65 @@ def ratios(medians: Sequence[Row]) -> list[str]:
             if (scene, 4, "peer") in cpu:
                 cells.append(f"1/{cpu[scene, 4, 'peer'] / own:.1f}")
                 cells.append(f"1/{p99[scene, 4, 'peer'] / p99[scene, 4, ours]:.1f}")
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(line(cells))
     return lines
+
+
+def parts(medians: Sequence[Row]) -> list[str]:
+    """Return where our server's CPU time goes, one Markdown line for each scene and model.
+
+    The analysis is that of the floor. What the slots' threads take beyond it is the hand-over, and
+    what the networks take longer when other threads use the caches as well.
+    """
+    cells = {(r["scene"], r["clients"], r["server"]): r for r in medians}
+    lines = []
+    for scene in dict.fromkeys(r["scene"] for r in medians):
+        for ours, model in OURS.items():
+            own, floor = cells.get((scene, 4, ours)), cells.get((scene, 0, f"floor {model}"))
+            if own is None or floor is None:
+                continue
+            stages = [floor[f"{stage}_ms"] for stage in ("decode", "detect", "classify")]
+            more = round(own["cpu_ms"] - own["main_ms"] - sum(stages), 2)
+            figures = [*stages, more, own["main_ms"], own["cpu_ms"]]
+            counts = [own["switches"], own["faults"]]
+            lines.append(line([scene, ours, *figures, *counts]))
+    return lines
+
+
+def per_face(row: Row) -> float | str:
+    """Return the CPU ms per face found, "" where no faces are found."""
+    return round(row["cpu_ms"] / row["faces"], 2) if row.get("faces") else ""
 
 
 def table(result: Row) -> str:
     """Return all results as Markdown tables."""
-    lines = [
-        "| scene | clients | server | requests/s | p50 ms | p99 ms | CPU ms | lowest, highest |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in result["medians"]:
+    medians = result["medians"]
+    lines = [f"Frames: {result['frames']}."]
+    names = ["scene", "clients", "server", "requests/s", "p50 ms", "p99 ms", "CPU ms"]
+    lines += head([*names, "lowest, highest", "faces found", "CPU ms per face"])
+    for row in medians:
         figures = [row.get(name, "") for name in ("requests_s", "p50_ms", "p99_ms")]
         low, high = row["cpu_ms_spread"]
         cells = [row["scene"], row["clients"] or "", row["server"], *figures, row["cpu_ms"]]
-        lines.append(f"| {' | '.join(map(str, cells))} | {low}, {high} |")
-    lines += [
-        "",
-        "| server | start s | largest process MiB | all processes MiB |",
-        "|---|---|---|---|",
-    ]
+        lines.append(line([*cells, f"{low}, {high}", row.get("faces", ""), per_face(row)]))
+    lines += head(["server", "start s", "largest process MiB", "all processes MiB"])
     for name, row in result["servers"].items():
-        lines.append(f"| {name} | {row['start_s']} | {row['worker_mib']} | {row['total_mib']} |")
-    lines += [
-        "",
-        "| scene, 4 clients | server | CPU / floor | CPU / peer | p99 / peer |",
-        "|---|---|---|---|---|",
-        *ratios(result["medians"]),
-    ]
-    return "\n".join(lines)
+        lines.append(line([name, row["start_s"], row["worker_mib"], row["total_mib"]]))
+    lines += head(["scene, 4 clients", "server", "CPU / floor", "CPU / peer", "p99 / peer"])
+    lines += ratios(medians)
+    stages = ["decode", "detect", "classify", "more in the slots' threads", "event loop"]
+    lines += head(["scene, 4 clients", "server", *stages, "CPU ms", "switches", "page faults"])
+    return "\n".join(lines + parts(medians))
+
+
+def head(names: Sequence[str]) -> list[str]:
+    """Return the lines above the rows of a Markdown table."""
+    return ["", line(names), line(["---"] * len(names))]
+
+
+def line(cells: Sequence[object]) -> str:
+    """Return a row of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def plot(medians: Sequence[Row], path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -26,6 +26,28 @@ MIB = 2**20
 
 class BenchError(RuntimeError):
     """Something that the benchmark needs is missing; the message says what to do."""
+
+
+class Usage(NamedTuple):
+    """What a server has used so far, all its processes together.
+
+    cpu_s: CPU seconds. main_s: those of each process's first thread, which runs the event loop.
+    switches: how often a thread waited. faults: pages of memory that the kernel had to provide.
+    """
+
+    cpu_s: float
+    main_s: float
+    switches: int
+    faults: int
+
+    def since(self, before: Usage) -> Usage:
+        """Return what was used after `before`."""
+        return Usage(
+            self.cpu_s - before.cpu_s,
+            self.main_s - before.main_s,
+            self.switches - before.switches,
+            self.faults - before.faults,
+        )
 
 
 @dataclass
@@ -63,6 +85,18 @@ class Server:
         """Return the CPU seconds used by all its processes."""
         times = [process.cpu_times() for process in self.processes()]
         return float(sum(t.user + t.system for t in times))
+
+    def usage(self) -> Usage:
+        """Return what the server has used so far."""
+        main_ns = switches = faults = 0
+        for process in self.processes():
+            folder = Path(f"/proc/{process.pid}")
+            faults += int((folder / "stat").read_text().rpartition(")")[2].split()[7])
+            main_ns += int((folder / f"task/{process.pid}/schedstat").read_text().split()[0])
+            for thread in (folder / "task").iterdir():
+                status = (thread / "status").read_text()
+                switches += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        return Usage(self.cpu_s(), main_ns / 1e9, switches, faults)
 
     def worker_mib(self) -> float:
         """Return the resident memory of its largest process, in MiB."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gunicorn.workers.base
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from service import memory
@@ -59,6 +60,16 @@ keepalive = 75
 control_socket_disable = True  # would be written to the home folder
 gunicorn.workers.base.WorkerTmp = Heartbeat
 logconfig_dict = settings(service.LOG_FORMAT, service.LOG_LEVEL)
+
+
+class QuietLogger(Logger):
+    """Gunicorn's logger without its access log; service.logs writes a line for each request."""
+
+    def access(self, *_: object) -> None:
+        """Do nothing; gunicorn would collect all headers and variables for a line, then drop it."""
+
+
+logger_class = QuietLogger
 
 
 def on_starting(arbiter: Arbiter) -> None:

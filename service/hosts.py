@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.sansio.utils import host_is_trusted
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
+MOST_CACHED = 256  # addresses; a client sends the same ones with every request
 
 
 class MisdirectedRequest(HTTPException):
@@ -62,6 +64,7 @@ def check_origin(request: Request, origins: Collection[str]) -> None:
         )
 
 
+@lru_cache(MOST_CACHED)
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the IP address in `192.0.2.1`, `192.0.2.1:80`, `::1`, `[::1]` or `[::1]:80`."""
     try:

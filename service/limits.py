@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import gevent
 from websockets.frames import CloseCode
 from werkzeug.exceptions import TooManyRequests
 
-from service.hosts import address_of
+from service.hosts import MOST_CACHED, address_of
 from service.inference import Overloaded
 from service.server.websocket import WebSocket
 
@@ -70,6 +71,7 @@ class RateLimit:
                 del self._paid_until[client]  # up to two per new event, so the number shrinks
 
 
+@lru_cache(MOST_CACHED)
 def network_of(address: str | None) -> str:
     """Return an address as the limits count it: without a port, and for IPv6 its /64 network.
 

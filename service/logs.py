@@ -116,6 +116,10 @@ def log_failures() -> None:
     gevent.get_hub().print_exception = in_greenlet  # type: ignore[assignment,method-assign]
     threading.excepthook = in_thread
     sys.unraisablehook = ignored
+    # No line shows its caller, thread or process, so these need not be looked up ("Optimization" in
+    # Python's logging HOWTO).
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Pillow warns about damaged headers. Python stores each distinct warning, so memory would grow.
     warnings.simplefilter("ignore")
 

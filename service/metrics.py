@@ -41,17 +41,17 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._seconds = Histogram(
+        seconds = Histogram(
             "facemask_stage_seconds",
             "Time an answered frame spent in a stage; whole includes the wait for a slot.",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
         )
-        self._faces = Counter(
+        faces = Counter(
             "facemask_faces", "Faces found in frames, by label.", ["label"], registry=registry
         )
-        self._decided = Counter(
+        decided = Counter(
             "facemask_faces_decided",
             "Faces found in frames, by the stage of the model that decided.",
             ["stage"],
@@ -95,25 +95,21 @@ class Metrics:
         )
         model.labels(pool.model.name, pool.model.version).set(1)
         # Start every series at 0; otherwise Prometheus would not see the first event as a rise.
-        for stage in STAGES:
-            self._seconds.labels(stage)
-        for label in LABELS:
-            self._faces.labels(label)
-        for stage in pool.model.stages:
-            self._decided.labels(stage)
+        self._stages = {stage: seconds.labels(stage) for stage in STAGES}
+        self._labels = {label: faces.labels(label) for label in LABELS}
+        self._deciders = {stage: decided.labels(stage) for stage in pool.model.stages}
         for reason in REFUSALS:
             self.refused.labels(reason)
 
     def answered(self, analysis: Analysis, seconds: float) -> None:
         """Count an answered frame, its faces and its time. seconds: total, the wait included."""
         for stage, spent in analysis.timings_ms.items():
-            self._seconds.labels(stage).observe(spent / 1e3)
-        self._seconds.labels("whole").observe(seconds)
+            self._stages[stage].observe(spent / 1e3)
+        self._stages["whole"].observe(seconds)
         for verdict in analysis.verdicts:
-            if not verdict.counts:
-                continue
-            self._faces.labels(verdict.label).inc()
-            self._decided.labels(verdict.stage).inc()
+            if verdict.counts:
+                self._labels[verdict.label].inc()
+                self._deciders[verdict.stage].inc()
 
 
 def create_metrics(config: Config, metrics: Metrics) -> Blueprint:

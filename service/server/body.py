@@ -66,7 +66,7 @@ def pieces(
     began = connection.received if connection else 0
     patience = connection.patience() if connection else nullcontext[Callable[[int], None]](no_limit)
     with patience as left:
-        while True:
+        while not declared or size < declared:
             with gevent.Timeout(left(size), RequestTimeout("The body arrives too slowly.")):
                 try:
                     piece = stream.read(PIECE_BYTES)
