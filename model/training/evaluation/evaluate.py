@@ -20,7 +20,7 @@ from model.classifier import LABELS, WEIGHTS, ModelError
 from model.pipeline import MaskPipeline
 from model.training.data import dataset
 from model.training.data.dataset import DatasetError, Sample, short_side
-from model.training.evaluation import figures, predictions, report
+from model.training.evaluation import examples, figures, predictions, report
 from model.training.evaluation.cases import (
     NOT_FOUND,
     Case,
@@ -30,7 +30,7 @@ from model.training.evaluation.cases import (
     judge,
     ways_of,
 )
-from model.training.evaluation.metrics import metrics_of
+from model.training.evaluation.metrics import covered_of, metrics_of
 from model.training.evaluation.predictions import PredictionError
 
 WORST = 48  # mistakes on the montage
@@ -60,6 +60,13 @@ def judge_model(
     if written:
         predictions.write(answers, written, data)
     return f"{pipeline.card.name} {pipeline.card.version}", judge(samples, answers, pipeline)
+
+
+def covered_in(weights: Path, data: Path, split: str) -> dict[str, dict[str, int]]:
+    """Count the answers for covered faces, of which only the masks are boxed; raises ModelError."""
+    masks = [s for s in dataset.find(data, mask_boxes=True) if s.mask_only]
+    masks = [s for s in masks if split in ("all", s.split)]
+    return covered_of(judge(masks, answers_of(MaskPipeline.load(weights), masks)))
 
 
 def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
@@ -118,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     other.add_argument(
         "--write-predictions", type=Path, metavar="FILE", help="write our predictions to a file"
     )
+    parser.add_argument(
+        "--examples", type=Path, metavar="FOLDER", help="also judge the pictures of examples.py"
+    )
     args = parser.parse_args(arguments)
     try:
         samples = faces_of(args.data, args.split, args.min_size)
@@ -129,9 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             written = args.write_predictions
             system, cases = judge_model(args.weights, samples, data, written)
+        ours = None if args.predictions else args.weights
+        heading = {
+            "split": args.split,
+            "min_size": args.min_size,
+            "covered": covered_in(ours, data, args.split) if ours else {},
+            "examples": examples.judged(ours, args.examples) if ours and args.examples else {},
+        }
     except (DatasetError, ModelError, PredictionError) as error:
         sys.exit(str(error))
-    heading = {"split": args.split, "min_size": args.min_size}
     montage = args.montage or args.output / "mistakes.jpg"
     text = evaluate(system, cases, heading, args.output, montage)
     Console(width=140).print(Markdown(text))

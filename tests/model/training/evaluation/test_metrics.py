@@ -8,6 +8,7 @@ from model.training.evaluation.cases import NOT_FOUND, WAYS, Case
 from model.training.evaluation.metrics import (
     MIN_SLICE,
     by_size,
+    covered_of,
     largest_drop,
     metrics_of,
     slices_of,
@@ -119,3 +120,10 @@ def test_accuracy_by_size_skips_sizes_that_do_not_occur() -> None:
     assert [(row["pixels"], row["faces"]) for row in rows] == [(23, 2), (100, 1)]
     assert rows[0]["on_box"]["accuracy"] == 1
     assert rows[0]["end_to_end"] == {"accuracy": 0, "interval": interval(0, 2)}
+
+
+def test_answers_for_covered_faces_are_counted_by_set() -> None:
+    cases = [Case(sample(source="ppe"), label) for label in ("mask", "mask", NOT_FOUND)]
+    counted = covered_of([*cases, Case(sample(source="other"), "uncertain")])
+    assert counted["ppe"] == {"mask": 2, "no_mask": 0, "uncertain": 0, NOT_FOUND: 1}
+    assert counted["other"]["uncertain"] == 1
