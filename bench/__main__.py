@@ -19,7 +19,7 @@ from bench import floor, report
 from bench.frames import frame
 from bench.load import post
 from bench.servers import COMMANDS, BenchError, Server, running
-from model.pipeline import MODELS
+from model.cascade import STAGES
 
 SCENES = {
     "640x480, 1 face": (640, 480, 1),
@@ -51,7 +51,7 @@ def rounds(servers: Sequence[Server], count: int, seconds: float) -> list[Row]:
                 rows.append(row | {"server": server.name} | vars(load))
                 progress.advance(task)
             for scene in SCENES:
-                for model in MODELS:
+                for model in STAGES:
                     cpu = floor.cpu_ms(frames[scene], model)
                     row = {"round": index, "scene": scene, "clients": 0, "server": f"floor {model}"}
                     rows.append(row | {"cpu_ms": cpu})

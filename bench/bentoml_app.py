@@ -31,8 +31,7 @@ class Masks:
     async def predict(self, request: Request) -> Response:
         """Analyse a picture."""
         analysis = self.pipeline.analyse(open_picture(await request.body()))
-        card = self.pipeline.card
-        body = Prediction.of("0", card.name, card.version, analysis).model_dump_json()
+        body = Prediction.of("0", self.pipeline.model, analysis).model_dump_json()
         return Response(body, media_type="application/json")
 
 

@@ -8,22 +8,23 @@ from functools import cache
 
 import cv2
 
+from model.choices import ModelName
 from model.images import open_picture
-from model.pipeline import MODELS, MaskPipeline
+from model.pipeline import MaskPipeline
 
 REPEATS = 20
 
 
 @cache
-def pipeline(model: str) -> MaskPipeline:
-    """Return a warmed-up pipeline with one of MODELS."""
+def pipeline(model: ModelName) -> MaskPipeline:
+    """Return a warmed-up pipeline."""
     cv2.setNumThreads(1)
-    loaded = MaskPipeline.load({str(name): folder for name, folder in MODELS.items()}[model])
+    loaded = MaskPipeline.load(model)
     loaded.warm()
     return loaded
 
 
-def cpu_ms(frame: bytes, model: str) -> float:
+def cpu_ms(frame: bytes, model: ModelName) -> float:
     """Return the median CPU milliseconds for analysing a frame."""
     loaded = pipeline(model)
     times = []

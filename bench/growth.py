@@ -19,7 +19,7 @@ from bench import floor
 from bench.frames import frame
 from bench.load import post
 from bench.servers import BenchError, Server, running
-from model.pipeline import MODELS
+from model.cascade import STAGES
 
 FACES = (1, 2, 5, 10, 20, 35, 50)
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (6000, 4000))
@@ -35,7 +35,7 @@ def by_faces() -> Points:
     """Return the CPU time of a 1280 x 720 frame by number of faces, for each model."""
     return [
         {"faces": count}
-        | {model: round(floor.cpu_ms(frame(1280, 720, count), model), 2) for model in MODELS}
+        | {model: round(floor.cpu_ms(frame(1280, 720, count), model), 2) for model in STAGES}
         for count in track(FACES, "Faces")
     ]
 
@@ -44,7 +44,7 @@ def by_megapixels() -> Points:
     """Return the CPU time of a frame with one face by megapixels, for each model."""
     return [
         {"megapixels": round(width * height / 1e6, 2)}
-        | {model: round(floor.cpu_ms(frame(width, height, 1), model), 2) for model in MODELS}
+        | {model: round(floor.cpu_ms(frame(width, height, 1), model), 2) for model in STAGES}
         for width, height in track(SIZES, "Megapixels")
     ]
 
@@ -100,7 +100,7 @@ def overload(server: Server, rounds: int) -> dict[str, float]:
 def plot(result: dict[str, Any], path: Path) -> None:
     """Plot cost by faces, megapixels and clients, and memory over time."""
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.6))
-    for model in MODELS:
+    for model in STAGES:
         for axis, points, key in (
             (axes[0], result["by_faces"], "faces"),
             (axes[1], result["by_megapixels"], "megapixels"),

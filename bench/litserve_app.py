@@ -34,8 +34,7 @@ class Masks(litserve.LitAPI):  # type: ignore[misc]
 
     def encode_response(self, output: Analysis) -> Any:
         """Return the answer."""
-        card = self.pipeline.card
-        body = Prediction.of("0", card.name, card.version, output).model_dump_json()
+        body = Prediction.of("0", self.pipeline.model, output).model_dump_json()
         return Response(body, media_type="application/json")
 
 

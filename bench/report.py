@@ -11,6 +11,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from model.choices import DEFAULT_MODEL
+
 Row = dict[str, Any]
 
 
@@ -20,7 +22,7 @@ def ratios(medians: Sequence[Row]) -> list[str]:
     p99 = {(r["scene"], r["clients"], r["server"]): r.get("p99_ms", 0.0) for r in medians}
     lines = []
     for scene in dict.fromkeys(r["scene"] for r in medians):
-        for ours, model in (("ours", "mobilenetv2-224"), ("ours fast", "fast")):
+        for ours, model in (("ours", DEFAULT_MODEL), ("ours fast", "fast")):
             own, floor = cpu.get((scene, 4, ours)), cpu.get((scene, 0, f"floor {model}"))
             if own is None or floor is None:
                 continue

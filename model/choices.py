@@ -10,9 +10,9 @@ from typing import Literal
 
 Label = Literal["mask", "no_mask", "uncertain"]
 DetectorName = Literal["facemask", "yunet", "ssd", "haar"]  # in order of cost, lowest first
-ModelName = Literal["mobilenetv2-224", "fast"]
+ModelName = Literal["cascade", "mobilenetv2-224", "fast"]
 
-DEFAULT_MODEL: ModelName = "mobilenetv2-224"
+DEFAULT_MODEL: ModelName = "cascade"
 DEFAULT_DETECTOR: DetectorName = "facemask"
 DEFAULT_MIN_CONFIDENCE = 0.45
 LEAST_CONFIDENCE = 0.1  # lower values find thousands of faces in noise, and each costs time

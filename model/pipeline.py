@@ -12,18 +12,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, Label, ModelName
-from model.classifier import WEIGHTS, MaskClassifier, ModelCard
+from model.cascade import Cascade
+from model.choices import (
+    DEFAULT_DETECTOR,
+    DEFAULT_MIN_CONFIDENCE,
+    DEFAULT_MODEL,
+    Label,
+    ModelName,
+)
+from model.classifier import WEIGHTS, ModelCard
 from model.detectors import kinds
 from model.detectors.classic import Haar, Ssd
 from model.detectors.facemask import FaceMask
 from model.detectors.faces import DetectorUnavailable, Face, FaceDetector
 from model.detectors.yunet import YuNet
-from model.images import Box, Image, Picture, crop
+from model.images import Box, Image, Picture
 from model.quality import sharpness
 from model.selection import ALL, Selection
 
-MODELS: dict[ModelName, Path] = {"mobilenetv2-224": WEIGHTS, "fast": WEIGHTS / "fast"}
 WHOLE_PIXELS = 12_500_000  # a phone's photo; searching, drawing and encoding 50 million takes > 1 s
 ENOUGH_TO_SEARCH = 1280  # pixels of the longer side; the detectors use half of that or less
 
@@ -60,13 +66,17 @@ GLANCE = SIGHTS["yunet"]._replace(long_side=YuNet.GLANCE)
 class Verdict:
     """A detected face, its label (mask, no_mask or uncertain) and the probability of mask, 0..1.
 
-    fit: whether the face is large and sharp enough to be classified.
+    fit: whether the face is large and sharp enough to be classified. stage: the stage of the
+    cascade that gave the probability. incorrectly_worn: the probability, 0..1, of a mask that
+    leaves the nose or the mouth bare; None if the detector does not tell.
     """
 
     face: Face
     label: Label
     mask: float
     fit: bool
+    stage: str
+    incorrectly_worn: float | None
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,19 @@ def label_of(card: ModelCard, box: Box, detail: float, mask: float) -> Label:
     return "mask" if mask >= card.threshold else "no_mask"
 
 
+def incorrectly_worn(face: Face, mask: float) -> float | None:
+    """Return the probability of a wrongly worn mask.
+
+    What is not a worn mask is no mask or a wrongly worn one, in the detector's proportion.
+    """
+    if face.states is None:
+        return None
+    _, bare, incorrect = face.states
+    return (1 - mask) * incorrect / max(bare + incorrect, 1e-9)
+
+
 class MaskPipeline:
-    """Combines the detectors and the classifier; threads may share an instance.
+    """Combines the detectors and the model; threads may share an instance.
 
     missing: for each requested detector that could not be loaded, its name and the reason.
     """
@@ -140,28 +161,31 @@ class MaskPipeline:
     def __init__(
         self,
         detectors: dict[str, FaceDetector],
-        classifier: MaskClassifier,
+        model: Cascade,
         missing: dict[str, str] | None = None,
     ) -> None:
         self._detectors = detectors
-        self._classifier = classifier
+        self.model = model
         self.missing = missing or {}
 
     @classmethod
     def load(
-        cls, weights: Path = WEIGHTS, detectors: Iterable[str] = kinds.DETECTORS
+        cls,
+        model: ModelName = DEFAULT_MODEL,
+        detectors: Iterable[str] = kinds.DETECTORS,
+        weights: Path = WEIGHTS,
     ) -> MaskPipeline:
-        """Load the classifier, and the named detectors if their weights are installed.
+        """Load a model, and the named detectors if their weights are installed.
 
-        Raises ModelError for unusable weights of the classifier.
+        Raises ModelError for unusable weights of the model.
         """
         loaded, missing = kinds.load(detectors)
-        return cls(loaded, MaskClassifier.load(weights), missing)
+        return cls(loaded, Cascade.load(model, weights), missing)
 
     @property
     def card(self) -> ModelCard:
-        """The loaded model's card."""
-        return self._classifier.card
+        """The card of the network that decides last."""
+        return self.model.card
 
     @property
     def detectors(self) -> tuple[str, ...]:
@@ -173,7 +197,7 @@ class MaskPipeline:
         blank = np.zeros((480, 640, 3), np.uint8)
         for detector in self._detectors.values():
             detector.detect(blank, DEFAULT_MIN_CONFIDENCE)
-        self.judge(blank, [Face(Box(0, 0, 100, 100), 1.0)])
+        self.model.warm(blank)
 
     def analyse(
         self,
@@ -229,20 +253,27 @@ class MaskPipeline:
         return self.offered(detector).detect(image, min_confidence)
 
     def _needs_detail(self, face: Face) -> bool:
-        """Return whether a face's crop would have to be enlarged for the classifier."""
-        return face.box.long_side * (1 + 2 * self.card.margin) < self.card.input_size
+        """Return whether a face has to be classified, and its crop would have to be enlarged."""
+        size = face.box.long_side * (1 + 2 * self.card.margin)
+        return size < self.card.input_size and not self.model.decided(face)
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
-        """Classify the given faces of a uint8 RGB image."""
-        faces = list(faces)
+        """Judge the given faces of a uint8 RGB image."""
         card = self.card
-        crops = [crop(image, face.box, card.margin, card.input_size, face.roll) for face in faces]
-        masks = self._classifier.predict(crops)[:, card.labels.index("mask")]
         verdicts = []
-        for face, mask in zip(faces, map(float, masks), strict=True):
+        for face in faces:
+            reading = self.model.read(image, face)
             detail = sharpness(image, face.box)
-            label = label_of(card, face.box, detail, mask)
-            verdicts.append(Verdict(face, label, mask, is_fit(card, face.box, detail)))
+            verdicts.append(
+                Verdict(
+                    face,
+                    label_of(card, face.box, detail, reading.mask),
+                    reading.mask,
+                    is_fit(card, face.box, detail),
+                    reading.stage,
+                    incorrectly_worn(face, reading.mask),
+                )
+            )
         return verdicts
 
 

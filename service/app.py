@@ -14,7 +14,7 @@ from gunicorn.errors import AppImportError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from model.classifier import ModelError
-from model.pipeline import MODELS, MaskPipeline
+from model.pipeline import MaskPipeline
 from service import errors, logs, memory
 from service.buffers import Buffers
 from service.config import Config, ConfigError
@@ -138,9 +138,8 @@ def create_traces(config: Config) -> Traces | None:
 
 def load(config: Config) -> InferencePool:
     """Load the configured model and detectors; raises ConfigError and ModelError."""
-    weights = MODELS[config.MODEL]
     pool = InferencePool(
-        lambda: MaskPipeline.load(weights, config.offered),
+        lambda: MaskPipeline.load(config.MODEL, config.offered),
         config.INFERENCE_SLOTS,
         config.QUEUE_SIZE,
         config.MAX_PIXELS,

@@ -93,7 +93,7 @@ class InferencePool:
         self._opener.spawn(int).get()
         for each in warmed:
             each.get()
-        self.card = self._pipeline.card
+        self.card, self.model = self._pipeline.card, self._pipeline.model
         self.detectors = self._pipeline.detectors
         self.missing = self._pipeline.missing
         self.check_offers = self._pipeline.offered  # raises DetectorUnavailable

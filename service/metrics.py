@@ -51,6 +51,12 @@ class Metrics:
         self._faces = Counter(
             "facemask_faces", "Faces found in frames, by label.", ["label"], registry=registry
         )
+        self._decided = Counter(
+            "facemask_faces_decided",
+            "Faces found in frames, by the stage of the model that decided.",
+            ["stage"],
+            registry=registry,
+        )
         self.requests = Counter(
             "facemask_requests",
             "Answered requests, by path as in the OpenAPI document, and by status.",
@@ -87,12 +93,14 @@ class Metrics:
         model = Gauge(
             "facemask_model_info", "The loaded model.", ["name", "version"], registry=registry
         )
-        model.labels(pool.card.name, pool.card.version).set(1)
+        model.labels(pool.model.name, pool.model.version).set(1)
         # Start every series at 0; otherwise Prometheus would not see the first event as a rise.
         for stage in STAGES:
             self._seconds.labels(stage)
         for label in LABELS:
             self._faces.labels(label)
+        for stage in pool.model.stages:
+            self._decided.labels(stage)
         for reason in REFUSALS:
             self.refused.labels(reason)
 
@@ -103,6 +111,7 @@ class Metrics:
         self._seconds.labels("whole").observe(seconds)
         for verdict in analysis.verdicts:
             self._faces.labels(verdict.label).inc()
+            self._decided.labels(verdict.stage).inc()
 
 
 def create_metrics(config: Config, metrics: Metrics) -> Blueprint:

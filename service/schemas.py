@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from model import pipeline
+from model.cascade import Cascade
 from model.choices import LEAST_CONFIDENCE, DetectorName, Label
-from model.classifier import ModelCard
 from model.selection import Selection, Zone
 from model.video import tracking
 
@@ -122,17 +122,28 @@ class Verdict(BaseModel):
     detection_confidence: Share
     label: Label
     probabilities: Probabilities
+    incorrectly_worn: Annotated[
+        Share | None,
+        Field(
+            description="The probability of a mask that leaves nose or mouth bare; null if the "
+            "detector does not tell."
+        ),
+    ]
+    stage: Annotated[str, Field(description="The stage of the model that decided, see GET /model.")]
 
     @classmethod
     def of(cls, index: int, verdict: pipeline.Verdict) -> Verdict:
         """Make the result for one face from the pipeline's verdict."""
         box, mask = verdict.face.box, round(verdict.mask, 4)
+        wrong = verdict.incorrectly_worn
         return cls(
             id=index,
             box=BoxBody(x=box.x, y=box.y, width=box.width, height=box.height),
             detection_confidence=round(verdict.face.confidence, 4),
             label=verdict.label,
             probabilities=Probabilities(mask=mask, no_mask=round(1 - mask, 4)),
+            incorrectly_worn=None if wrong is None else round(wrong, 4),
+            stage=verdict.stage,
         )
 
 
@@ -191,15 +202,13 @@ class Prediction(BaseModel):
     timings_ms: Timings
 
     @classmethod
-    def of(
-        cls, request_id: str, name: str, version: str, analysis: pipeline.Analysis
-    ) -> Prediction:
+    def of(cls, request_id: str, model: Cascade, analysis: pipeline.Analysis) -> Prediction:
         """Make the answer from an analysis."""
         width, height = analysis.size
         labels = [verdict.label for verdict in analysis.verdicts]
         return cls(
             request_id=request_id,
-            model=ModelName(name=name, version=version, detector=analysis.detector),
+            model=ModelName(name=model.name, version=model.version, detector=analysis.detector),
             image=ImageSize(width=width, height=height, smallest_face=analysis.smallest_face),
             faces=[Verdict.of(i, verdict) for i, verdict in enumerate(analysis.verdicts)],
             faces_left_out=analysis.left_out,
@@ -230,13 +239,13 @@ class StreamAnswer(Prediction):
     def of_frame(
         cls,
         request_id: str,
-        card: ModelCard,
+        model: Cascade,
         analysis: pipeline.Analysis,
         frame_id: int,
         dropped: int,
     ) -> StreamAnswer:
         """Make the answer from a tracker's analysis."""
-        prediction = Prediction.of(request_id, card.name, card.version, analysis)
+        prediction = Prediction.of(request_id, model, analysis)
         faces = [
             TrackedVerdict(**dict(face), track_id=verdict.track_id, age=round(verdict.age, 2))
             for face, verdict in zip(prediction.faces, analysis.verdicts, strict=True)
@@ -246,8 +255,17 @@ class StreamAnswer(Prediction):
         return cls.model_construct(**body)
 
 
+class Stage(BaseModel):
+    """A stage of the model, see cascade.py."""
+
+    name: str
+    decides_from: Annotated[
+        Share, Field(description="The probability of its label from which the stage decides.")
+    ]
+
+
 class ModelBody(BaseModel):
-    """The answer of GET /model."""
+    """The answer of GET /model; sha256 to min_sharpness describe the network that decides last."""
 
     name: str
     version: str
@@ -260,6 +278,7 @@ class ModelBody(BaseModel):
     abstain: list[Share]
     min_face: int
     min_sharpness: float
+    stages: list[Stage]
     detectors: list[str]
 
 

@@ -62,7 +62,7 @@ def create_stream(services: Services) -> Blueprint:
                 lambda pipeline: tracker.analyse(pipeline, picture), picture.weight
             )
             body = StreamAnswer.of_frame(
-                g.request_id, pool.card, analysis, message.index, socket.dropped
+                g.request_id, pool.model, analysis, message.index, socket.dropped
             )
             metrics.answered(analysis, time.perf_counter() - begin)
             if services.traces:

@@ -14,7 +14,7 @@ from model.pipeline import Analysis, MaskPipeline
 from service import forms
 from service.annotate import annotated_jpeg
 from service.buffers import Loan
-from service.schemas import ModelBody, Prediction, PredictQuery, Readiness, Status
+from service.schemas import ModelBody, Prediction, PredictQuery, Readiness, Stage, Status
 from service.server.body import COPIES, receive
 from service.services import Services
 
@@ -47,10 +47,9 @@ def create_views(services: Services) -> Blueprint:
 
     @views.get("/model")
     def model() -> Response:
-        card = pool.card
-        return json_of(
-            ModelBody(**asdict(card), version=card.version, detectors=list(pool.detectors))
-        )
+        facts = asdict(pool.card) | {"name": pool.model.name, "version": pool.model.version}
+        stages = [Stage(name=n, decides_from=share) for n, share in pool.model.stages.items()]
+        return json_of(ModelBody(**facts, stages=stages, detectors=list(pool.detectors)))
 
     @views.route("/predict", methods=["POST", "PUT"])  # curl -T sends PUT
     def predict() -> Response:
@@ -104,7 +103,7 @@ def judge(services: Services, query: PredictQuery, loan: Loan) -> Response:
         services.traces.stages(g.span, analysis.stages)
     if annotate:
         return Response(drawn, mimetype="image/jpeg")
-    return json_of(Prediction.of(g.request_id, pool.card.name, pool.card.version, analysis))
+    return json_of(Prediction.of(g.request_id, pool.model, analysis))
 
 
 def json_of(body: BaseModel) -> Response:

@@ -55,8 +55,9 @@ def view(
     """Return an augmented crop (size, size, 3) and its class.
 
     Takes one of the face's boxes, shifts it by up to 8 % and scales it by up to 12 % of its size,
-    rotates it by up to 12 degrees, mirrors it, and applies camera(). On a share of the unmasked
-    faces a mask or another object is drawn first, and the returned class is that of the drawing.
+    turns it upright if the face is turned, rotates it by up to 12 degrees, mirrors it, and applies
+    camera(). On a share of the unmasked faces a mask or another object is drawn first, and the
+    returned class is that of the drawing.
     """
     pixels = window.pixels
     if window.face is not None and random.random() < recipe.synthetic:
@@ -70,9 +71,11 @@ def view(
     mirror = -1.0 if random.random() < 0.5 else 1.0
     far = random.random() < 0.6
     seen = int(np.exp(random.uniform(np.log(LEAST), np.log(size)))) if far else size
+    turn = float(np.deg2rad(window.roll))
     if not recipe.camera:
-        return plain_camera(cut(pixels, (x, y), side, seen, 0.0, mirror), size, random), cls
-    turn = np.deg2rad(random.uniform(-TURN, TURN)) if random.random() < 0.5 else 0.0
+        return plain_camera(cut(pixels, (x, y), side, seen, turn, mirror), size, random), cls
+    if random.random() < 0.5:
+        turn += float(np.deg2rad(random.uniform(-TURN, TURN)))
     return camera(cut(pixels, (x, y), side, seen, turn, mirror), size, random), cls
 
 

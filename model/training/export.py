@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from model.classifier import CARD, LABELS, WEIGHTS, MaskClassifier, ModelCard, calibrated
+from model.classifier import CARD, LABELS, WEIGHTS, ModelCard, calibrated
 from model.detectors.faces import Face
 from model.images import Box, Image, decode
 from model.pipeline import MaskPipeline
@@ -25,6 +25,7 @@ from model.quality import sharpness
 from model.training.convert import convert, probabilities, quantize
 from model.training.data import dataset
 from model.training.data.dataset import Sample, nonempty
+from model.training.data.located import cut
 from model.training.recipes import RECIPES
 from model.training.train import parts_of
 
@@ -164,7 +165,7 @@ def export(run: Path, output: Path) -> ModelCard:
     size = recipe.phases[-1].size
     calibrating, val = parts[0][:: math.ceil(len(parts[0]) / CALIBRATING)], parts[1]
     cut, crops = (
-        [dataset.cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
+        [cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
         for name, part in (("training", calibrating), ("validation", val))
     )
     network = checked(model, size, crops)
@@ -196,7 +197,7 @@ def export(run: Path, output: Path) -> ModelCard:
     output.mkdir(parents=True, exist_ok=True)
     (output / FILE).write_bytes(weights)
     write(card, output)
-    pipeline = MaskPipeline({}, MaskClassifier.load(output))
+    pipeline = MaskPipeline.load("mobilenetv2-224", (), output)
     card = replace(card, min_sharpness=least_sharpness(*blur_trials(pipeline, val)))
     write(card, output)
     return card

@@ -20,6 +20,7 @@ from model.training import augment
 from model.training.convert import INPUT, convert
 from model.training.data import dataset
 from model.training.data.dataset import CLASSES, Sample
+from model.training.data.located import cut
 from model.training.data.windows import Window
 from model.training.recipes import Recipe
 
@@ -95,6 +96,6 @@ def one_hot(labels: Sequence[int]) -> npt.NDArray[np.float32]:
 
 def validation_of(samples: Sequence[Sample], margin: float, size: int) -> Validation:
     """Return the validation faces' crops as served, their labels and their weights."""
-    crops = [dataset.cut(s, margin, size) for s in track(samples, "Cutting validation")]
+    crops = [cut(s, margin, size) for s in track(samples, "Cutting validation")]
     weights = dataset.sampling_weights(samples) * len(samples)
     return np.stack(crops), one_hot([s.label for s in samples]), weights

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import keras
 
-from model.detectors.yunet import YuNet
+from model.detectors.facemask import FaceMask
 from model.training.data import dataset
 from model.training.data.dataset import Sample
+from model.training.data.located import locate
 from model.training.data.windows import Window, cut_windows
 from model.training.evaluation import figures
 from model.training.feed import BATCH, Draws, Teacher, Validation, validation_of
@@ -70,11 +71,11 @@ def samples_of(run: Path, data: Path, leave_out: frozenset[str]) -> list[Sample]
     run.mkdir(parents=True, exist_ok=True)
     file = run / "samples.jsonl"
     if not file.exists():
-        samples = dataset.read(data)
+        samples = dataset.read(data, mask_boxes=True)
         if unknown := leave_out - {s.source for s in samples}:
             raise dataset.DatasetError(f"{data} has no set {', '.join(sorted(unknown))}.")
         kept = [s for s in samples if s.source not in leave_out]
-        dataset.save(dataset.locate(kept, YuNet()), file)
+        dataset.save(locate(kept, FaceMask.load()), file)
     return dataset.load(file)
 
 

@@ -40,6 +40,8 @@ class Evidence:
         self._unfit = 0
         self._last = 0.5
         self.fit = False
+        self.stage = ""  # of the last look, like the next one
+        self.incorrectly_worn: float | None = None
         self.label: Label = "uncertain"
 
     @property
@@ -61,6 +63,7 @@ class Evidence:
     def add(self, verdict: Verdict) -> None:
         """Add a look; it is ignored if the face is too small or too blurred to classify."""
         self.fit, self._last = verdict.fit, verdict.mask
+        self.stage, self.incorrectly_worn = verdict.stage, verdict.incorrectly_worn
         if not verdict.fit:
             self._unfit += 1
             if self._unfit >= MOST_UNFIT:

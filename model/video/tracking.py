@@ -105,6 +105,8 @@ class Tracker:
                 track.evidence.label,
                 track.evidence.mask,
                 track.evidence.fit,
+                track.evidence.stage,
+                track.evidence.incorrectly_worn,
                 track.id,
                 now - track.began,
             )

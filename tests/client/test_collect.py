@@ -28,6 +28,7 @@ from client.frames import Frame
 from client.label import Labels
 from client.tracks import Person
 from model.training.data import dataset
+from model.training.data.located import cut
 from tests.client.stand_in import (
     FACE,
     ROOT,
@@ -218,7 +219,7 @@ def test_training_reads_what_two_keys_labelled(
     assert {s.human for s in samples} == {False}  # the box is a detector's
     assert {s.split for s in samples} <= {"train", "val"}
     assert len({s.group for s in samples}) == 4
-    assert dataset.cut(samples[0], 0.2, 224).shape == (224, 224, 3)
+    assert cut(samples[0], 0.2, 224).shape == (224, 224, 3)
 
     with labelling(folder) as url:  # what was skipped is shown again, what is labelled is kept
         page = browser_with().new_page()

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from model.cascade import STAGES
 from model.choices import ModelName
 from model.detectors.faces import DetectorUnavailable, Face
 from model.detectors.yunet import YuNet
 from model.images import Box, Image, open_picture
-from model.pipeline import MODELS, MaskPipeline, label_of
+from model.pipeline import MaskPipeline, label_of
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from tests.conftest import encoded
 
@@ -115,10 +116,10 @@ def test_a_picture_of_many_megapixels_is_answered_in_its_own_pixels(
         assert abs(whole.verdicts[0].mask - verdict.mask) < 0.1
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", STAGES)
 def test_every_model_tells_masked_from_unmasked(
     model: ModelName, portrait: Image, masked_portrait: Image
 ) -> None:
-    pipeline = MaskPipeline.load(MODELS[model])
+    pipeline = MaskPipeline.load(model)
     assert labels(pipeline, portrait) == ["no_mask"]
     assert labels(pipeline, masked_portrait) == ["mask"]

@@ -27,8 +27,10 @@ def test_health_readiness_and_model(server_url: str) -> None:
         "warnings": [],
     }
     model = requests.get(f"{server_url}/model", timeout=TIMEOUT_S).json()
-    assert model["name"] == "mobilenetv2-224"
-    assert model["sha256"].startswith(model["version"])
+    assert model["name"] == "cascade"
+    stages = [stage["name"] for stage in model["stages"]]
+    assert stages == ["detector", "fast", "mobilenetv2-224"]
+    assert model["stages"][-1]["decides_from"] == 0
     assert model["detectors"] == ["facemask"]
 
 

@@ -34,6 +34,18 @@ def contained(inner: Corners, outer: Corners) -> float:
     return width * height / max((inner[2] - inner[0]) * (inner[3] - inner[1]), 1e-9)
 
 
+def part(box: Corners, share: Corners) -> Corners:
+    """Return a box given in widths and heights of another."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    return (
+        left + share[0] * width,
+        top + share[1] * height,
+        left + share[2] * width,
+        top + share[3] * height,
+    )
+
+
 def agreement(box: Corners, annotated: Corners, *, head: bool) -> float:
     """Return how well a detection agrees with an annotated face, 0..1; 0 if it is not that face.
 

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import track
 
 from model.classifier import LABELS
-from model.detectors.faces import FaceDetector
-from model.images import Box, Image, ImageError, crop, decode
+from model.images import Box, Image
 from model.training.data import formats, voc, yolo
 
 CLASSES = {"with_mask": "mask", "without_mask": "no_mask", "incorrect_mask": "no_mask"}
@@ -35,9 +33,9 @@ class Sample:
     """One labelled face.
 
     annotated: the data set's box, (left, top, right, bottom) in pixels; None for a picture with a
-    label only. detected: our detector's box of the same face; None before locate() or if not found.
-    human: whether a person drew the annotated box. mask_only: whether the box encloses only the
-    mask.
+    label only. detected: our detector's box of the same face; None before located.locate() or if
+    not found. human: whether a person drew the annotated box. mask_only: whether the box encloses
+    only the mask. roll: degrees by which the face is turned clockwise, of a turned face found.
     """
 
     path: str
@@ -49,6 +47,7 @@ class Sample:
     detected: Corners | None = None
     human: bool = False
     mask_only: bool = False
+    roll: float = 0.0
 
     @property
     def label(self) -> int:
@@ -191,30 +190,6 @@ def short_side(box: Corners) -> float:
     return min(box[2] - box[0], box[3] - box[1])
 
 
-def locate(samples: Sequence[Sample], detector: FaceDetector) -> list[Sample]:
-    """Add our detector's box to every sample whose face it finds.
-
-    A sample without an annotated box gets the largest face of its picture. Samples whose picture
-    cannot be read, or that have no box at all, are dropped; their number is printed.
-    """
-    by_path: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_path.setdefault(sample.path, []).append(sample)
-    located: list[Sample] = []
-    for path, faces in track(by_path.items(), "Finding faces"):
-        try:
-            image = decode(Path(path).read_bytes())
-        except (ImageError, OSError) as error:
-            print(f"Skipped {path}: {error}")
-            continue
-        boxes = [corners(f.box) for f in detector.detect(image, TRAIN_DETECTION_CONFIDENCE)]
-        located += [replace(face, detected=match(face.annotated, boxes)) for face in faces]
-    usable = [s for s in located if s.annotated or s.detected]
-    if len(usable) < len(samples):
-        print(f"Skipped {len(samples) - len(usable)} of {len(samples)} faces: no box or no image")
-    return usable
-
-
 def match(annotated: Corners | None, boxes: Iterable[Corners]) -> Corners | None:
     """Return the box of the annotated face, or the largest one if there is no annotation."""
     if annotated is None:
@@ -249,15 +224,6 @@ def sampling_weights(samples: Sequence[Sample]) -> npt.NDArray[np.float64]:
     for label in np.unique(labels):
         weights[labels == label] /= weights[labels == label].sum()
     return np.asarray(weights / weights.sum())
-
-
-def cut(sample: Sample, margin: float, size: int) -> Image:
-    """Return the crop that the service would classify: of the detected, else annotated box."""
-    image = decode(Path(sample.path).read_bytes())
-    box = sample.detected or sample.annotated
-    if box is None:
-        raise DatasetError(f"{sample.path} has no box")
-    return crop(image, nonempty(image, box), margin, size)
 
 
 def nonempty(image: Image, box: Corners) -> Box:

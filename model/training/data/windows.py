@@ -25,12 +25,14 @@ class Window:
     """A face and its surroundings.
 
     pixels: uint8 RGB. boxes: one or two boxes of the face, in pixels of the window. face: our
-    detector's face in the window, with landmarks; None if nothing can be drawn on it.
+    detector's face in the window, with landmarks; None if nothing can be drawn on it. roll: degrees
+    by which the face is turned clockwise; a crop is turned back by as much.
     """
 
     pixels: Image
     boxes: tuple[Corners, ...]
     face: Face | None = None
+    roll: float = 0.0
 
 
 def cut_windows(samples: Sequence[Sample]) -> list[Window]:
@@ -62,7 +64,7 @@ def window_of(image: Image, sample: Sample, detector: YuNet) -> Window:
         )
     moved = tuple(moved_into(box, place, scale) for box in boxes)
     face = find(pixels, moved[0], detector) if sample.cls == "without_mask" else None
-    return Window(np.ascontiguousarray(pixels), moved, face)
+    return Window(np.ascontiguousarray(pixels), moved, face, sample.roll)
 
 
 def moved_into(box: Corners, place: Box, scale: float) -> Corners:

@@ -19,26 +19,25 @@ from model.detectors.facemask import CARD, FILE, STATES, WEIGHTS, DetectorCard, 
 from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError, short_side
 from model.training.detector import validation
-from model.training.detector.graph import template, weights_of, with_weights
+from model.training.detector.graph import FRESH_NAMES, template, weights_of, with_weights
 from model.training.detector.pictures import STATES as STATE_OF_CLASS
 from model.training.detector.validation import CONFIDENCE, LEAST_CONFIDENCE, SIZE, Scene
 
-SHARES = (1.0, 0.75, 0.5)  # of the trained weights; the rest are YuNet's
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of the trained weights; the rest are YuNet's
 
 
-def averaged(trained: onnx.ModelProto, share: float) -> bytes:
-    """Average trained weights with YuNet's, which keeps more of what YuNet knew.
+def averaged(trained: Sequence[onnx.ModelProto], share: float) -> bytes:
+    """Average the weights of some runs, and then with YuNet's, which keeps more of what YuNet knew.
 
-    Wortsman et al. 2022 (WiSE-FT). The heads for the state of the mask are the trained ones.
+    Both by Wortsman et al. 2022 (model soups; WiSE-FT). The runs must have started from each other.
+    The heads for the state of the mask, which YuNet lacks, are those of the runs.
     """
-    ours, yunet = weights_of(trained), weights_of(template())
-    mixed = {
-        name: ours[name]
-        if name.startswith("state")
-        else share * ours[name] + (1 - share) * yunet[name]
-        for name in ours
-    }
-    return bytes(with_weights(trained, mixed).SerializeToString())
+    runs, yunet = [weights_of(network) for network in trained], weights_of(template())
+    mixed = {}
+    for name, theirs in yunet.items():
+        ours = np.asarray(np.mean([run[name] for run in runs], axis=0), np.float32)
+        mixed[name] = ours if name.startswith(FRESH_NAMES) else share * ours + (1 - share) * theirs
+    return bytes(with_weights(trained[0], mixed).SerializeToString())
 
 
 def states_of(
@@ -91,15 +90,16 @@ def as_watchful_as_yunet(detector: FaceMask, scenes: Sequence[Scene]) -> float:
     return round(math.log(DEFAULT_MIN_CONFIDENCE) / math.log(threshold), 3)
 
 
-def export(run: Path, data: Path, output: Path) -> DetectorCard:
+def export(runs: Sequence[Path], data: Path, output: Path) -> DetectorCard:
     """Choose the share of trained weights by average precision, calibrate, and write the files.
 
-    Raises DatasetError if the run has no network or the data no scenes boxed by people.
+    runs: one, or several whose weights are averaged. Raises DatasetError if a run has no network or
+    the data no scenes boxed by people.
     """
-    file = run / "last.onnx"
-    if not file.exists():
-        raise DatasetError(f"{file} is missing. Train first: make train-detector.")
-    trained = onnx.load(file)
+    files = [run / "last.onnx" for run in runs]
+    if missing := [file for file in files if not file.exists()]:
+        raise DatasetError(f"{missing[0]} is missing. Train first: make train-detector.")
+    trained = [onnx.load(file) for file in files]
     scenes = validation.scenes_of(data)
     if not scenes:
         raise DatasetError(f"{data} has no validation pictures whose faces were boxed by people.")
@@ -133,7 +133,13 @@ def main() -> None:
         epilog="Example: python -m model.training.detector.export --data pictures --run runs/first",
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
-    parser.add_argument("--run", type=Path, default=Path("runs/detector"), help="folder of the run")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        nargs="+",
+        default=[Path("runs/detector")],
+        help="folders of runs that started from each other; their weights are averaged",
+    )
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder (default: the served)")
     args = parser.parse_args()
     try:

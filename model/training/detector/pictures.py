@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from rich.progress import track
 from model.detectors.faces import Face, FaceDetector
 from model.images import ImageError, decode
 from model.training.data import dataset
-from model.training.data.boxes import HEADS, INSIDE, contained
+from model.training.data.boxes import HEADS, INSIDE, contained, part
 from model.training.data.dataset import Corners, Sample, corners, overlap
 
 STATES = {"with_mask": 0, "without_mask": 1, "incorrect_mask": 2}  # indices of graph.STATES
@@ -51,12 +51,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture, its data set, its split, and what is in it."""
+    """A picture, its data set, its split, and what is in it.
+
+    traps: boxes of what a detector took for a face and is none.
+    """
 
     path: str
     source: str
     split: str
     targets: tuple[Target, ...]
+    traps: tuple[Corners, ...] = ()
 
 
 def label(
@@ -85,6 +89,22 @@ def label(
         if any(not target.ignored for target in targets):
             pictures.append(Labelled(path, annotated[0].source, annotated[0].split, targets))
     return pictures
+
+
+def with_traps(
+    pictures: Sequence[Labelled], detector: FaceDetector, labeller: FaceDetector
+) -> list[Labelled]:
+    """Add to each picture what the detector takes for a face there, and the labeller does not."""
+    result = []
+    for picture in track(pictures, "Looking for false alarms"):
+        image = decode(Path(picture.path).read_bytes())
+        known = [target.box for target in picture.targets]
+        traps = [f for f in detector.detect(image, SEEN) if not touched(f, known)]
+        if traps:
+            faces = [corners(face.box) for face in labeller.detect(image, SEEN / 2)]
+            traps = [trap for trap in traps if not touched(trap, faces)]
+        result.append(replace(picture, traps=tuple(corners(trap.box) for trap in traps)))
+    return result
 
 
 def targets_of(
@@ -139,18 +159,6 @@ def landmarks_of(face: Face) -> tuple[float, ...]:
     return tuple(float(v) for v in face.landmarks.ravel())
 
 
-def part(box: Corners, share: Corners) -> Corners:
-    """Return a box given in widths and heights of another."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    return (
-        left + share[0] * width,
-        top + share[1] * height,
-        left + share[2] * width,
-        top + share[3] * height,
-    )
-
-
 def touched(face: Face, boxes: Iterable[Corners]) -> bool:
     """Return whether a detected face is one of those in boxes."""
     box = corners(face.box)
@@ -161,13 +169,20 @@ def weights_of(pictures: Sequence[Labelled]) -> npt.NDArray[np.float64]:
     """Return each picture's probability of being drawn; sum 1.
 
     A set weighs the square root of its pictures, a set of scenes three times as much as one of
-    portraits: scenes hold the small faces and all that is no face.
+    portraits: scenes hold the small faces and all that is no face. A picture with traps is drawn
+    twice as often as the others of its set, and so is one with a wrongly worn mask.
     """
     count = Counter(p.source for p in pictures)
     faces = Counter(p.source for p in pictures for _ in p.targets)
     scenes = {source for source in count if faces[source] > 1.2 * count[source]}
     weights = np.array(
-        [count[p.source] ** -0.5 * (3 if p.source in scenes else 1) for p in pictures]
+        [
+            count[p.source] ** -0.5
+            * (3 if p.source in scenes else 1)
+            * (2 if p.traps else 1)
+            * (2 if any(t.state == STATES["incorrect_mask"] for t in p.targets) else 1)
+            for p in pictures
+        ]
     )
     return np.asarray(weights / weights.sum())
 
@@ -188,7 +203,8 @@ def load(file: Path) -> list[Labelled]:
             Target(**(t | {"box": tuple(t["box"]), "landmarks": tuple(t["landmarks"])}))
             for t in row.pop("targets")
         )
-        pictures.append(Labelled(**row, targets=targets))
+        traps = tuple(tuple(box) for box in row.pop("traps", ()))
+        pictures.append(Labelled(**row, targets=targets, traps=traps))
     return pictures
 
 

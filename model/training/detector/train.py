@@ -22,7 +22,14 @@ from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError
 from model.training.detector import pictures, validation
 from model.training.detector.centerface import CenterFace, fetch
-from model.training.detector.graph import Network, Weights, template, weights_of, with_weights
+from model.training.detector.graph import (
+    FRESH_NAMES,
+    Network,
+    Weights,
+    template,
+    weights_of,
+    with_weights,
+)
 from model.training.detector.losses import Targets, cells_of, losses
 from model.training.detector.views import batches
 
@@ -38,7 +45,8 @@ LARGEST_GRADIENT = 5.0  # its norm
 class Plan:
     """How long and how fast to train. pull: strength of the pull back to YuNet's weights.
 
-    start: a network of an earlier run to start from instead of YuNet.
+    start: a network of an earlier run to start from instead of YuNet. What it takes for faces in
+    the training pictures, and is none, is shown more often.
     """
 
     batches: int
@@ -60,7 +68,9 @@ class Trainer(tf.Module):  # type: ignore[misc]
         self._begin = [tf.constant(v.numpy()) for v in self._trained]
         if plan.start:
             self.network.take(weights_of(onnx.load(plan.start)))
-        fresh = {id(v) for n, v in self.network.variables_by_name.items() if n.startswith("state")}
+        fresh = {
+            id(v) for n, v in self.network.variables_by_name.items() if n.startswith(FRESH_NAMES)
+        }
         self._pulled = [0.0 if id(v) in fresh else plan.pull for v in self._trained]
         self._first = [tf.Variable(tf.zeros_like(v)) for v in self._trained]
         self._second = [tf.Variable(tf.zeros_like(v)) for v in self._trained]
@@ -185,6 +195,24 @@ def train(run: Path, data: Path, pictures_: list[pictures.Labelled], plan: Plan)
     print(f"Done: {run / 'last.onnx'}")
 
 
+def labels_of(data: Path, labels: Path, run: Path, plan: Plan) -> list[pictures.Labelled]:
+    """Read the labelled pictures, or label them first; with the traps of the start network."""
+    traps = run / "traps.jsonl"
+    if plan.start and traps.exists():
+        return pictures.load(traps)
+    labeller = labels.with_name("centerface.onnx")
+    fetch(labeller)
+    if not labels.exists():
+        found = pictures.label_all(data, YuNet(glance=False), CenterFace(labeller))
+        pictures.save(found, labels)
+    labelled = pictures.load(labels)
+    if plan.start:
+        start = FaceMask(plan.start.read_bytes())
+        labelled = pictures.with_traps(labelled, start, CenterFace(labeller))
+        pictures.save(labelled, traps)
+    return labelled
+
+
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(
@@ -208,15 +236,9 @@ def main() -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)  # the frames of a batch are the parallelism
     try:
-        labels = args.labels or args.run / "pictures.jsonl"
-        if not labels.exists():
-            network = labels.with_name("centerface.onnx")
-            fetch(network)
-            found = pictures.label_all(args.data, YuNet(glance=False), CenterFace(network))
-            pictures.save(found, labels)
-        chosen = pictures.chosen(pictures.load(labels), frozenset(args.leave_out))
         plan = Plan(args.batches, args.rate, args.pull, args.seed, args.start)
-        train(args.run, args.data, chosen, plan)
+        labelled = labels_of(args.data, args.labels or args.run / "pictures.jsonl", args.run, plan)
+        train(args.run, args.data, pictures.chosen(labelled, frozenset(args.leave_out)), plan)
     except (DatasetError, DetectorUnavailable) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -27,8 +27,10 @@ Array: TypeAlias = npt.NDArray[np.float32]
 
 BATCHES = {320: 16, 480: 8, 640: 6}  # frames a batch by the side of its frames, in pixels
 WHOLE = 0.45  # share of frames that show the whole picture
+TRAPPED = 0.5  # share of the other frames that show a trap, of pictures with traps
 MOSAIC = 0.2  # share of frames that are made of four
-TURNED, TURN = 1 / 3, 8.0  # share of frames turned by any angle; degrees of the others, deviation
+TURNED, TURN = 0.4, 8.0  # share of frames that are turned; degrees of the others, deviation
+QUARTERS = 0.5  # share of the turned frames that are turned by about 90, 180 or 270 degrees
 LEAST, MOST = 10.0, 0.8  # a face's size: pixels in a frame of 640, share of the frame
 LARGEST_ZOOM = 2.0
 LEAST_FILLED = 0.45  # of a frame's side that a picture covers
@@ -150,22 +152,28 @@ def geometry(  # noqa: PLR0913, PLR0917
 
     scale: from the pixels of the targets to those of the picture as it was decoded.
     """
-    faces = [t for t in picture.targets if not t.ignored]
-    if random.random() < WHOLE or not faces:
+    places = [t.box for t in picture.targets if not t.ignored]
+    if picture.traps and random.random() < TRAPPED:
+        places = list(picture.traps)
+    if random.random() < WHOLE or not places:
         zoom = side / max(width, height) * random.uniform(0.6, 1.1)
         middle = np.array([width, height]) / 2
         room = np.abs(side - zoom * np.array([width, height])) / 2
         where = side / 2 + random.uniform(-1, 1, 2) * room
     else:
-        box = np.array(faces[random.integers(len(faces))].box) * scale
+        box = np.array(places[random.integers(len(places))]) * scale
         size = float(max(box[2] - box[0], box[3] - box[1], 1.0))
         low, high = np.log(LEAST * side / 640), np.log(MOST * side)
         zoom = min(np.exp(random.uniform(low, high)) / size, LARGEST_ZOOM)
         zoom = max(zoom, LEAST_FILLED * side / max(width, height))
         middle = (box[:2] + box[2:]) / 2
         where = random.uniform(0.1, 0.9, 2) * side
-    turned = random.random() < TURNED
-    angle = random.uniform(-np.pi, np.pi) if turned else np.deg2rad(random.normal(0, TURN))
+    angle = np.deg2rad(random.normal(0, TURN))
+    if random.random() < TURNED:
+        if random.random() < QUARTERS:
+            angle += random.integers(1, 4) * np.pi / 2
+        else:
+            angle = random.uniform(-np.pi, np.pi)
     stretch = random.uniform(0.9, 1.1)
     mirror = -1.0 if random.random() < 0.5 else 1.0
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -124,9 +124,7 @@ def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, l
 
 def told(verdict: Verdict) -> dict[str, str]:
     """Return what our system tells about a face: its roll and the stage that judged it."""
-    named = {"roll": traits.band(abs(verdict.face.roll), traits.ROLL)}
-    stage: str = getattr(verdict, "stage", "")  # only a cascade has stages
-    return named | ({"stage": stage} if stage else {})
+    return {"roll": traits.band(abs(verdict.face.roll), traits.ROLL), "stage": verdict.stage}
 
 
 def judge(

@@ -16,6 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
+from model.cascade import STAGES
+from model.choices import DEFAULT_MODEL
 from model.classifier import LABELS, WEIGHTS, ModelError
 from model.pipeline import MaskPipeline
 from model.training.data import dataset
@@ -49,24 +51,23 @@ def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
 
 
 def judge_model(
-    weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
+    pipeline: MaskPipeline, samples: Sequence[Sample], data: Path, written: Path | None
 ) -> tuple[str, list[Case]]:
-    """Evaluate an exported model on faces; returns its name and the cases.
+    """Evaluate a model on faces; returns its name and the cases.
 
-    written: a file for its predictions, or None. Raises ModelError.
+    written: a file for its predictions, or None.
     """
-    pipeline = MaskPipeline.load(weights)
     answers = answers_of(pipeline, samples)
     if written:
         predictions.write(answers, written, data)
-    return f"{pipeline.card.name} {pipeline.card.version}", judge(samples, answers, pipeline)
+    return f"{pipeline.model.name} {pipeline.model.version}", judge(samples, answers, pipeline)
 
 
-def covered_in(weights: Path, data: Path, split: str) -> dict[str, dict[str, int]]:
-    """Count the answers for covered faces, of which only the masks are boxed; raises ModelError."""
+def covered_in(pipeline: MaskPipeline, data: Path, split: str) -> dict[str, dict[str, int]]:
+    """Count the answers for covered faces, of which only the masks are boxed."""
     masks = [s for s in dataset.find(data, mask_boxes=True) if s.mask_only]
     masks = [s for s in masks if split in ("all", s.split)]
-    return covered_of(judge(masks, answers_of(MaskPipeline.load(weights), masks)))
+    return covered_of(judge(masks, answers_of(pipeline, masks)))
 
 
 def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
@@ -112,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--split", choices=("train", "val", "all"), default="val")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of an exported model")
+    parser.add_argument("--model", choices=STAGES, default=DEFAULT_MODEL)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the networks")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--montage", type=Path, help="default: mistakes.jpg in the output's folder")
     parser.add_argument("--min-size", type=int, default=20, help="pixels of a face's short side")
@@ -129,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--examples", type=Path, metavar="FOLDER", help="also judge the pictures of examples.py"
     )
     args = parser.parse_args(arguments)
+    heading: dict[str, Any] = {"split": args.split, "min_size": args.min_size}
     try:
         samples = faces_of(args.data, args.split, args.min_size)
         # The path of an annotations.json means its folder.
@@ -138,14 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cases = judge_predictions(args.predictions, samples, data)
         else:
             written = args.write_predictions
-            system, cases = judge_model(args.weights, samples, data, written)
-        ours = None if args.predictions else args.weights
-        heading = {
-            "split": args.split,
-            "min_size": args.min_size,
-            "covered": covered_in(ours, data, args.split) if ours else {},
-            "examples": examples.judged(ours, args.examples) if ours and args.examples else {},
-        }
+            pipeline = MaskPipeline.load(args.model, weights=args.weights)
+            system, cases = judge_model(pipeline, samples, data, written)
+            heading["covered"] = covered_in(pipeline, data, args.split)
+            if args.examples:
+                heading["examples"] = examples.judged(pipeline, args.examples)
     except (DatasetError, ModelError, PredictionError) as error:
         sys.exit(str(error))
     montage = args.montage or args.output / "mistakes.jpg"

@@ -75,17 +75,15 @@ EXPECTED: Mapping[str, Expected] = {
     "no_eoi": JUDGED,
     "c.jfif": JUDGED,
     "phone.avif": JUDGED,
-    "pano": Expected("faces, or smallest_face", lambda a: bool(a.verdicts) or a.smallest_face > 1),
+    "pano": Expected(
+        "faces from 50 px, or smallest_face", lambda a: bool(a.verdicts) or a.smallest_face > 50
+    ),
 }
 REFUSED = "judged, or refused by name"
 
 
-def judged(weights: Path, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Judge the pictures of each subfolder, {subfolder: [{picture, expected, answer, right}]}.
-
-    Raises ModelError.
-    """
-    pipeline = MaskPipeline.load(weights)
+def judged(pipeline: MaskPipeline, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Judge the pictures of each subfolder, {subfolder: [{picture, expected, answer, right}]}."""
     return {
         sub.name: [row_of(pipeline, file) for file in sorted(sub.iterdir()) if file.is_file()]
         for sub in sorted(folder.iterdir())

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
+from model.cascade import STAGES
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE, DEFAULT_MODEL
 from model.classifier import LABELS
 from model.detectors.kinds import DETECTORS
 from model.images import Image
@@ -72,6 +73,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument("--detector", choices=DETECTORS, default=DEFAULT_DETECTOR)
+    parser.add_argument("--model", choices=STAGES, default=DEFAULT_MODEL)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     try:
@@ -80,7 +82,7 @@ def main() -> None:
         sys.exit(str(error))
     if not scenes:
         sys.exit(f"{args.data} has no validation pictures of {', '.join(sorted(SETS))}.")
-    pipeline = MaskPipeline.load(detectors=[args.detector])
+    pipeline = MaskPipeline.load(args.model, [args.detector])
     table = Table("turned by", *OUTCOMES, title=f"Masked faces >= {SIZE} px, {args.detector}")
     for roll in ROLLS:
         counts: Counter[str] = Counter()

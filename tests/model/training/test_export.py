@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from model.classifier import MaskClassifier
 from model.images import Box, Image
 from model.pipeline import MaskPipeline
 from model.quality import sharpness
@@ -80,7 +79,7 @@ def test_each_face_is_tried_at_each_blur(tmp_path: Path, portrait: Image) -> Non
     cv2.imwrite(str(file), cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
     box = (178.0, 70.0, 270.0, 178.0)
     samples = [Sample(str(file), cls, "", "", "val", box) for cls in ("without_mask", "with_mask")]
-    pipeline = MaskPipeline({}, MaskClassifier.load())
+    pipeline = MaskPipeline.load("mobilenetv2-224", ())
     judged, clear = blur_trials(pipeline, samples)
     assert len(clear) == 2
     assert 2 <= len(judged) < 2 * len(BLURS)  # the shipped threshold refuses the most blurred

@@ -19,6 +19,7 @@ from model.classifier import MaskClassifier
 from model.detectors.yunet import YuNet
 from model.images import Image
 from model.training.data import dataset
+from model.training.data.located import cut
 from model.training.drawing.synthesize import COLOURS, synthesize_mask
 from model.training.export import abstain_band, export, fit_temperature
 from model.training.network import INPUT_SIZE, MARGIN, narrowed
@@ -140,7 +141,7 @@ def test_an_interrupted_training_goes_on_where_it_was(run: Path) -> None:
 def test_keras_and_the_export_give_the_same_probabilities(run: Path, tmp_path: Path) -> None:
     card = export(run, tmp_path)
     samples = [s for s in dataset.load(run / "samples.jsonl") if s.split == "val"]
-    crops = [dataset.cut(s, MARGIN, INPUT_SIZE) for s in samples]
+    crops = [cut(s, MARGIN, INPUT_SIZE) for s in samples]
     random = np.random.default_rng(0)
     crops += list(random.integers(0, 256, (8, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8))
     (tmp_path / "mask_detector.json").write_text(

@@ -2,13 +2,23 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from model.detectors.faces import Face
-from model.images import Box
+from model.images import Box, Image
 from model.training.data.dataset import Corners, DatasetError, Sample
-from model.training.detector.pictures import Labelled, Target, chosen, load, save, targets_of
+from model.training.detector.pictures import (
+    Labelled,
+    Target,
+    chosen,
+    load,
+    save,
+    targets_of,
+    weights_of,
+    with_traps,
+)
 
 POINTS = np.arange(10, dtype=np.float32).reshape(5, 2)
 
@@ -58,11 +68,36 @@ def test_faces_that_no_one_annotated_count_only_if_the_labeller_confirms_them() 
     assert shelf not in by_box
 
 
+class Seeing:
+    """A detector that sees the same faces in every picture."""
+
+    def __init__(self, *boxes: Corners) -> None:
+        self.faces = [seen(box, 0.9) for box in boxes]
+
+    def detect(self, image: Image, min_confidence: float) -> list[Face]:
+        assert image.size
+        return [face for face in self.faces if face.confidence >= min_confidence]
+
+
+def test_a_false_alarm_becomes_a_trap_unless_the_labeller_sees_a_face_too(tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    file.write_bytes(cv2.imencode(".png", np.zeros((60, 500, 3), np.uint8))[1].tobytes())
+    known, hand, overlooked = (10, 10, 50, 50), (200, 0, 240, 50), (300, 0, 340, 50)
+    picture = Labelled(str(file), "own", "train", (Target(known),))
+    tired = Labelled(str(file), "own", "train", (Target(known), Target(hand, ignored=True)))
+    detector, labeller = Seeing(known, hand, overlooked), Seeing(overlooked)
+    first, second = with_traps([picture, tired], detector, labeller)
+    assert first.traps == (hand,)
+    assert second.traps == ()
+    weights = weights_of([first, second])
+    assert weights[0] == pytest.approx(2 * weights[1])
+
+
 def test_labels_are_read_back_and_sets_can_be_left_out(tmp_path: Path) -> None:
     target = Target((1.0, 2.0, 3.0, 4.0), 1, exact=True, landmarks=tuple(range(10)))
     pictures = [
         Labelled("a.jpg", "own", "train", (target,)),
-        Labelled("b.jpg", "other", "train", ()),
+        Labelled("b.jpg", "other", "train", (), traps=((5.0, 6.0, 7.0, 8.0),)),
     ]
     save(pictures, tmp_path / "labels.jsonl")
     read = load(tmp_path / "labels.jsonl")

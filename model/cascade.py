@@ -1,0 +1,117 @@
+"""Judge a face in stages: what one stage is sure of, the next one need not look at.
+
+The first stage is the detector's own verdict, which costs nothing more. The next ones are networks
+that look at a crop of the face, each slower and more accurate than the one before. Cascades of
+this kind: Viola and Jones 2001.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.choices import ModelName
+from model.classifier import WEIGHTS, MaskClassifier, ModelError
+from model.detectors.faces import Face
+from model.images import Box, Image, crop
+
+DETECTOR = "detector"  # the stage whose verdict comes with the face
+NETWORKS = {"mobilenetv2-224": ".", "fast": "fast"}  # their folders in that of the weights
+STAGES: dict[ModelName, tuple[str, ...]] = {
+    "cascade": (DETECTOR, "fast", "mobilenetv2-224"),
+    "mobilenetv2-224": ("mobilenetv2-224",),
+    "fast": (DETECTOR, "fast"),
+}
+THRESHOLDS = "cascade.json"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The probability of mask, 0..1, and the stage that gave it."""
+
+    mask: float
+    stage: str
+
+
+class Cascade:
+    """The stages of a model; threads may share an instance.
+
+    name: the model's. sure: from which probability of its label on a stage decides; the last stage
+    decides whatever is left.
+    """
+
+    def __init__(
+        self, name: str, networks: dict[str, MaskClassifier], sure: dict[str, float] | None = None
+    ) -> None:
+        self.name = name
+        self.sure = sure or {}
+        self.networks = networks
+        self._last = list(networks)[-1]
+        self.card = networks[self._last].card
+
+    @classmethod
+    def load(cls, model: ModelName, weights: Path = WEIGHTS) -> Cascade:
+        """Load a model's networks and thresholds; raises ModelError for unusable files."""
+        *early, _ = STAGES[model]
+        networks = {
+            name: MaskClassifier.load(weights / NETWORKS[name])
+            for name in STAGES[model]
+            if name in NETWORKS
+        }
+        return cls(model, networks, read(weights / THRESHOLDS, early) if early else {})
+
+    @property
+    def version(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the network's file, or of all their hashes."""
+        hashes = [network.card.sha256 for network in self.networks.values()]
+        if len(hashes) == 1:
+            return hashes[0][:12]
+        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """From which probability on each stage decides, in their order; the last one's is 0."""
+        return self.sure | {self._last: 0.0}
+
+    def warm(self, image: Image) -> None:
+        """Run every network once."""
+        for name in self.networks:
+            self._look(name, image, Face(Box(0, 0, image.shape[1], image.shape[0]), 1.0))
+
+    def decided(self, face: Face) -> bool:
+        """Return whether the detector's own verdict suffices for a face."""
+        return face.states is not None and self._sure(DETECTOR, face.states[0])
+
+    def read(self, image: Image, face: Face) -> Reading:
+        """Judge a face of a uint8 RGB image."""
+        if face.states is not None and self._sure(DETECTOR, face.states[0]):
+            return Reading(face.states[0], DETECTOR)
+        for name in self.networks:
+            mask = self._look(name, image, face)
+            if self._sure(name, mask):
+                return Reading(mask, name)
+        return Reading(mask, name)
+
+    def _sure(self, stage: str, mask: float) -> bool:
+        return max(mask, 1 - mask) >= self.sure.get(stage, float("inf"))
+
+    def _look(self, name: str, image: Image, face: Face) -> float:
+        """Return a network's probability of mask."""
+        network = self.networks[name]
+        card = network.card
+        cut = crop(image, face.box, card.margin, card.input_size, face.roll)
+        return float(network.predict([cut])[0, card.labels.index("mask")])
+
+
+def read(file: Path, stages: list[str]) -> dict[str, float]:
+    """Read from which probability on some stages decide; raises ModelError."""
+    try:
+        values = json.loads(file.read_text())
+        sure = {stage: float(values[stage]) for stage in stages}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"The thresholds {file} cannot be read: {error!r}") from error
+    if wrong := [f"{stage} {value}" for stage, value in sure.items() if not 0.5 <= value <= 1]:
+        raise ModelError(f"{file} has {', '.join(wrong)}; thresholds are from .5 to 1.")
+    return sure

@@ -1,0 +1,83 @@
+"""Which stage of a model judges a face."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model.cascade import DETECTOR, STAGES, Cascade
+from model.choices import ModelName
+from model.classifier import WEIGHTS, ModelError
+from model.detectors.faces import Face
+from model.images import Box, Image, open_picture
+from model.pipeline import MaskPipeline
+from tests.conftest import encoded
+
+
+@pytest.fixture(scope="module")
+def cascade() -> Cascade:
+    return Cascade.load("cascade")
+
+
+def test_the_detectors_verdict_stands_where_it_is_sure(
+    cascade: Cascade, portrait: Image, portrait_box: Box
+) -> None:
+    sure = cascade.stages[DETECTOR]
+    face = Face(portrait_box, 1.0, states=(sure, 1 - sure, 0.0))
+    reading = cascade.read(portrait, face)
+    assert (reading.mask, reading.stage) == (sure, DETECTOR)
+    # A bit less sure, and networks decide by the crop, which shows no mask.
+    doubtful = replace(face, states=(sure - 0.01, 1 - sure + 0.01, 0.0))
+    reading = cascade.read(portrait, doubtful)
+    assert reading.mask < 0.1
+    assert reading.stage == "fast"
+
+
+def test_a_face_without_the_detectors_verdict_goes_to_the_networks(
+    cascade: Cascade, masked_portrait: Image, portrait_box: Box
+) -> None:
+    reading = cascade.read(masked_portrait, Face(portrait_box, 1.0))
+    assert reading.mask > 0.9
+    assert reading.stage != DETECTOR
+
+
+def test_what_no_stage_is_sure_of_goes_to_the_last_one(portrait: Image, portrait_box: Box) -> None:
+    networks = {name: Cascade.load(name).networks[name] for name in ("fast", "mobilenetv2-224")}
+    never = Cascade("cascade", networks, {DETECTOR: 1.0, "fast": 1.0})
+    face = Face(portrait_box, 1.0, states=(0.5, 0.5, 0.0))
+    reading = never.read(portrait, face)
+    assert reading.stage == "mobilenetv2-224"
+    assert reading.mask == Cascade.load("mobilenetv2-224").read(portrait, face).mask
+
+
+@pytest.mark.parametrize("model", STAGES)
+def test_a_models_version_changes_with_its_networks(model: ModelName) -> None:
+    versions = {Cascade.load(name).version for name in STAGES}
+    assert len(versions) == len(STAGES)
+    assert len(Cascade.load(model).version) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("no JSON", "cannot be read"),
+        ('{"detector": 0.9}', "'fast'"),
+        ('{"detector": 0.4, "fast": 0.9}', "detector 0.4; thresholds are from .5 to 1"),
+    ],
+)
+def test_unusable_thresholds_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    shutil.copytree(WEIGHTS, tmp_path / "weights", ignore=shutil.ignore_patterns("report"))
+    (tmp_path / "weights/cascade.json").write_text(text)
+    with pytest.raises(ModelError, match=complaint):
+        Cascade.load("cascade", tmp_path / "weights")
+
+
+def test_only_a_detector_with_states_tells_a_wrongly_worn_mask(masked_portrait: Image) -> None:
+    pipeline = MaskPipeline.load()
+    picture = encoded(masked_portrait)
+    (ours,) = pipeline.analyse(open_picture(picture)).verdicts
+    (yunet,) = pipeline.analyse(open_picture(picture), "yunet").verdicts
+    assert ours.incorrectly_worn is not None
+    assert 0 <= ours.incorrectly_worn <= 1 - ours.mask
+    assert yunet.incorrectly_worn is None
