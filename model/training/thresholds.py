@@ -22,6 +22,8 @@ from model.cascade import DETECTOR, STAGES, THRESHOLDS, Cascade
 from model.choices import DEFAULT_MIN_CONFIDENCE
 from model.classifier import LABELS, WEIGHTS, ModelCard
 from model.detectors.facemask import FaceMask
+from model.detectors.faces import Face
+from model.pipeline import incorrectly_worn
 from model.training.data.dataset import DatasetError, short_side
 from model.training.detector.validation import SIZE, Scene, match, scenes_of
 
@@ -33,6 +35,7 @@ COST = {"fast": 0.5, "mobilenetv2-224": 2.1}  # CPU milliseconds a face, docs/pe
 class Reading:
     """The probabilities of mask that each stage gives a face, its group, and its true label."""
 
+    face: Face
     masks: dict[str, float]
     group: tuple[str, str]
     label: str
@@ -54,7 +57,7 @@ def readings_of(scenes: Sequence[Scene]) -> list[Reading]:
                 name: network.read(scene.image, face).mask for name, network in networks.items()
             }
             group = (row.sample.source, row.sample.cls)
-            readings.append(Reading(masks, group, LABELS[row.sample.label]))
+            readings.append(Reading(face, masks, group, LABELS[row.sample.label]))
     return readings
 
 
@@ -97,6 +100,16 @@ def chosen(card: ModelCard, readings: Sequence[Reading]) -> dict[str, float]:
     return best
 
 
+def flagged(readings: Sequence[Reading], sure: dict[str, float], cls: str, least: float) -> float:
+    """Return the share of a class's faces whose `incorrectly_worn` is at least `least`."""
+    worn = [
+        incorrectly_worn(reading.face, reading.masks[decided_by(reading, sure)]) or 0.0
+        for reading in readings
+        if reading.group[1] == cls
+    ]
+    return sum(each >= least for each in worn) / max(len(worn), 1)
+
+
 def main() -> None:
     """Parse the command line, choose, and write the thresholds."""
     parser = argparse.ArgumentParser(
@@ -123,6 +136,12 @@ def main() -> None:
         print(f"{group}: {before[group]} wrong by the full network, {after[group]} by the cascade")
     for stage in STAGES["cascade"]:
         print(f"{stage} decides {stages[stage] / len(readings):.1%} of {len(readings)} faces")
+    for least in (0.2, 0.3, 0.4, 0.5):
+        wrongly, rightly = (
+            flagged(readings, sure, cls, least) for cls in ("incorrect_mask", "with_mask")
+        )
+        print(f"incorrectly_worn >= {least}: {wrongly:.1%} of the wrongly worn masks, ", end="")
+        print(f"{rightly:.1%} of the right ones")
     args.output.write_text(json.dumps(sure, indent=2) + "\n")
     print(f"Wrote {args.output}: {sure}")
 
