@@ -136,6 +136,7 @@ class Mqtt:
         self._topic = f"{broker.prefix}/{self._id}"
         self._state: State | None = None
         self._away = False
+        self._ended = False  # after all was published
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -148,6 +149,11 @@ class Mqtt:
         """Publish the last state and that the source is offline, within FLUSH_S seconds."""
         self._stop.set()
         self._thread.join(FLUSH_S)
+        if not (self._ended or self._away):
+            self._note(
+                f"{self._source}: the MQTT broker {self._broker.place} did not confirm the last "
+                "state."
+            )
 
     def _work(self) -> None:
         waits = backoff.delays()
@@ -196,6 +202,7 @@ class Mqtt:
                 turned = not published or (published == [None]) != (state is None)
                 told, published = self._publish(client, state, turned=turned), [state]
             elif ending and state is None:
+                self._ended = True
                 client.disconnect()
             elif ending:
                 self._state = None

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import PIL.Image
 from av.container import InputContainer
@@ -27,6 +28,8 @@ KINDS = ", ".join(sorted(PICTURES))
 PICTURES_PER_SECOND = 1.5
 NAMED = 10  # skipped files named in a note
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# Cameras of 8 to 14 bits write into 16, which would be nearly black, as the service knows too.
+SENSORS, DARK = (8, 10, 12, 14, 16), 1 << 14 >> 8
 
 
 @dataclass
@@ -144,4 +147,15 @@ def decoded(data: bytes) -> Image:
             upright = ImageOps.exif_transpose(picture)
             if upright.mode == "I;16":  # Pillow's own conversion would clip all values over 255
                 upright = upright.point(lambda value: value / 256).convert("L")
-            return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+            pixels = np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+    return pixels if pixels.max() >= DARK else brightened(data, pixels)
+
+
+def brightened(data: bytes, pixels: Image) -> Image:
+    """Return nearly black BGR pixels; those of a 16-bit file scaled from its sensor's depth."""
+    mode = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    deep = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    if deep is None or deep.dtype != np.uint16:
+        return pixels
+    bits = next(bits for bits in SENSORS if int(deep.max()) < 1 << bits)
+    return np.asarray(np.asarray(deep, np.uint16) >> (bits - 8), np.uint8)

@@ -8,7 +8,10 @@ import unicodedata
 LONGEST = 500
 HIDDEN = "…"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+")
-QUERY = re.compile(r"[?#;=&]")
+# Also percent-encoded, as in an address that was encoded twice.
+QUERY = re.compile(r"[?#;=&]|%(?:3[BDF]|2[36])", re.IGNORECASE)
+# Anything else before the path may be a password without a host.
+AUTHORITY = re.compile(r"(?:[\w.-]*|\[[^\[\]]*\])(?::\d+)?")
 # If these come before the last @, a query may have begun, and the @ need not end a password.
 UNCLEAR = re.compile(r"\?|/.*[=&;]", re.DOTALL)
 # Controls, bidirectional and other invisible formats, surrogates, line and paragraph separators.
@@ -40,6 +43,11 @@ def address(text: str) -> str:
     if UNCLEAR.search(user):
         return plain(start + HIDDEN)
     kept = QUERY.split(place, maxsplit=1)[0]
+    if start.endswith("//"):
+        host, slash, path = kept.partition("/")
+        if not AUTHORITY.fullmatch(host):
+            return plain(start + HIDDEN)
+        kept = host + slash + path.partition(":")[0]
     user = HIDDEN + at if at and not scheme else ""
     return plain(start + user + kept + (HIDDEN if kept != place else ""))
 

@@ -82,12 +82,10 @@ def on_starting(arbiter: Arbiter) -> None:
         if not port:
             continue
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                service.HOST, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            with socket.socket(family, kind, protocol) as probe:
+            family = socket.getaddrinfo(service.HOST, port, type=socket.SOCK_STREAM)[0][0]
+            with socket.socket(family) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+                probe.bind((service.HOST, port))  # as gunicorn does
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not a host name"
             if getattr(error, "errno", None) in {errno.EADDRINUSE, errno.EACCES}:

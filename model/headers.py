@@ -45,6 +45,7 @@ METADATA = {*range(0xE1, 0xEE), 0xEF, COMMENT}  # except JFIF and Adobe, which d
 APPLICATION = {*range(0xE0, 0xF0)}
 EXIF_SEGMENT, EXIF = 0xE1, b"Exif\0\0"
 ORIENTATION, SHORT = 0x0112, 3
+LAST_BIT = bytes([63, 0x10])  # of a scan: up to the highest frequency, from bit 1 to bit 0
 CMYK = 4  # components; such a JPEG cannot be decoded at a reduced size
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -196,6 +197,18 @@ def frame_of(body: bytes) -> Frame:
         wide, high = -(-width * across // (8 * most_across)), -(-height * down // (8 * most_down))
         blocks[name] = max(wide * high, blocks.get(name, 0))  # several components may share a name
     return Frame(width, height, count, blocks)
+
+
+def nearly_sharp(data: bytes) -> bool:
+    """Tell whether a cut progressive JPEG lacks at most the last bit of its values.
+
+    So it is if it ends in a scan that adds that bit to all frequencies, which encoders write last.
+    """
+    last = b""
+    for kind, _, start, end in jpeg_segments(data):
+        if kind == SCAN:
+            last = data[start + 4 : end]
+    return last[-2:] == LAST_BIT
 
 
 def scanned(body: bytes) -> bytes:

@@ -27,6 +27,7 @@ from model.headers import (
     TooCostly,
     TooManyPixels,
     bare,
+    nearly_sharp,
     orientation,
 )
 
@@ -52,7 +53,10 @@ SIDEWAYS = {5, 6, 7, 8}
 MIRRORED = {2, 4, 5, 7}
 TURNED = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
-NO_PICTURE = "The bytes are not a JPEG, PNG, WebP or AVIF picture, or its header is damaged."
+NO_PICTURE = (
+    "The bytes are not a JPEG, PNG, WebP or AVIF picture, or its header is damaged. Send the "
+    "unchanged bytes of such a file; raw pixels must be encoded first."
+)
 
 # decode() has its own stricter limit; Pillow's would only warn.
 PillowImage.MAX_IMAGE_PIXELS = None
@@ -237,8 +241,8 @@ def native_pixels(data: bytes, picture: PillowImage.Image, least_side: int | Non
     times = next((t for t in FAST_SHRINKING if least_side and longest >= t * least_side), 1)
     least = [math.ceil(side / times) if times > 1 else 0 for side in picture.size]
     whole = data.endswith(JPEG_END)
-    # A progressive JPEG that is cut has all rows, but blurred ones.
-    strict = not whole and "progressive" in picture.info
+    # A progressive JPEG that is cut has all rows, but blurred ones until its last scans.
+    strict = not whole and "progressive" in picture.info and not nearly_sharp(data)
     given = data if whole else data + JPEG_END
     try:
         decoded = simplejpeg.decode_jpeg(

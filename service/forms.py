@@ -19,13 +19,14 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
+from model import formats
 from model.formats import is_binary
 from model.images import UndecodableImage
 from service.schemas import PredictQuery
 
 V = TypeVar("V")
 
-MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+URLENCODED = "application/x-www-form-urlencoded"
 FIELDS = ("image", *PredictQuery.model_fields)
 PIECE_BYTES = 65_536  # of a form, parsed at a time
 HEAD_BYTES = 500_000  # of a part's head
@@ -38,7 +39,9 @@ BOM = b"\xef\xbb\xbf"
 FIRST_FIELD = re.compile(rb"[\w.%\[\]-]{1,40}=")
 # How the base64 of a JPEG, PNG, WebP, AVIF (or HEIC), GIF and BMP starts.
 AS_TEXT = re.compile(rb"\s*(?:data:|[/_]9j[/_]|iVBORw0KGgo|UklGR|AAAA[\w+/-]{2}Z0eX|R0lGOD|Qk0)")
+ADDRESS = re.compile(r"\s*(?:blob:)?[A-Za-z][A-Za-z0-9+.-]{1,20}://")
 ALPHABET = bytes.maketrans(b"-_", b"+/")  # base64url uses - and _
+NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 WHITESPACE = b" \t\r\n"
 
 HOW_TO_SEND = (
@@ -48,6 +51,10 @@ HOW_TO_SEND = (
 NO_BOUNDARY = (
     "The body is a form, but its Content-Type names no boundary. Do not set Content-Type yourself: "
     "the HTTP library sets it with the boundary when it makes the form."
+)
+NO_NAME = (
+    "A part of the form has no name. Its head must hold a line such as "
+    'Content-Disposition: form-data; name="image"; filename="picture.jpg"'
 )
 NO_ADDRESSES = "No addresses (URLs) are fetched: download the picture and send its bytes."
 
@@ -70,9 +77,11 @@ def read(body: bytes, kind: str, boundary: bytes) -> Sent:
     if is_binary(body):
         return Sent(body, {})
     start = body[:1000].removeprefix(BOM).lstrip()
-    if kind == MULTIPART and boundary:
+    if kind.startswith("multipart/") and boundary:
         return of_fields(once(multipart(body, boundary), FIELDS, "the form"))
-    if kind == MULTIPART or (start.startswith(b"--") and b"content-disposition" in start.lower()):
+    if kind.startswith("multipart/") or (
+        start.startswith(b"--") and b"content-disposition" in start.lower()
+    ):
         raise BadRequest(NO_BOUNDARY)
     if kind == "application/json" or start.startswith(b"{"):
         return of_json(body)
@@ -122,6 +131,8 @@ def multipart(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
         for event in events(body, boundary):
             if isinstance(event, (Field, File)):
                 name, pieces, size = event.name or "", [], 0
+                if not name:
+                    raise BadRequest(NO_NAME)
                 if name not in FIELDS:
                     yield name, b""
             elif isinstance(event, Data):
@@ -132,6 +143,8 @@ def multipart(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
                 if not event.more_data:
                     yield name, b"".join(pieces)
     except (ValueError, RequestEntityTooLarge) as error:
+        if "Content-Disposition" in str(error):
+            raise BadRequest(NO_NAME) from error
         raise BadRequest(
             "The body is cut off, or no form with the boundary of its Content-Type. Do not set "
             "Content-Type yourself: the HTTP library sets it when it makes the form."
@@ -191,7 +204,7 @@ def of_json(body: bytes) -> Sent:
 
 def is_address(text: str) -> bool:
     """Tell whether a text is a URL."""
-    return text[:100].lstrip().lower().startswith(("http://", "https://"))
+    return bool(ADDRESS.match(text[:100]))
 
 
 def unwrapped(data: bytes) -> bytes:
@@ -209,8 +222,13 @@ def of_base64(text: bytes) -> bytes:
         head, comma, text = text.partition(b",")
         if not comma or not head.strip().lower().endswith(b";base64"):
             raise UndecodableImage("The data URI has no ';base64,' before its data. Send base64.")
+        text = unescaped(text) if b"%" in text else text
     text = text.translate(ALPHABET, WHITESPACE).rstrip(b"=")
     try:
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error as error:
-        raise UndecodableImage(f"The text is not base64: {error}. {HOW_TO_SEND}") from error
+        if reason := formats.unread(text):
+            raise UndecodableImage(reason) from error
+        wrong = NO_BASE64.search(text)
+        why = f"character {wrong.start() + 1} is {chr(wrong[0][0])!a}" if wrong else str(error)
+        raise UndecodableImage(f"The text is not base64: {why}. {HOW_TO_SEND}") from error

@@ -16,10 +16,20 @@ from model.video import tracking
 
 # Fields with a default are present in every answer too.
 ALL_REQUIRED = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+def number(value: object) -> object:
+    """Return a value; raises PydanticCustomError for true and false, which would be 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "Input should be a number")
+    return value
+
+
 Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
 Detector = Annotated[DetectorName | None, Field(description="The face detector to use.")]
 MinConfidence = Annotated[
     float | None,
+    BeforeValidator(number),
     Field(ge=LEAST_CONFIDENCE, le=1, description="The minimum confidence of a detected face."),
 ]
 
@@ -57,6 +67,7 @@ class FaceQuery(BaseModel):
     min_confidence: MinConfidence = None
     smallest_face: Annotated[
         int | None,
+        BeforeValidator(number),
         Field(
             ge=1, le=65_500, description="Faces whose shorter side has fewer pixels are left out."
         ),

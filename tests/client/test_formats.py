@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pillow_heif
 import pytest
@@ -52,6 +53,20 @@ def test_deep_transparent_and_cut_pictures(tmp_path: Path):
     (frame,) = recordings.file(tmp_path / "cut.jpg", notes.append).frames()
     assert np.abs(frame.pixels.astype(int) - picture(1)).mean() < 6
     assert "is cut short" in notes[0]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_a_deep_picture_is_as_bright_as_it_was_taken(tmp_path: Path, bits: int, suffix: str):
+    """Industrial and thermal cameras write 10 to 14 bits into 16, which looks black."""
+    pixels = picture(1)
+    deep = pixels.astype(np.uint16) << (bits - 8)
+    deep[0, 0] = (1 << bits) - 1
+    for name, image in (("colours", deep), ("grey", deep[..., 1])):
+        file = tmp_path / f"{name}{suffix}"
+        cv2.imwrite(str(file), image)
+        (frame,) = recordings.file(file, print).frames()
+        assert np.abs(frame.pixels[..., 1].astype(int) - pixels[..., 1])[1:].max() <= 1
 
 
 def test_a_picture_that_claims_too_many_pixels_is_skipped(tmp_path: Path):

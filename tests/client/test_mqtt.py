@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -225,6 +226,18 @@ def test_without_a_broker_a_film_is_judged_to_its_end(tmp_path: Path) -> None:
     assert "s3cr3t" not in done.stdout + done.stderr
 
 
+def test_a_broker_that_never_answers_is_reported_at_the_end(tmp_path: Path) -> None:
+    """Such as a wrong port, where another program listens."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, Service().serving() as port:
+        address = f"mqtt://u:S3CR3T@127.0.0.1:{silent.getsockname()[1]}"
+        source = str(film(tmp_path / "film.mp4", 3, 12))
+        url = f"http://127.0.0.1:{port}"
+        done = run("--url", url, "--source", source, "--no-window", "--mqtt", address)
+    assert done.returncode == 0, done.stderr
+    assert "did not confirm the last state" in done.stderr
+    assert "S3CR3T" not in done.stderr
+
+
 def test_a_killed_client_is_reported_offline_by_the_broker(
     broker: Broker, listener: Listener
 ) -> None:
@@ -266,7 +279,7 @@ def test_a_source_is_offline_while_the_service_is_away(broker: Broker, listener:
         ("mqtt://user:s3/cr3t@broker", "is not encoded"),
         ("mqtt://user:s@3/cr3t@broker", "is not encoded"),
         ("mqtt://:s3cr3t@broker", "needs a user"),
-        ("mqtt://broker/a/%23", "the topic prefix in mqtt://broker/a/%23 holds"),
+        ("mqtt://broker/a/%23", "the topic prefix in mqtt://broker/a/… holds"),
         ("mqtt://broker/$SYS", "the topic prefix in mqtt://broker/$SYS holds"),
         ("mqtt://broker/" + 300 * "a", "longer than 200"),
     ],

@@ -37,6 +37,22 @@ def test_a_password_is_never_shown(scheme: str, user: str, password: str, host: 
 
 
 @settings(max_examples=1000, deadline=None)
+@given(st.from_regex(r"[a-zA-Z][a-zA-Z0-9+.-]{1,8}://", fullmatch=True), MARKED)
+def test_a_password_without_a_usable_at_sign_is_never_shown(scheme: str, password: str):
+    """The host is forgotten, or the @ was encoded or typed on a Chinese keyboard."""
+    assume(not set("@/") & set(password))
+    for rest in ("", "/stream", "%40cam/stream", "\uff20cam/stream"):
+        assert "S3CR3T" not in shown.address(f"{scheme}admin:{password}{rest}")
+    for path in ("user:admin/password:", "%3Fpassword%3d"):
+        assert "S3CR3T" not in shown.address(f"{scheme}cam/{path}{password}")
+
+
+def test_a_usual_address_is_shown_whole():
+    for address in ("rtsp://cam-1.local:554/live/1", "http://[fe80::1%25eth0]:80/a", "rtsp://cam"):
+        assert shown.address(address) == address
+
+
+@settings(max_examples=1000, deadline=None)
 @given(SCHEMES, HOSTS, st.sampled_from(["/live", "/a/b"]), st.text(max_size=8), MARKED)
 @example("rtsp://", "cam", "/live", "password", "p@S3CR3T")
 def test_a_value_of_a_query_is_never_shown(

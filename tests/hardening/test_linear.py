@@ -74,7 +74,7 @@ EXIF: dict[str, Callable[[int], bytes]] = {
     "EXIF data with its directory far behind": lambda n: b"MM\0*" + n.to_bytes(4, "big") + bytes(n),
 }
 PART = b'--x\r\nContent-Disposition: form-data; name="image"\r\n'
-MULTIPART, URLENCODED, JSON = forms.MULTIPART, forms.URLENCODED, "application/json"
+MULTIPART, URLENCODED, JSON = "multipart/form-data", forms.URLENCODED, "application/json"
 FORMS: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "form of one part": (MULTIPART, lambda n: PART + b"\r\n" + b"a" * n + b"\r\n--x--"),
     "form of lines": (MULTIPART, lambda n: PART + b"\r\n" + b"\r\n" * n + b"--x--"),

@@ -1,7 +1,10 @@
 """What is no picture that can be read is called by its name, with what to do about it."""
 
+import bz2
 import io
+import lzma
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ PLAIN = PillowImage.new("RGB", (32, 32), (200, 30, 90))
 REMEDIES = (
     "download the picture",
     "Convert it to JPEG",
+    "Encode the pixels as JPEG",
     "as JPEG",
     "Send ",
     "Unpack it",
@@ -47,12 +51,43 @@ BINARIES = {
     "PDF": (b"%PDF-1.7\n", "a PDF document"),
     "ZIP": (b"PK\3\4" + bytes(20), "a ZIP archive"),
     "gzip": (b"\x1f\x8b\x08" + bytes(20), "gzip data"),
+    "HEIC that may be read as AVIF": (iso(b"heic", b"mif1", b"avif"), "a HEIC picture"),
+    "Canon raw": (iso(b"crx ", b"crx ", b"isom"), "a raw picture"),
+    "icon": (saved(PLAIN, "ICO"), "an icon"),
+    "cursor": (b"\0\0\2\0\1\0" + bytes(20), "an icon"),
+    "icons of a Mac": (saved(PLAIN, "ICNS"), "an icon"),
+    "texture": (saved(PLAIN, "DDS"), "a DDS texture"),
+    "OpenEXR": (b"\x76\x2f\x31\x01" + bytes(20), "an OpenEXR picture"),
+    "DICOM": (bytes(128) + b"DICM", "a DICOM picture"),
+    "NumPy": (b"\x93NUMPY\1\0v\0{'descr'", "a NumPy array"),
+    "empty ZIP": (b"PK\5\6" + bytes(18), "a ZIP archive"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(20), "an archive"),
+    "tar": (b"a.jpg".ljust(257, b"\0") + b"ustar\0", "an archive"),
+    "zlib": (zlib.compress(saved(PLAIN, "JPEG")), "compressed data"),
+    "bzip2": (bz2.compress(saved(PLAIN, "JPEG")), "compressed data"),
+    "xz": (lzma.compress(saved(PLAIN, "JPEG")), "compressed data"),
+    "Flash video": (b"FLV\1" + bytes(20), "an FLV, Windows Media or Ogg video"),
+    "JPEG as Latin-1": (saved(PLAIN, "JPEG").decode("latin-1").encode(), "a picture that was read"),
+    "JPEG as UTF-8": (saved(PLAIN, "JPEG").decode(errors="replace").encode(), "a picture that was"),
+    "PNG as Latin-1": (saved(PLAIN, "PNG").decode("latin-1").encode(), "a picture that was read"),
+    "PNG as UTF-8": (saved(PLAIN, "PNG").decode(errors="replace").encode(), "a picture that was"),
     "PNG without line breaks": (saved(PLAIN, "PNG").replace(b"\r\n", b""), "a PNG whose line"),
     "PNG of a text mode": (saved(PLAIN, "PNG").replace(b"\r\n", b"\n"), "a PNG whose line"),
 }
 TEXTS = {
     "SVG": (b"\n<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
     "SVG with a prologue": (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>", "an SVG drawing"),
+    "SVG of a drawing program": (b"<!-- Generator: x -->\n<svg/>", "an SVG drawing"),
+    "SVG with a document type": (b'<!DOCTYPE svg PUBLIC "-//W3C">\n<svg/>', "an SVG drawing"),
+    "XML": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "an XML document"),
+    "HTML with a comment": (b"<!-- x -->\n<html><svg>", "an HTML page"),
+    "PostScript": (b"%!PS-Adobe-3.0", "a PostScript document"),
+    "PNM": (saved(PLAIN, "PPM"), "a PNM picture"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    "URL of a store": (b"s3://bucket/a.jpg", "an address"),
+    "URL of a file": (b"file:///home/me/a", "an address"),
+    "URL of a page's blob": (b"blob:http://localhost/1-2", "an address"),
+    "path with blanks": ("/home/me/Müller 1.HEIC".encode(), "the name of a file"),
     "HTML": (b"\r\n<!DOCTYPE html>\n<html>", "an HTML page"),
     "URL": (b"HTTPS://site.example/a.jpg", "an address"),
     "URL in quotes": (b'"http://site.example/"', "an address"),

@@ -209,11 +209,14 @@ def test_a_large_jpeg_without_its_end_is_read_shrunk_too(portrait: Image) -> Non
         open_picture(whole[: len(whole) // 2]).decode(1000)
 
 
-def test_a_progressive_jpeg_may_lack_its_end_only(portrait: Image) -> None:
-    """Cut earlier it has all rows, but blurred ones."""
+def test_a_progressive_jpeg_may_lack_the_end_of_its_last_scan(portrait: Image) -> None:
+    """It adds one bit to the values of all rows. Cut earlier, the rows are there, but blurred."""
     whole = saved(PillowImage.fromarray(portrait), "JPEG", progressive=True)
     assert np.array_equal(decode(whole[:-2]), decode(whole))
-    for length in (len(whole) - 10, len(whole) * 9 // 10, len(whole) // 2):
+    for length in (len(whole) - 10, len(whole) * 9 // 10):
+        cut = decode(whole[:length]).astype(int)
+        assert np.abs(cut - decode(whole)).mean() < 2
+    for length in (len(whole) // 2, len(whole) // 5):
         with pytest.raises(UndecodableImage):
             decode(whole[:length])
 

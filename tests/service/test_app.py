@@ -87,7 +87,7 @@ def test_a_bad_setting_stops_the_start_and_is_named() -> None:
     assert "QUEUE_SIZE='-1'" in said
 
 
-@pytest.mark.parametrize("host", ["nonsense.invalid", "::zz", "localhost:80", "203.0.113.1"])
+@pytest.mark.parametrize("host", ["nonsense.invalid", "*", "::zz", "localhost:80", "203.0.113.1"])
 def test_a_bad_host_stops_the_start_and_is_named_rather_than_the_port(host: str) -> None:
     said = start_fails(HOST=host)
     assert f"HOST={host}" in said

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -19,6 +20,7 @@ from tests.service.test_predict import post, prediction, refused
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+NAMELESS = b"--x\r\nContent-Disposition: attachment; filename=a.jpg\r\n\r\n1\r\n--x--"
 PARAMETERS = ("min_confidence", "annotate", "detector")
 
 Part = tuple[str, str | None, bytes]
@@ -156,11 +158,19 @@ def test_avif_is_judged_as_phones_and_browsers_send_it(server_url: str, portrait
     [
         lambda data: f"data:image/jpeg;base64,{as_base64(data)}",
         lambda data: f"data:image/jpeg;charset=utf-8;base64,{as_base64(data)}",
+        lambda data: "data:image/jpeg;base64," + quote(as_base64(data), safe=""),
         lambda data: base64.encodebytes(data).decode(),
         lambda data: base64.encodebytes(data).decode().replace("\n", "\r\n"),
         lambda data: base64.urlsafe_b64encode(data).decode().rstrip("="),
     ],
-    ids=["data URI", "data URI with charset", "lines", "lines of Windows", "of addresses"],
+    ids=[
+        "data URI",
+        "data URI with charset",
+        "data URI as browsers escape it",
+        "lines",
+        "lines of Windows",
+        "of addresses",
+    ],
 )
 def test_base64_as_programs_write_it(
     server_url: str, portrait_jpeg: bytes, write: Callable[[bytes], str]
@@ -197,8 +207,9 @@ def test_a_part_without_a_file_name_is_a_picture_all_the_same(
 ) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
     body = head + portrait_jpeg + b"\r\n--x--\r\n"
-    answer = post(server_url, body, "multipart/form-data; boundary=x")
-    assert len(prediction(answer).faces) == 1
+    for kind in ("form-data", "mixed", "related"):
+        answer = post(server_url, body, f"multipart/{kind}; boundary=x")
+        assert len(prediction(answer).faces) == 1
 
 
 def test_a_compressed_body_is_refused_in_words(server_url: str, portrait_jpeg: bytes) -> None:
@@ -233,7 +244,14 @@ def test_a_compressed_body_is_refused_in_words(server_url: str, portrait_jpeg: b
         (FORM, b"https://site.example/face?size=1", 422, "download the picture"),
         (JSON, b'{"image": "https://site.example/face.jpg"}', 400, "download the picture"),
         (JSON, b'{"url": "https://site.example/face.jpg"}', 400, "download the picture"),
-        (JSON, b'{"image": "face.jpg"}', 422, "not base64"),
+        ("multipart/form-data; boundary=x", b"--x\r\nA: b\r\n\r\n1\r\n--x--", 400, "has no name"),
+        ("multipart/form-data; boundary=x", NAMELESS, 400, "has no name"),
+        (JSON, b'{"image": "face.jpg"}', 422, "the name of a file"),
+        (JSON, b'{"image": "s3://bucket/face.jpg"}', 400, "download the picture"),
+        (JSON, b'{"image_url": "rtsp://camera/1"}', 400, "download the picture"),
+        (JSON, b'{"image": "b\'/9j/\'"}', 422, 'character 2 is "\'"'),
+        (JSON, b'{"image": "/9j/", "min_confidence": true}', 400, "min_confidence: Input"),
+        (JSON, b'{"image": "/9j/", "smallest_face": false}', 400, "smallest_face: Input"),
         (JSON, b'{"image": "data:image/jpeg,%ff%d8"}', 422, "base64"),
         (JSON, b'{"image": null}', 400, "'image'"),
         (JSON, b'"text"', 400, "no object"),

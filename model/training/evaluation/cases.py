@@ -13,9 +13,16 @@ from rich.progress import track
 from model.classifier import LABELS
 from model.detectors.faces import Face
 from model.images import Box, Image, ImageError, decode, open_picture
-from model.pipeline import MaskPipeline
-from model.training.data.boxes import agreement, encloses_head
-from model.training.data.dataset import Corners, Sample, corners, nonempty
+from model.pipeline import MaskPipeline, Verdict
+from model.training.data.boxes import INSIDE, agreement, contained, encloses_head
+from model.training.data.dataset import (
+    SAME_FACE,
+    Corners,
+    Sample,
+    corners,
+    nonempty,
+    overlap,
+)
 from model.training.evaluation import traits
 
 NOT_FOUND = "not found"
@@ -27,13 +34,15 @@ class Answer:
     """A system's answer for one face that it found.
 
     box: pixels of the upright picture. label: one of LABELS or UNCERTAIN. mask: the probability of
-    mask, 0..1; None if the system gives none. landmarks: see model.detectors.faces.Face.
+    mask, 0..1; None if the system gives none. landmarks: see model.detectors.faces.Face. traits:
+    what the system tells about the face, by which accuracy is reported separately.
     """
 
     box: Corners
     label: str
     mask: float | None = None
     landmarks: npt.NDArray[np.float32] | None = None
+    traits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Case:
     end_to_end: the label of this face's detection, or NOT_FOUND; found_mask: its probability of
     mask. on_box: the label for the annotated box, None if the system only gives detections; mask:
     its probability of mask. Probabilities are 0..1 or None. box: the box that was classified.
-    traits: see traits.of().
+    traits: see traits.of() and Answer. overlaps: whether the detection matches by intersection over
+    union too, and not only because it lies in the box of a head.
     """
 
     sample: Sample
@@ -53,11 +63,12 @@ class Case:
     mask: float | None = None
     box: Box | None = None
     traits: dict[str, str] = field(default_factory=dict)
+    overlaps: bool = True
 
 
 @dataclass(frozen=True)
 class Way:
-    """One of the two ways of evaluation: its label, and its probability of mask if known."""
+    """One of the ways of evaluation: its label, and its probability of mask if known."""
 
     label: Callable[[Case], str]
     mask: Callable[[Case], float | None]
@@ -70,13 +81,24 @@ class Way:
 WAYS = {
     "on_box": Way(lambda c: c.on_box or NOT_FOUND, lambda c: c.mask),
     "end_to_end": Way(lambda c: c.end_to_end, lambda c: c.found_mask),
+    "by_overlap": Way(
+        lambda c: c.end_to_end if c.overlaps else NOT_FOUND,
+        lambda c: c.found_mask if c.overlaps else None,
+    ),
 }
 
 
 def ways_of(cases: Sequence[Case]) -> dict[str, Way]:
-    """Return the ways that were evaluated; on_box, if evaluated, comes first."""
-    boxed = any(c.on_box is not None for c in cases)
-    return {name: way for name, way in WAYS.items() if boxed or name != "on_box"}
+    """Return the ways that were evaluated; on_box, if evaluated, comes first.
+
+    by_overlap, which is stricter than end_to_end, differs from it only for the boxes of heads.
+    """
+    evaluated = {
+        "on_box": any(c.on_box is not None for c in cases),
+        "end_to_end": True,
+        "by_overlap": any(encloses_head(c.sample) for c in cases),
+    }
+    return {name: way for name, way in WAYS.items() if evaluated[name]}
 
 
 def share(values: Iterable[bool]) -> float:
@@ -94,9 +116,15 @@ def answers_of(pipeline: MaskPipeline, samples: Sequence[Sample]) -> dict[str, l
         except (ImageError, OSError):  # judge() fails on it too and reports it
             verdicts = []
         answers[path] = [
-            Answer(corners(v.face.box), v.label, v.mask, v.face.landmarks) for v in verdicts
+            Answer(corners(v.face.box), v.label, v.mask, v.face.landmarks, told(v))
+            for v in verdicts
         ]
     return answers
+
+
+def told(verdict: Verdict) -> dict[str, str]:
+    """Return what our system tells about a face: its roll and the stage that judged it."""
+    return {"roll": traits.band(abs(verdict.face.roll), traits.ROLL), "stage": verdict.stage}
 
 
 def judge(
@@ -106,9 +134,9 @@ def judge(
 ) -> list[Case]:
     """Compare the answers for each picture with its labelled faces.
 
-    An annotated face counts as found if a detection agrees with it (boxes.agreement); each
-    detection is used for one face. In a picture with a label but no box, the largest detected face
-    counts.
+    An annotated face counts as found if a detection agrees with it (boxes.agreement), and the box
+    of a mask if most of it lies in a detection; each detection is used for one face. In a picture
+    with a label but no box, the largest detected face counts.
     pipeline: if given, classifies the annotated boxes too.
     """
     cases: list[Case] = []
@@ -152,7 +180,11 @@ def case_of(
         on_box=on_box,
         mask=mask,
         box=box,
-        traits=traits.of(image, box, found.landmarks if found else None, sample),
+        traits=traits.of(image, box, found.landmarks if found else None, sample)
+        | (found.traits if found else {}),
+        overlaps=found is None
+        or sample.annotated is None
+        or overlap(found.box, sample.annotated) >= SAME_FACE,
     )
 
 
@@ -168,10 +200,7 @@ def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer |
     pairs = []
     for i, face in enumerate(faces):
         if face.annotated is not None:
-            head = encloses_head(face)
-            pairs += [
-                (agreement(a.box, face.annotated, head=head), i, j) for j, a in enumerate(answers)
-            ]
+            pairs += [(agreed(a, face, face.annotated), i, j) for j, a in enumerate(answers)]
         elif answers:
             sizes = [(a.box[2] - a.box[0]) * (a.box[3] - a.box[1]) for a in answers]
             found[i] = answers[int(np.argmax(sizes))]
@@ -181,3 +210,11 @@ def matched(answers: Sequence[Answer], faces: Sequence[Sample]) -> list[Answer |
             found[i] = answers[j]
             taken.add(j)
     return found
+
+
+def agreed(answer: Answer, face: Sample, annotated: Corners) -> float:
+    """Return how well an answer's box agrees with a labelled face, 0..1; 0 if it does not."""
+    if face.mask_only:
+        share = contained(annotated, answer.box)
+        return share if share >= INSIDE else 0.0
+    return agreement(answer.box, annotated, head=encloses_head(face))

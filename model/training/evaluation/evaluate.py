@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from model.cascade import STAGES
-from model.choices import DEFAULT_MODEL, ModelName
+from model.choices import DEFAULT_MODEL
 from model.classifier import LABELS, WEIGHTS, ModelError
 from model.pipeline import MaskPipeline
 from model.training.data import dataset
 from model.training.data.dataset import DatasetError, Sample, short_side
-from model.training.evaluation import figures, predictions, report
+from model.training.evaluation import examples, figures, predictions, report
 from model.training.evaluation.cases import (
     NOT_FOUND,
     Case,
@@ -32,7 +32,7 @@ from model.training.evaluation.cases import (
     judge,
     ways_of,
 )
-from model.training.evaluation.metrics import metrics_of
+from model.training.evaluation.metrics import covered_of, metrics_of
 from model.training.evaluation.predictions import PredictionError
 
 WORST = 48  # mistakes on the montage
@@ -51,17 +51,23 @@ def faces_of(data: Path, split: str, min_size: int) -> list[Sample]:
 
 
 def judge_model(
-    model: ModelName, weights: Path, samples: Sequence[Sample], data: Path, written: Path | None
+    pipeline: MaskPipeline, samples: Sequence[Sample], data: Path, written: Path | None
 ) -> tuple[str, list[Case]]:
     """Evaluate a model on faces; returns its name and the cases.
 
-    written: a file for its predictions, or None. Raises ModelError.
+    written: a file for its predictions, or None.
     """
-    pipeline = MaskPipeline.load(model, weights=weights)
     answers = answers_of(pipeline, samples)
     if written:
         predictions.write(answers, written, data)
     return f"{pipeline.model.name} {pipeline.model.version}", judge(samples, answers, pipeline)
+
+
+def covered_in(pipeline: MaskPipeline, data: Path, split: str) -> dict[str, dict[str, int]]:
+    """Count the answers for covered faces, of which only the masks are boxed."""
+    masks = [s for s in dataset.find(data, mask_boxes=True) if s.mask_only]
+    masks = [s for s in masks if split in ("all", s.split)]
+    return covered_of(judge(masks, answers_of(pipeline, masks)))
 
 
 def judge_predictions(file: Path, samples: Sequence[Sample], data: Path) -> list[Case]:
@@ -121,7 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     other.add_argument(
         "--write-predictions", type=Path, metavar="FILE", help="write our predictions to a file"
     )
+    parser.add_argument(
+        "--examples", type=Path, metavar="FOLDER", help="also judge the pictures of examples.py"
+    )
     args = parser.parse_args(arguments)
+    heading: dict[str, Any] = {"split": args.split, "min_size": args.min_size}
     try:
         samples = faces_of(args.data, args.split, args.min_size)
         # The path of an annotations.json means its folder.
@@ -131,10 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cases = judge_predictions(args.predictions, samples, data)
         else:
             written = args.write_predictions
-            system, cases = judge_model(args.model, args.weights, samples, data, written)
+            pipeline = MaskPipeline.load(args.model, weights=args.weights)
+            system, cases = judge_model(pipeline, samples, data, written)
+            heading["covered"] = covered_in(pipeline, data, args.split)
+            if args.examples:
+                heading["examples"] = examples.judged(pipeline, args.examples)
     except (DatasetError, ModelError, PredictionError) as error:
         sys.exit(str(error))
-    heading = {"split": args.split, "min_size": args.min_size}
     montage = args.montage or args.output / "mistakes.jpg"
     text = evaluate(system, cases, heading, args.output, montage)
     Console(width=140).print(Markdown(text))

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 COLUMNS = 8  # of a montage
-TITLES = {"on_box": "on boxes", "end_to_end": "end to end"}
-COLOURS = {"on_box": "tab:blue", "end_to_end": "tab:orange"}
+TITLES = {"on_box": "on boxes", "end_to_end": "end to end", "by_overlap": "by overlap alone"}
+COLOURS = {"on_box": "tab:blue", "end_to_end": "tab:orange", "by_overlap": "tab:green"}
 CORNER = 0.9  # the enlarged plot shows precision and recall above this
-DASHES = {"on_box": "-", "end_to_end": "--"}
+DASHES = {"on_box": "-", "end_to_end": "--", "by_overlap": ":"}
 
 
 def curves(history: Sequence[dict[str, float | str]], file: Path) -> None:
@@ -141,7 +141,7 @@ def by_size(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def slices(rows: Sequence[Mapping[str, Any]], min_faces: int, file: Path) -> None:
-    """Draw the accuracy of each slice, on boxes and end to end; small slices are pale."""
+    """Draw the accuracy of each slice, in each way; small slices are pale."""
     names = [f"{row['trait']}: {row['band']} ({row['faces']})" for row in rows]
     places = np.arange(len(rows))
     ways = [way for way in WAYS if all(way in row for row in rows)]
@@ -149,14 +149,15 @@ def slices(rows: Sequence[Mapping[str, Any]], min_faces: int, file: Path) -> Non
     for index, way in enumerate(ways):
         shades = [1.0 if row["faces"] >= min_faces else 0.3 for row in rows]
         colours = [mpl.colors.to_rgba(COLOURS[way], shade) for shade in shades]
-        offset = (index - (len(ways) - 1) / 2) * 0.4
-        axis.barh(places + offset, [row[way] for row in rows], 0.38, color=colours)
+        height = 0.8 / len(ways)
+        offset = (index - (len(ways) - 1) / 2) * height
+        axis.barh(places + offset, [row[way] for row in rows], height * 0.95, color=colours)
         axis.barh(places, 0, color=COLOURS[way], label=TITLES[way])
     low = min((row[way] for row in rows for way in ways), default=0.0)
     axis.set(yticks=places, yticklabels=names, xlim=(max(0.0, low - 0.05), 1), xlabel="accuracy")
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(ways))
     _save(figure, file)
 
 

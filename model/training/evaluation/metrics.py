@@ -19,7 +19,15 @@ from model.training.evaluation.calibration import (
     calibration,
     interval,
 )
-from model.training.evaluation.cases import NOT_FOUND, UNCERTAIN, Case, Way, share, ways_of
+from model.training.evaluation.cases import (
+    NOT_FOUND,
+    UNCERTAIN,
+    WAYS,
+    Case,
+    Way,
+    share,
+    ways_of,
+)
 from model.training.evaluation.traits import place
 
 ANSWERS = (*LABELS, UNCERTAIN, NOT_FOUND)
@@ -38,7 +46,7 @@ def metrics_of(cases: Sequence[Case]) -> dict[str, Any]:
 
     {parts: {part: {way: summed_up()}}, average_precision: {way: {label: 0..1}}, calibration,
     by_size, slices, largest_drop: {way: a slice}}; calibration is None without probabilities. The
-    ways are end_to_end and, if annotated boxes were classified, on_box.
+    ways are those of ways_of().
     """
     ways = ways_of(cases)
     first = next(iter(ways.values()))
@@ -117,6 +125,18 @@ def summed_up(part: Sequence[Case], way: Way) -> dict[str, Any]:
             if faces
         },
         "accuracy_at_coverage": accuracy_at_coverage(part, way),
+    }
+
+
+def covered_of(cases: Sequence[Case]) -> dict[str, dict[str, int]]:
+    """Return how many faces of each set got each answer, {set: {answer: faces}}."""
+    way = WAYS["end_to_end"]
+    return {
+        source: {
+            answer: sum(c.sample.source == source and way.label(c) == answer for c in cases)
+            for answer in ANSWERS
+        }
+        for source in sorted({c.sample.source for c in cases})
     }
 
 

@@ -84,7 +84,7 @@ def is_number(value: Any) -> bool:
 
 
 def write(answers: Mapping[str, Sequence[Answer]], file: Path, data: Path) -> None:
-    """Write answers so that read() returns the same ones, except for landmarks."""
+    """Write answers so that read() returns the same ones, without landmarks and traits."""
     rows = [
         {
             "image": Path(path).relative_to(data).as_posix(),

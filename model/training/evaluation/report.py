@@ -13,13 +13,20 @@ from model.training.evaluation.cases import Case, ways_of
 from model.training.evaluation.metrics import ANSWERS, MIN_SLICE, SIZES, confusion
 
 Metrics = Mapping[str, Any]
+ALWAYS = {"roll", "stage"}  # traits whose bands are shown however few faces they have
 
 ABOUT = """\
 Faces of at least {min_size} pixels, split `{split}`. Figures are given as {ways}. *On boxes*: the
-annotated box is classified. *End to end*: the face must be detected too. `uncertain` and not found
-count as wrong. An incorrectly worn mask is `no_mask`. *Balanced*: the mean recall of `mask` and
-`no_mask`. *Surest {coverage:.0%}*: the accuracy of the more probable label without the least
-certain of the classified faces."""
+annotated box is classified. *End to end*: the face must be detected too, which it is if a detection
+overlaps its box by .4 of their union or, where a set boxes heads, lies in the box to 70 %. *By
+overlap alone*: without this exception for heads. `uncertain` and not found count as wrong. An
+incorrectly worn mask is `no_mask`. *Balanced*: the mean recall of `mask` and `no_mask`. *Surest
+{coverage:.0%}*: the accuracy of the more probable label without the least certain of the classified
+faces."""
+
+KINDS = """\
+Accuracy. Pose, roll and stage are known only for detected faces; all bands of roll and stage are
+shown. Occluders are known only per data set."""
 
 
 def write(metrics: Metrics, cases: Sequence[Case], output: Path, montage: Path) -> str:
@@ -70,7 +77,7 @@ def sections(metrics: Metrics) -> list[str]:
     """Return the report's title, paragraphs and tables."""
     parts = metrics["parts"]
     ways = [figures.TITLES[way] for way in next(iter(parts.values()))]
-    large = [row for row in metrics["slices"] if row["faces"] >= MIN_SLICE]
+    large = [r for r in metrics["slices"] if r["faces"] >= MIN_SLICE or r["trait"] in ALWAYS]
     return [
         f"# Evaluation of {metrics['system']}",
         ABOUT.format(**metrics, coverage=COVERAGE, ways=" / ".join(ways)),
@@ -92,10 +99,47 @@ def sections(metrics: Metrics) -> list[str]:
         "Balanced accuracy and, in brackets, number of faces.",
         table(("part", *SIZES), (size_row(name, part) for name, part in parts.items())),
         f"## Kinds of face, at least {MIN_SLICE} each",
-        "Accuracy. Pose is known only for detected faces. Occluders are known only per data set.",
+        KINDS,
         table(("trait", "band", "faces", "accuracy"), (slice_row(row) for row in large)),
+        *covered(metrics.get("covered") or {}),
+        *examples(metrics.get("examples") or {}),
         "## Pictures",
     ]
+
+
+def covered(sets: Metrics) -> Iterable[str]:
+    """Return the section on covered faces, of which only the masks are boxed."""
+    if not sets:
+        return
+    yield "## Covered faces"
+    yield (
+        "People in protective clothing: hoods, goggles, shields, respirators. Only their masks are "
+        "boxed; a face is found if a detection holds 70 % of its mask. All should be `mask`."
+    )
+    yield table(
+        ("set", "masks", *ANSWERS),
+        (
+            (name, str(total := sum(row.values())), *(number(row[a] / total) for a in ANSWERS))
+            for name, row in sets.items()
+        ),
+    )
+
+
+def examples(folders: Metrics) -> Iterable[str]:
+    """Return the section on pictures of which is known what a user expects."""
+    if not folders:
+        return
+    yield "## Examples"
+    yield "Pictures on which a user was once given a wrong answer, and what is expected of each."
+    for name, rows in folders.items():
+        yield f"### {name}: {sum(row['right'] for row in rows)} of {len(rows)} as expected"
+        yield table(
+            ("picture", "expected", "answer", "as expected"),
+            (
+                (row["picture"], row["expected"], row["answer"], "yes" if row["right"] else "no")
+                for row in rows
+            ),
+        )
 
 
 def summary(metrics: Metrics) -> Iterable[Sequence[str]]:

@@ -25,6 +25,12 @@ SKIN = {
     "light": 55.0,
     "very light": math.inf,
 }
+ROLL = {  # degrees by which the head is turned to either side, as the detector says
+    "0-25 degrees": 25.0,
+    "25-60 degrees": 60.0,
+    "60-120 degrees": 120.0,
+    "120-180 degrees": math.inf,
+}
 TURNED = 0.25  # sideways offset of the nose tip from the middle of the eyes, in eye distances
 OCCLUDED_SETS = {"smoker": "hand, cup or cigarette"}  # known only for the whole set
 VIEW = 64  # pixels that a face is resized to
@@ -69,7 +75,8 @@ def of_set(sample: Sample) -> dict[str, str]:
 def place(trait: str, name: str) -> tuple[str, int, str]:
     """Return the sort key of a trait's band; small, dark and blurred come first."""
     sizes = [size_band(int(low)) for low in SIZES[:-1]]
-    order = {"size": sizes, "sharpness": SHARPNESS, "brightness": BRIGHTNESS, "skin": SKIN}
+    order = {"size": sizes, "sharpness": SHARPNESS, "brightness": BRIGHTNESS}
+    order |= {"skin": SKIN, "roll": ROLL}
     names = list(order.get(trait, ()))
     return trait, names.index(name) if name in names else len(names), name
 

@@ -1,15 +1,26 @@
 """Each answer is compared with the right face."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from model.images import Image
-from model.pipeline import MaskPipeline
+from model.detectors.faces import Face
+from model.images import Box, Image
+from model.pipeline import MaskPipeline, Verdict
 from model.training.data.dataset import Sample
-from model.training.evaluation.cases import NOT_FOUND, Answer, answers_of, judge, matched
+from model.training.evaluation.cases import (
+    NOT_FOUND,
+    WAYS,
+    Answer,
+    answers_of,
+    judge,
+    matched,
+    told,
+    ways_of,
+)
 
 FACE = (178.0, 70.0, 270.0, 178.0)  # of the portrait
 LEFT, RIGHT = Answer((0, 0, 50, 50), "mask"), Answer((30, 0, 80, 50), "mask")
@@ -89,3 +100,45 @@ def test_what_is_judged_is_what_the_file_says(picture: str) -> None:
     pipeline = MaskPipeline.load()
     (case,) = judge(faces, answers_of(pipeline, faces), pipeline)
     assert (case.end_to_end, case.on_box) == (NOT_FOUND, "uncertain")
+
+
+def test_a_detection_in_the_box_of_a_head_is_found_but_not_by_overlap(picture: str) -> None:
+    head = sample(picture, annotated=(120.0, 0.0, 330.0, 250.0), source="leoring")
+    (case,) = judge([head], {picture: [Answer(FACE, "no_mask")]})
+    ways = ways_of([case])
+    assert {name: way.label(case) for name, way in ways.items()} == {
+        "end_to_end": "no_mask",
+        "by_overlap": NOT_FOUND,
+    }
+    (close,) = judge([replace(head, annotated=FACE)], {picture: [Answer(FACE, "no_mask", 0.1)]})
+    assert WAYS["by_overlap"].mask(close) == 0.1
+
+
+def test_without_boxes_of_heads_there_is_one_rule(picture: str) -> None:
+    (case,) = judge([sample(picture, annotated=FACE)], {picture: [Answer(FACE, "no_mask")]})
+    assert ways_of([case]).keys() == {"end_to_end"}
+
+
+def test_a_mask_is_found_in_the_detection_that_holds_it() -> None:
+    mask = sample(annotated=(10.0, 30.0, 40.0, 50.0), mask_only=True)
+    assert matched([RIGHT, LEFT], [mask]) == [LEFT]
+    assert matched([RIGHT], [mask]) == [None]
+
+
+def test_what_the_system_tells_is_a_trait(picture: str) -> None:
+    pipeline = MaskPipeline.load()
+    faces = [sample(picture, annotated=FACE), sample(picture, annotated=(400, 400, 500, 500))]
+    found, missed = judge(faces, answers_of(pipeline, faces))
+    assert found.traits["roll"] == "0-25 degrees"
+    assert "stage" in found.traits
+    assert "roll" not in missed.traits
+
+
+@pytest.mark.parametrize(
+    ("roll", "band"),
+    [(-24, "0-25"), (25, "25-60"), (-90, "60-120"), (120, "120-180"), (-180, "120-180")],
+)
+def test_rolls_and_stages_are_told(roll: float, band: str) -> None:
+    face = Face(Box(0, 0, 9, 9), 0.9, roll=roll)
+    verdict = Verdict(face, "mask", 0.9, fit=True, stage="fast", incorrectly_worn=None)
+    assert told(verdict) == {"roll": f"{band} degrees", "stage": "fast"}

@@ -99,3 +99,18 @@ def test_predictions_that_cannot_be_used_end_in_words(
 def test_a_folder_without_large_faces_ends_in_words(tmp_path: Path, data: Path) -> None:
     with pytest.raises(SystemExit, match="no face of 200 pixels"):
         evaluated(data, tmp_path / "out", "--min-size", "200")
+
+
+def test_covered_faces_and_examples_are_reported(tmp_path: Path, data: Path) -> None:
+    rows = json.loads((data / "annotations.json").read_text())
+    mask = {"xyxy": [195, 130, 250, 170], "cls": "with_mask", "origin": "mask_box"}
+    rows.append({"image": "with_mask.png", "group": "m", "split": "val", "boxes": [mask]})
+    (data / "annotations.json").write_text(json.dumps(rows))
+    (tmp_path / "examples/pictures").mkdir(parents=True)
+    (tmp_path / "examples/pictures/panda_1.png").write_bytes((data / "with_mask.png").read_bytes())
+    output = tmp_path / "out"
+    metrics = evaluated(data, output, "--examples", str(tmp_path / "examples"))
+    assert metrics["covered"]["data"]["mask"] == 1
+    assert metrics["examples"]["pictures"][0]["right"]
+    assert "### pictures: 1 of 1 as expected" in (output / "report.md").read_text()
+    assert metrics["parts"]["all"]["end_to_end"]["faces"] == 4

@@ -4,10 +4,11 @@ import pytest
 
 from model.training.data.dataset import Sample
 from model.training.evaluation.calibration import interval
-from model.training.evaluation.cases import NOT_FOUND, WAYS, Case
+from model.training.evaluation.cases import NOT_FOUND, Case, ways_of
 from model.training.evaluation.metrics import (
     MIN_SLICE,
     by_size,
+    covered_of,
     largest_drop,
     metrics_of,
     slices_of,
@@ -96,7 +97,7 @@ def test_slices_are_counted_on_boxes_and_end_to_end() -> None:
         case_of(sample(), "mask", NOT_FOUND, traits=far),
         case_of(sample(), "no_mask", NOT_FOUND, traits=far),
     ]
-    assert slices_of(cases, WAYS) == [
+    assert slices_of(cases, ways_of(cases)) == [
         {"trait": "size", "band": "20-32 px", "faces": 2, "on_box": 0.5, "end_to_end": 0.0},
         {"trait": "size", "band": "60-120 px", "faces": 1, "on_box": 1.0, "end_to_end": 1.0},
     ]
@@ -115,7 +116,14 @@ def test_the_largest_drop_is_that_of_a_large_slice() -> None:
 
 def test_accuracy_by_size_skips_sizes_that_do_not_occur() -> None:
     cases = [case_of(sample(size=size), "mask", NOT_FOUND) for size in (21, 25, 100)]
-    rows = by_size(cases, WAYS)
+    rows = by_size(cases, ways_of(cases))
     assert [(row["pixels"], row["faces"]) for row in rows] == [(23, 2), (100, 1)]
     assert rows[0]["on_box"]["accuracy"] == 1
     assert rows[0]["end_to_end"] == {"accuracy": 0, "interval": interval(0, 2)}
+
+
+def test_answers_for_covered_faces_are_counted_by_set() -> None:
+    cases = [Case(sample(source="ppe"), label) for label in ("mask", "mask", NOT_FOUND)]
+    counted = covered_of([*cases, Case(sample(source="other"), "uncertain")])
+    assert counted["ppe"] == {"mask": 2, "no_mask": 0, "uncertain": 0, NOT_FOUND: 1}
+    assert counted["other"]["uncertain"] == 1

@@ -1,5 +1,6 @@
 """The report shows the figures and no faces."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -84,3 +85,24 @@ def test_another_system_is_reported_end_to_end(tmp_path: Path, mask: float | Non
     assert "on boxes" not in text.replace("On boxes", "").replace("*On boxes*", "")
     drawn = {file.stem for file in tmp_path.glob("*.png")}
     assert drawn == (PICTURES if mask else PICTURES - {"precision_recall", "reliability"})
+
+
+def test_covered_faces_examples_and_few_rolls_are_shown(tmp_path: Path) -> None:
+    turned = Case(sample("with_mask", 80), "mask", 0.9, "mask", 0.9, traits={"roll": "25-60"})
+    covered = {"ppe": {"mask": 3, "no_mask": 0, "uncertain": 0, NOT_FOUND: 1}}
+    example = {"picture": "a.jpg", "expected": "`mask`", "answer": "mask 0.98", "right": True}
+    metrics = HEADING | metrics_of([*cases(), turned]) | {"covered": covered}
+    metrics |= {"examples": {"pictures": [example, example | {"right": False}]}}
+    text = report.write(metrics, [*cases(), turned], tmp_path, Path("elsewhere/mistakes.jpg"))
+    assert row(text, "roll") == ["25-60", "1", "1.0000 / 1.0000"]
+    assert row(text, "ppe") == ["4", "0.7500", "0.0000", "0.0000", "0.2500"]
+    assert "### pictures: 1 of 2 as expected" in text
+    assert row(text, "a.jpg") == ["`mask`", "mask 0.98", "yes"]
+
+
+def test_both_rules_of_matching_are_shown(tmp_path: Path) -> None:
+    head = replace(sample("with_mask", 80), source="leoring")
+    rows = [Case(head, "mask", 0.9, "mask", 0.9, overlaps=n > 0) for n in range(4)]
+    text = written(rows, tmp_path)
+    assert row(text, "leoring")[:2] == ["4", "1.0000 / 1.0000 / 0.7500"]
+    assert "on boxes / end to end / by overlap alone" in text
