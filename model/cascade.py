@@ -64,11 +64,15 @@ class Cascade:
 
     @property
     def version(self) -> str:
-        """The first 12 hex digits of the SHA-256 of the network's file, or of all their hashes."""
+        """The first 12 hex digits of the SHA-256 of a single network's file.
+
+        With several stages, of the files' hashes and the thresholds.
+        """
         hashes = [network.card.sha256 for network in self.networks.values()]
-        if len(hashes) == 1:
+        if not self.sure:
             return hashes[0][:12]
-        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:12]
+        facts = json.dumps([hashes, self.sure])
+        return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
     @property
     def stages(self) -> dict[str, float]:

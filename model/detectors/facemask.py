@@ -39,8 +39,9 @@ INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one 
 class DetectorCard:
     """What travels with the weights.
 
-    temperature: divides the logits of the states. confidence_power: a face's confidence is the
-    network's raised to it, so that the same threshold suits every detector.
+    temperature: divides the logits of the states. incorrect_bias: is then added to that of a
+    wrongly worn mask, which is learned from more often than it occurs. confidence_power: a face's
+    confidence is the network's raised to it, so that the same threshold suits every detector.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DetectorCard:
     sha256: str
     states: tuple[str, ...]
     temperature: float
+    incorrect_bias: float
     confidence_power: float
 
     @classmethod
@@ -75,11 +77,17 @@ class FaceMask:
     MIN_SIDE = 16  # pixels of the resized frame; below it no face can be seen
 
     def __init__(
-        self, network: bytes, *, temperature: float = 1.0, confidence_power: float = 1.0
+        self,
+        network: bytes,
+        *,
+        temperature: float = 1.0,
+        incorrect_bias: float = 0.0,
+        confidence_power: float = 1.0,
     ) -> None:
         """Load a network, an ONNX file as model.training.detector.graph makes it."""
         self._session = session(network)
         self._temperature = temperature
+        self._bias = np.array([0.0, 0.0, incorrect_bias], np.float32)
         self._power = confidence_power
 
     @classmethod
@@ -89,6 +97,7 @@ class FaceMask:
         return cls(
             verified(folder / card.file, card.sha256),
             temperature=card.temperature,
+            incorrect_bias=card.incorrect_bias,
             confidence_power=card.confidence_power,
         )
 
@@ -107,7 +116,7 @@ class FaceMask:
             right, bottom = (row[:2] + row[2:4]) * to_frame
             landmarks = np.asarray(row[4:14].reshape(5, 2) * to_frame, np.float32)
             box = Box.within(image, left, top, right, bottom)
-            states = softmax(row[15:18] / self._temperature)
+            states = softmax(row[15:18] / self._temperature + self._bias)
             roll = math.degrees(math.atan2(row[19], row[18]))
             confidence = float(np.clip(row[14], 0, 1)) ** self._power
             faces.append(Face(box, confidence, landmarks, states, roll))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -57,16 +58,22 @@ def states_of(
     return np.array(said).reshape(-1, len(STATES)), np.array(true, np.int64)
 
 
-def fit_temperature(said: npt.NDArray[np.float64], true: npt.NDArray[np.int64]) -> float:
-    """Return the temperature with the lowest negative log-likelihood (Guo et al. 2017)."""
-    logits = np.log(np.clip(said, 1e-9, 1))
+def calibrated(said: npt.NDArray[np.float64], true: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return the temperature and the bias of a wrongly worn mask that make the states most likely.
 
-    def loss(temperature: float) -> float:
-        scaled = logits / temperature
+    Vector scaling (Guo et al. 2017) with one bias.
+    """
+    logits = np.log(np.clip(said, 1e-9, 1))
+    wrongly = np.arange(len(STATES)) == STATES.index("incorrect")
+
+    def loss(temperature: float, bias: float) -> float:
+        scaled = logits / temperature + bias * wrongly
         total = np.log(np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)) + scaled.max(1)
         return float((total - scaled[np.arange(len(true)), true]).mean())
 
-    return round(float(min(np.geomspace(0.25, 4, 200), key=loss)), 3)
+    pairs = itertools.product(np.geomspace(0.25, 4, 100), np.linspace(-3, 1, 81))
+    temperature, bias = min(pairs, key=lambda pair: loss(*pair))
+    return round(float(temperature), 3), round(float(bias), 2)
 
 
 def as_watchful_as_yunet(detector: FaceMask, scenes: Sequence[Scene]) -> float:
@@ -109,13 +116,14 @@ def export(runs: Sequence[Path], data: Path, output: Path) -> DetectorCard:
         print(f"{share:.2f} trained: " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
     share = max(rows, key=lambda s: rows[s]["ap"])
     network = networks[share]
-    said, true = states_of(FaceMask(network), scenes)
+    temperature, bias = calibrated(*states_of(FaceMask(network), scenes))
     card = DetectorCard(
         name="facemask",
         file=FILE,
         sha256=hashlib.sha256(network).hexdigest(),
         states=STATES,
-        temperature=fit_temperature(said, true),
+        temperature=temperature,
+        incorrect_bias=bias,
         confidence_power=as_watchful_as_yunet(FaceMask(network), scenes),
     )
     output.mkdir(parents=True, exist_ok=True)
