@@ -29,8 +29,8 @@ Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
 Detector = Annotated[DetectorName | None, Field(description="The face detector to use.")]
 MinConfidence = Annotated[
     float | None,
-    BeforeValidator(number),
     Field(ge=LEAST_CONFIDENCE, le=1, description="The minimum confidence of a detected face."),
+    BeforeValidator(number),  # behind the limits, which would not skip None around it
 ]
 
 MOST_ZONES = 20
@@ -67,10 +67,10 @@ class FaceQuery(BaseModel):
     min_confidence: MinConfidence = None
     smallest_face: Annotated[
         int | None,
-        BeforeValidator(number),
         Field(
             ge=1, le=65_500, description="Faces whose shorter side has fewer pixels are left out."
         ),
+        BeforeValidator(number),
     ] = None
     ignore: Annotated[
         Zones | None,
