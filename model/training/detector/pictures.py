@@ -21,7 +21,7 @@ from rich.progress import track
 from model.detectors.faces import Face, FaceDetector
 from model.images import ImageError, decode
 from model.training.data import dataset
-from model.training.data.boxes import HEADS, INSIDE, contained, part
+from model.training.data.boxes import COVERED, HEADS, INSIDE, contained, part
 from model.training.data.dataset import Corners, Sample, corners, overlap
 
 STATES = {"with_mask": 0, "without_mask": 1, "incorrect_mask": 2}  # indices of graph.STATES
@@ -138,7 +138,7 @@ def target_of(sample: Sample, found: Sequence[Face]) -> Target:
         return Target(corners(face.box), state, exact=True, landmarks=landmarks_of(face))
     box, head = sample.annotated, HEADS.get((sample.source, sample.cls))
     if sample.mask_only:
-        inside = [f for f in found if contained(box, corners(f.box)) >= INSIDE]
+        inside = [f for f in found if contained(box, corners(f.box)) >= COVERED]
         box = part(box, FACE_AROUND_MASK)
     else:
         inside = [f for f in found if overlap(box, corners(f.box)) >= SAME]

@@ -14,7 +14,7 @@ from model.classifier import LABELS
 from model.detectors.faces import Face
 from model.images import Box, Image, ImageError, decode, open_picture
 from model.pipeline import MaskPipeline, Verdict
-from model.training.data.boxes import INSIDE, agreement, contained, encloses_head
+from model.training.data.boxes import COVERED, agreement, contained, encloses_head
 from model.training.data.dataset import (
     SAME_FACE,
     Corners,
@@ -216,5 +216,5 @@ def agreed(answer: Answer, face: Sample, annotated: Corners) -> float:
     """Return how well an answer's box agrees with a labelled face, 0..1; 0 if it does not."""
     if face.mask_only:
         share = contained(annotated, answer.box)
-        return share if share >= INSIDE else 0.0
+        return share if share >= COVERED else 0.0
     return agreement(answer.box, annotated, head=encloses_head(face))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
@@ -25,14 +26,14 @@ def analysis(*faces: tuple[str, Box]) -> Analysis:
 def test_each_picture_is_judged_by_its_name(
     tmp_path: Path, portrait: Image, masked_portrait: Image
 ) -> None:
-    plain = PillowImage.new("RGB", (32, 32))
     (tmp_path / "pictures").mkdir()
     (tmp_path / "formats").mkdir()
     (tmp_path / "README.md").touch()
     (tmp_path / "pictures/profile_unmasked_1.jpg").write_bytes(encoded(portrait))
     (tmp_path / "pictures/ppe_1.jpg").write_bytes(encoded(portrait))
     (tmp_path / "pictures/panda_1.jpg").write_bytes(encoded(masked_portrait))
-    (tmp_path / "pictures/back_of_head_1.png").write_bytes(saved(plain, "PNG"))
+    (tmp_path / "pictures/back_of_head_1.jpg").write_bytes(encoded(np.full_like(portrait, 90)))
+    plain = PillowImage.new("RGB", (32, 32))
     (tmp_path / "formats/a.bmp").write_bytes(saved(plain, "BMP"))
     (tmp_path / "formats/no_eoi.jpg").write_bytes(encoded(portrait)[:-2])
     (tmp_path / "formats/other.jpg").write_bytes(b"damaged")
