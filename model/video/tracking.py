@@ -129,6 +129,7 @@ class Tracker:
         self._detector = detector
         self._min_confidence = min_confidence
         self._selection = selection
+        self._size: tuple[int, int] | None = None  # of the last frame looked at
         self._left_out = 0  # faces left out in the last look
         self._tracks: list[Track] = []
         self._next_id = 0
@@ -147,13 +148,17 @@ class Tracker:
         """
         now = self._time()
         stages: list[Stage] = []
-        self._skipped = not self._skipped and self._may_skip(now)
+        resized = picture.size != self._size
+        self._skipped = not (self._skipped or resized) and self._may_skip(now)
         side = self._side(picture.size)
         with timed(stages, "decode"):
             frame = None if self._skipped else picture.decode(side)
         with timed(stages, "detect"):
             if frame:
                 self._locate(pipeline, frame, side, now)
+                if resized:  # the boxes of faces that were missed belong to another picture
+                    self._tracks = [track for track in self._tracks if track.seen == now]
+                    self._size = picture.size
         with timed(stages, "classify"):
             if frame:
                 self._judge(pipeline, picture, frame, now)

@@ -93,6 +93,14 @@ def test_numbers_and_truths_of_json_are_parameters(server_url: str, portrait_jpe
     assert prediction(send_json(server_url, fields)).faces == []
 
 
+def test_null_in_json_is_a_parameter_that_is_not_given(
+    server_url: str, portrait_jpeg: bytes
+) -> None:
+    nothing = dict.fromkeys(("detector", "min_confidence", "smallest_face", "ignore"))
+    answer = send_json(server_url, nothing | {"image": as_base64(portrait_jpeg)})
+    assert len(prediction(answer).faces) == 1
+
+
 def test_a_second_picture_is_refused(server_url: str, portrait_jpeg: bytes) -> None:
     part = ("image", "face.jpg", portrait_jpeg)
     refused(server_url, send_form(server_url, part, part), 400, "'image' is in the form more than")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
 import pytest
 
 from bench.films import WIDTH, Noise, Person, Shot, film
@@ -23,6 +24,7 @@ from model.video.tracking import (
     distance_iou,
     iou,
 )
+from tests.conftest import encoded
 
 FPS = 10
 NOISE = Noise()
@@ -256,6 +258,16 @@ def test_a_bad_frame_and_another_size_do_no_harm(pipeline: Counting, portrait_jp
         tracker.analyse(pipeline, cut)
     second = tracked(tracker.analyse(pipeline, open_picture(portrait_jpeg)))
     assert [face.track_id for face in first + second] == [0, 0]
+
+
+def test_a_missed_face_is_not_shown_in_a_frame_of_another_size(pipeline: Counting) -> None:
+    """Its box would lie outside of the picture."""
+    tracker = new_tracker()
+    for shot in film([Person((224, 124), 108)], 4, NOISE):
+        before = tracked(tracker.analyse(pipeline, open_picture(shot.jpeg)))
+    assert len(before) == 1
+    small = open_picture(encoded(np.zeros((9, 17, 3), np.uint8)))
+    assert tracked(tracker.analyse(pipeline, small)) == []
 
 
 def test_distance_iou_tells_near_from_far() -> None:
