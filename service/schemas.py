@@ -29,8 +29,9 @@ Share = Annotated[float, Field(description="0 to 1, rounded to four places.")]
 Detector = Annotated[DetectorName | None, Field(description="The face detector to use.")]
 MinConfidence = Annotated[
     float | None,
+    # The limits first: after the validator, the OpenAPI document would lose them.
     Field(ge=LEAST_CONFIDENCE, le=1, description="The minimum confidence of a detected face."),
-    BeforeValidator(number),  # behind the limits, which would not skip None around it
+    BeforeValidator(number),
 ]
 
 MOST_ZONES = 20

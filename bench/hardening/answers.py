@@ -67,8 +67,9 @@ def check(answer: Answer, data: Input) -> None:  # noqa: C901, PLR0912 (one rule
 
 def check_prediction(answer: Prediction) -> None:
     """Raise Fault unless boxes are inside the picture and all totals are right."""
-    # In a stream, only people count that were seen surely enough.
-    labels = Counter(f.label for f in answer.faces if getattr(f, "state", "") != "tentative")
+    # A stream's tentative faces may be no people, so they do not count.
+    people = [f for f in answer.faces if getattr(f, "state", "confirmed") == "confirmed"]
+    labels = Counter(face.label for face in people)
     if answer.summary.model_dump() != {
         name: labels[name] for name in ("mask", "no_mask", "uncertain")
     }:

@@ -164,12 +164,12 @@ def export(run: Path, output: Path) -> ModelCard:
     recipe = RECIPES[json.loads((run / "state.json").read_text())["recipe"]]
     size = recipe.phases[-1].size
     calibrating, val = parts[0][:: math.ceil(len(parts[0]) / CALIBRATING)], parts[1]
-    cut, crops = (
+    seen, crops = (
         [cut(sample, recipe.margin, size) for sample in track(part, f"Cutting {name}")]
         for name, part in (("training", calibrating), ("validation", val))
     )
     network = checked(model, size, crops)
-    weights = quantize(network, cut)
+    weights = quantize(network, seen)
     raw = probabilities(weights, track(crops, "Judging validation"))
     changed = float((raw.argmax(axis=1) != probabilities(network, crops).argmax(axis=1)).mean())
     print(f"Quantization changes {changed:.2%} of the labels of {len(crops)} validation crops")

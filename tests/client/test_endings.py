@@ -66,7 +66,7 @@ def test_a_signal_leaves_what_was_answered(tmp_path: Path, ending: signal.Signal
     source = film(tmp_path / "film.mp4", frames=400, fps=12)
     output, answers, table = (tmp_path / name for name in ("out.mp4", "answers", "events.csv"))
     service = Service()
-    service.delay_s = 0.02
+    service.delay_s = 0.05  # the film must last beyond the signal
     with service.serving() as port:
         client = start(
             *("--url", f"http://127.0.0.1:{port}", "--source", str(source), "--no-window"),
