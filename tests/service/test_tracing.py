@@ -75,7 +75,7 @@ def test_a_request_is_a_span_with_its_stages_in_the_callers_trace(portrait_jpeg:
     with collecting() as (collector, address):  # noqa: SIM117 (it outlives the service)
         with serving(OTEL_EXPORTER_OTLP_ENDPOINT=address) as url:
             headers = JPEG | {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "secret=1"}
-            query = "?min_confidence=0.314159"
+            query = "?min_confidence=0.6314159"
             answer = requests.post(
                 f"{url}/predict{query}", portrait_jpeg, headers=headers, timeout=TIMEOUT_S
             )
