@@ -25,7 +25,7 @@ QUALITY = 90
 IN_A_ROW = 5  # answers `no_mask` that make an alarm, as in the client
 FEW = 4  # people in a clip up to which their ids are counted
 NEAR, ALIKE = 0.6, 2.5  # of a face's side, and factor between two sides: the same face
-NOBODY, ASIDE, PICTURE = "nobody", "aside", "picture"
+NO_PERSON, UNCOUNTED, POSTER = "no person", "uncounted", "poster"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Truth:
 
     aside: zones (what, first and last frame, x, y, width, height) of people who are too small, too
     dark or too hidden to judge; what is found there counts neither way. pictures: zones of faces on
-    posters, which no tracker can tell from people. Anything else that is found is nobody.
+    posters, which no tracker can tell from people. Anything else that is found is no person.
     """
 
     persons: list[Person]
@@ -78,7 +78,7 @@ class Truth:
     pictures: list[list[Any]] = field(default_factory=list)
 
     def whose(self, boxes: list[Box], frame: int) -> list[int | str]:
-        """Return for each box the number of the person, or NOBODY, ASIDE or PICTURE."""
+        """Return for each box the number of the person, or NO_PERSON, UNCOUNTED or POSTER."""
         there = {n: box for n, p in enumerate(self.persons) if (box := p.box(frame))}
         near = [
             (gap, index, number)
@@ -96,13 +96,13 @@ class Truth:
         ]
 
     def _besides(self, box: Box, frame: int) -> str:
-        for name, zones in ((PICTURE, self.pictures), (ASIDE, self.aside)):
+        for name, zones in ((POSTER, self.pictures), (UNCOUNTED, self.aside)):
             for _, first, last, x, y, width, height in zones:
                 inside = 0 <= box.x + box.width / 2 - x <= width
                 inside = inside and 0 <= box.y + box.height / 2 - y <= height
                 if first <= frame <= last and inside:
                     return name
-        return NOBODY
+        return NO_PERSON
 
 
 def apart(box: Box, place: Box) -> float | None:
@@ -210,7 +210,7 @@ class Seen:
         if isinstance(who, int):
             person = self._truth.persons[who]
             bare = False in {person.masked(frame), person.masked(frame - self._second)}
-            who = who if bare else NOBODY if person.masked(frame) else ASIDE
+            who = who if bare else NO_PERSON if person.masked(frame) else UNCOUNTED
         run = self._runs[verdict.track_id]
         run.append(who)
         if verdict.label != "no_mask":
@@ -248,8 +248,8 @@ class Seen:
             "alarms": {
                 "true": len(bare & self._alarms.keys()),
                 "of": len(bare),
-                "false": len(self._alarms[NOBODY]),
-                "pictures": len(self._alarms[PICTURE]),
+                "false": len(self._alarms[NO_PERSON]),
+                "pictures": len(self._alarms[POSTER]),
             },
             "changes": changes,
             "minutes": minutes,

@@ -58,7 +58,7 @@ def sightings(
     And how many people there are.
     """
     people: dict[tuple[str, int], list[float]] = defaultdict(list)
-    nobody: dict[tuple[str, int], list[float]] = defaultdict(list)
+    no_person: dict[tuple[str, int], list[float]] = defaultdict(list)
     known = clips.truths()
     for file in files:
         if file.name not in known:
@@ -73,10 +73,10 @@ def sightings(
                     continue
                 if isinstance(who, int):
                     people[file.name, who].append(verdict.face.confidence)
-                elif who == clips.NOBODY:
-                    nobody[file.name, verdict.track_id].append(verdict.face.confidence)
+                elif who == clips.NO_PERSON:
+                    no_person[file.name, verdict.track_id].append(verdict.face.confidence)
             before = verdicts
-    return people, nobody, sum(len(known[f.name].persons) for f in files if f.name in known)
+    return people, no_person, sum(len(known[f.name].persons) for f in files if f.name in known)
 
 
 def main() -> None:
@@ -100,13 +100,13 @@ def main() -> None:
     if not files:
         print(f"Skipped the clips: {options.folder} holds none. Name a folder with --folder.")
         return
-    people, nobody, there = sightings(pipeline, files)
+    people, no_person, there = sightings(pipeline, files)
     print("\n| confidence | detections | people confirmed | after, detections | tracks of no one |")
     print("|---|---|---|---|---|")
     for least in CONFIDENCES:
         for most in COUNTS:
             after = [at for row in people.values() if (at := confirmed(row, least, most))]
-            wrong = sum(confirmed(row, least, most) is not None for row in nobody.values())
+            wrong = sum(confirmed(row, least, most) is not None for row in no_person.values())
             cells = (least, most, f"{len(after)}/{there}", f"{mean(after):.1f}", wrong)
             print(f"| {' | '.join(map(str, cells))} |")
 

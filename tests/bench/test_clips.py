@@ -1,6 +1,6 @@
 """The judgement of clips, by answers made up for a person who is known to be there."""
 
-from bench.clips import ASIDE, NOBODY, PICTURE, Person, Seen, Truth, total, truths
+from bench.clips import NO_PERSON, POSTER, UNCOUNTED, Person, Seen, Truth, total, truths
 from model.choices import Label
 from model.detectors.faces import Face
 from model.images import Box
@@ -71,10 +71,10 @@ def test_ids_and_changes_of_a_person_who_changes_nothing_are_counted() -> None:
 def test_a_face_is_the_persons_whom_it_covers() -> None:
     truth = Truth([PERSON], [["crowd", 0, 9, 390, 90, 100, 100]])
     assert truth.whose([Box(104, 96, 56, 60), THERE, Box(100, 100, 300, 300)], 5) == [
-        *(0, ASIDE, NOBODY)
+        *(0, UNCOUNTED, NO_PERSON)
     ]
-    assert truth.whose([THERE], 20) == [NOBODY]
-    assert Truth([], [], [["poster", 0, 9, 390, 90, 99, 99]]).whose([THERE], 5) == [PICTURE]
+    assert truth.whose([THERE], 20) == [NO_PERSON]
+    assert Truth([], [], [["poster", 0, 9, 390, 90, 99, 99]]).whose([THERE], 5) == [POSTER]
 
 
 def test_what_is_written_down_about_the_clips_is_whole() -> None:
