@@ -15,7 +15,7 @@ URL ?= http://localhost:8000
 SOURCE ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help compose serve test lint format train evaluate export train-detector export-detector thresholds bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
+.PHONY: help compose serve test lint format train evaluate export train-detector export-detector train-verifier thresholds bench fuzz soak chaos audit sbom detectors client image up down replicas replicas-down lock clean
 REPLICAS := docker compose -f docker-compose.yml -f docker/proxy/compose.yml
 DEPLOY := $(addprefix deploy-,doctor template plan push up status logs restart rollback scale run-local down iam-policy)
 .PHONY: $(DEPLOY)
@@ -76,6 +76,9 @@ train-detector: $(VENV)/all.installed ## Train the face detector on DATA into ru
 
 export-detector: $(VENV)/all.installed ## Export the detector in runs/detector as a served one
 	@$(PY) -m model.training.detector.export --data $(DATA) $(ARGS)
+
+train-verifier: $(VENV)/all.installed ## Train the detector's second look after train and train-detector; run again to resume
+	@$(PY) -m model.training.detector.verifier --data $(DATA) $(ARGS)
 
 thresholds: $(VENV)/all.installed ## Choose from which probability on each stage of the model decides
 	@$(PY) -m model.training.thresholds --data $(DATA) $(ARGS)

@@ -59,7 +59,6 @@ SIGHTS = {
     "haar": Sight(Haar.LONGEST_SIDE, 1.0, Haar.MIN_FACE),
     "ssd": Sight(Ssd.SIZE, math.inf, 18),
 }
-GLANCE = SIGHTS["yunet"]._replace(long_side=YuNet.GLANCE)
 
 
 @dataclass(frozen=True)
@@ -121,13 +120,17 @@ class Analysis:
     def smallest_face(self) -> int:
         """The shorter side, in pixels of the picture, below which faces were not looked for.
 
-        If YuNet finds faces at a glance, it may look no closer. A face that is too small for a
-        glance shows that it did.
+        Our detectors look no closer if all faces found at a glance are large.
         """
-        least = SIGHTS[self.detector].smallest(self.size)
-        found = [verdict.face.box.short_side for verdict in self.verdicts]
-        glance = GLANCE.smallest(self.size)
-        return glance if self.detector == "yunet" and found and min(found) >= glance else least
+        sight, found = SIGHTS[self.detector], [v.face.box.short_side for v in self.verdicts]
+        if found and self.detector == "facemask":
+            size = FaceMask.size_for(min(found) / max(self.size))
+            return sight._replace(long_side=size).smallest(self.size)
+        if found and self.detector == "yunet":
+            glance = sight._replace(long_side=YuNet.GLANCE).smallest(self.size)
+            # A face that is too small for a glance shows that YuNet looked closer.
+            return glance if min(found) >= glance else sight.smallest(self.size)
+        return sight.smallest(self.size)
 
 
 def is_fit(card: ModelCard, box: Box, detail: float) -> bool:

@@ -95,17 +95,19 @@ def as_watchful_as_yunet(detector: FaceMask, scenes: Sequence[Scene]) -> float:
     return round(math.log(DEFAULT_MIN_CONFIDENCE) / math.log(threshold), 3)
 
 
-def export(runs: Sequence[Path], data: Path, output: Path) -> DetectorCard:
+def export(
+    runs: Sequence[Path], data: Path, output: Path, leave_out: frozenset[str] = frozenset()
+) -> DetectorCard:
     """Choose the share of trained weights by average precision, calibrate, and write the files.
 
-    runs: one, or several whose weights are averaged. Raises DatasetError if a run has no network or
-    the data no scenes boxed by people.
+    runs: one, or several whose weights are averaged. leave_out: sets to choose nothing on.
+    Raises DatasetError if a run has no network or the data no scenes boxed by people.
     """
     files = [run / "last.onnx" for run in runs]
     if missing := [file for file in files if not file.exists()]:
         raise DatasetError(f"{missing[0]} is missing. Train first: make train-detector.")
     trained = [onnx.load(file) for file in files]
-    scenes = validation.scenes_of(data)
+    scenes = validation.scenes_of(data, leave_out=leave_out)
     if not scenes:
         raise DatasetError(f"{data} has no validation pictures whose faces were boxed by people.")
     networks = {share: averaged(trained, share) for share in SHARES}
@@ -147,9 +149,10 @@ def main() -> None:
         help="folders of runs that started from each other; their weights are averaged",
     )
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder (default: the served)")
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="SET", help="to test on")
     args = parser.parse_args()
     try:
-        card = export(args.run, args.data, args.output)
+        card = export(args.run, args.data, args.output, frozenset(args.leave_out))
     except DatasetError as error:
         sys.exit(str(error))
     print(json.dumps({"sha256": card.sha256, "temperature": card.temperature}))

@@ -37,12 +37,17 @@ class Found:
     face: Face | None
 
 
-def scenes_of(data: Path, split: str = "val", sources: frozenset[str] | None = None) -> list[Scene]:
-    """Read the scenes boxed by people. Raises DatasetError."""
+def scenes_of(
+    data: Path,
+    split: str = "val",
+    sources: frozenset[str] | None = None,
+    leave_out: frozenset[str] = frozenset(),
+) -> list[Scene]:
+    """Read the scenes boxed by people, of all sets or of some. Raises DatasetError."""
     by_path: dict[str, list[Sample]] = {}
     for sample in dataset.read(data):
-        wanted = sample.split == split and (sources is None or sample.source in sources)
-        if wanted and sample.human and sample.annotated:
+        wanted = sample.source not in leave_out and (sources is None or sample.source in sources)
+        if wanted and sample.split == split and sample.human and sample.annotated:
             by_path.setdefault(sample.path, []).append(sample)
     return [Scene(decode(Path(p).read_bytes()), tuple(faces)) for p, faces in by_path.items()]
 

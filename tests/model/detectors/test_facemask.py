@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -43,18 +44,50 @@ def test_strips_and_noise_give_boxes_inside_the_picture(detector: FaceMask) -> N
             assert 0 <= face.box.y <= face.box.y + face.box.height <= height
 
 
-@pytest.mark.parametrize("damage", ["weights", "card", "states"])
+def test_what_only_looks_like_a_face_is_dismissed_at_the_second_look(
+    detector: FaceMask, portrait: Image, portrait_box: Box
+) -> None:
+    """The portrait's space suit has round patches that the first network takes for faces."""
+    alone = FaceMask.load(unaided=True).detect(portrait, 0.2, FaceMask.LONG_SIDE)
+    patches = [face.box for face in alone if not face.box.touches(portrait_box)]
+    assert patches
+    faces = detector.detect(portrait, 0.2, FaceMask.LONG_SIDE)
+    assert not any(face.box.touches(patch) for face in faces for patch in patches)
+    assert max(face.confidence for face in faces) > 0.9
+
+
+def test_a_closer_look_follows_only_where_it_can_find_more(
+    detector: FaceMask, portrait: Image
+) -> None:
+    def boxes(image: Image, long_side: int | None) -> list[Box]:
+        return [face.box for face in detector.detect(image, 0.45, long_side)]
+
+    near = cv2.resize(portrait, (640, 640))
+    assert boxes(near, None) == boxes(near, FaceMask.GLANCE) != boxes(near, FaceMask.LONG_SIDE)
+    far = np.full((960, 1280, 3), 90, np.uint8)
+    far[400:600, 500:700] = cv2.resize(portrait, (200, 200), interpolation=cv2.INTER_AREA)
+    assert len(boxes(far, None)) == 1
+    assert boxes(far, None) == boxes(far, FaceMask.LONG_SIDE)
+
+
+@pytest.mark.parametrize(
+    "damage", ["weights", "card", "states", "verifier.onnx", "verifier.json", "missing"]
+)
 def test_damaged_files_are_refused_by_name(tmp_path: Path, damage: str) -> None:
-    for name in (FILE, CARD):
-        (tmp_path / name).write_bytes((WEIGHTS / name).read_bytes())
-    if damage == "weights":
-        data = bytearray((tmp_path / FILE).read_bytes())
+    for file in WEIGHTS.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    card = json.loads((tmp_path / CARD).read_text())
+    if damage in {"weights", "verifier.onnx"}:
+        file = tmp_path / (FILE if damage == "weights" else damage)
+        data = bytearray(file.read_bytes())
         data[1000] ^= 1
-        (tmp_path / FILE).write_bytes(data)
-    elif damage == "card":
-        (tmp_path / CARD).write_text("{}")
-    else:
-        card = json.loads((tmp_path / CARD).read_text())
+        file.write_bytes(data)
+    elif damage == "missing":
+        (tmp_path / "verifier.json").unlink()
+    elif damage == "states":
         (tmp_path / CARD).write_text(json.dumps(card | {"states": ["mask"]}))
-    with pytest.raises(DetectorUnavailable, match="facemask"):
+    else:
+        (tmp_path / (CARD if damage == "card" else damage)).write_text("{}")
+    of = "verifier" if damage in {"verifier.onnx", "verifier.json", "missing"} else "facemask"
+    with pytest.raises(DetectorUnavailable, match=of):
         FaceMask.load(tmp_path)
