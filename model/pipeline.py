@@ -124,7 +124,8 @@ class Analysis:
         """
         sight, found = SIGHTS[self.detector], [v.face.box.short_side for v in self.verdicts]
         if found and self.detector == "facemask":
-            size = FaceMask.size_for(min(found) / max(self.size))
+            large = min(found) >= FaceMask.LARGE * max(self.size)
+            size = FaceMask.GLANCE if large else FaceMask.LONG_SIDE
             return sight._replace(long_side=size).smallest(self.size)
         if found and self.detector == "yunet":
             glance = sight._replace(long_side=YuNet.GLANCE).smallest(self.size)

@@ -29,7 +29,7 @@ State = Literal["tentative", "confirmed"]
 
 FAINT = 0.2  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
 FAINT_S = 1.0  # a track that has only such detections for this long ends
-CERTAIN, SIGHTINGS = 0.6, 3  # detections of at least this confidence that confirm a person
+CERTAIN, SIGHTINGS = 0.75, 3  # detections of at least this confidence that confirm a person
 SAME_FACE = -0.2  # least distance-IoU, 1..-1; two equal boxes side by side have about -0.2
 TICK_S = 1 / 30  # least time between two frames
 MOST_MISSES = 2  # a face missed by more looks in a row is out of sight
@@ -37,7 +37,7 @@ KEEP_S = 2.0  # a track out of sight keeps its id
 
 # A look's size, in pixels of the frame's longer side, is the smallest at which each followed face
 # has ENOUGH pixels. Every WIDE-th look is of the largest size, to find people farther away.
-SIZES, ENOUGH, WIDE = (320, 480, 640), 32, 4
+SIZES, ENOUGH, WIDE = (320, 480, 640), 40, 4
 STILL, SKIP_S = 0.9, 0.2  # if all faces overlap that much with themselves, a frame may be skipped
 
 # Seconds between two classifications by the crop network, if the detector is SURE and agrees with

@@ -81,3 +81,20 @@ def test_only_a_detector_with_states_tells_a_wrongly_worn_mask(masked_portrait: 
     assert ours.incorrectly_worn is not None
     assert 0 <= ours.incorrectly_worn <= 1 - ours.mask
     assert yunet.incorrectly_worn is None
+
+
+def test_of_a_turned_face_the_mean_of_all_stages_counts(
+    cascade: Cascade, masked_portrait: Image, portrait_box: Box
+) -> None:
+    """The detector is sure that there is no mask, but alone it does not decide."""
+    upright = Face(portrait_box, 1.0, states=(0.0, 1.0, 0.0))
+    assert cascade.read(masked_portrait, upright).mask == 0
+    turned = replace(upright, roll=25.0)
+    assert not cascade.decided(turned)
+    reading = cascade.read(masked_portrait, turned)
+    looks = [
+        Cascade(name, {name: network}).read(masked_portrait, replace(turned, states=None)).mask
+        for name, network in cascade.networks.items()
+    ]
+    assert reading.mask == pytest.approx(sum(looks) / 3)
+    assert reading.stage == "mobilenetv2-224"

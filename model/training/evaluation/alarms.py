@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from model.choices import DEFAULT_DETECTOR
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.detectors.faces import DetectorUnavailable, Face, FaceDetector
 from model.detectors.kinds import DETECTORS
 from model.training.data import dataset
@@ -34,7 +34,7 @@ from model.training.detector.validation import (
     scenes_of,
 )
 
-CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7)
+CONFIDENCES = (0.3, DEFAULT_MIN_CONFIDENCE, 0.5, 0.6, 0.7)
 LONG_SIDE = 960  # pixels at which CenterFace searches
 CONFIRMED = 0.3  # its least confidence
 SAME_FACE = 0.3  # least intersection over union of both detections
