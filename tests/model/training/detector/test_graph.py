@@ -32,7 +32,8 @@ def test_tensorflow_computes_what_the_exported_file_computes(network: Network) -
 
 
 def test_before_training_it_finds_what_yunet_finds(portrait: Image) -> None:
-    (ours,) = FaceMask(template().SerializeToString()).detect(portrait, 0.6)
+    untrained = FaceMask(template().SerializeToString())
+    (ours,) = untrained.detect(portrait, 0.6, FaceMask.LONG_SIDE)
     (yunet,) = YuNet(glance=False).detect(portrait, 0.6)
     assert ours.box == yunet.box
     assert ours.landmarks is not None
