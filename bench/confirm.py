@@ -17,7 +17,7 @@ from bench import clips
 from model.choices import DEFAULT_DETECTOR, DEFAULT_MIN_CONFIDENCE
 from model.images import Box, open_picture
 from model.pipeline import MaskPipeline
-from model.video.tracking import CERTAIN, SIGHTINGS, TrackedVerdict, iou
+from model.video.tracking import CERTAIN, SIGHTINGS, TrackedVerdict
 
 SETS = ("jolignier", "macwinwin", "haonanshi")  # scenes; of these people boxed nearly every face
 SMALLEST, FOUND = 20, 0.3  # pixels of a face; IoU with its box
@@ -43,7 +43,7 @@ def scenes(pipeline: MaskPipeline, data: Path) -> tuple[list[float], list[float]
                 if face.box.short_side < SMALLEST:
                     continue
                 hit = any(box.touches(face.box) for box in boxes)
-                if any(iou(face.box, box) >= FOUND for box in boxes):
+                if any(face.box.iou(box) >= FOUND for box in boxes):
                     true.append(face.confidence)
                 elif not hit:
                     false.append(face.confidence)

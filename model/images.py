@@ -109,6 +109,14 @@ class Box:
         down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         return across > 0 and down > 0
 
+    def iou(self, other: Box) -> float:
+        """Return the intersection over union of both boxes, 0..1."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        shared = max(across, 0) * max(down, 0)
+        union = self.width * self.height + other.width * other.height - shared
+        return shared / union if union else 0.0
+
 
 @dataclass(frozen=True)
 class Frame:

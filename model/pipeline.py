@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -255,16 +255,22 @@ class MaskPipeline:
         return self._detectors[detector]
 
     def find(
-        self, image: Image, detector: str, min_confidence: float, long_side: int | None = None
+        self,
+        image: Image,
+        detector: str,
+        min_confidence: float,
+        long_side: int | None = None,
+        known: Sequence[Box] = (),
     ) -> list[Face]:
         """Find the faces of a uint8 RGB image, the most confident first.
 
-        long_side: the size at which our own detector looks; the others choose it themselves.
+        long_side: the size at which our own detector looks; the others choose it themselves. known:
+        boxes of faces that it need not verify.
         Raises DetectorUnavailable for a detector that is not loaded.
         """
         offered = self.offered(detector)
         if long_side and isinstance(offered, FaceMask):
-            return offered.detect(image, min_confidence, long_side)
+            return offered.detect(image, min_confidence, long_side, known)
         return offered.detect(image, min_confidence)
 
     def needs_detail(self, face: Face) -> bool:

@@ -119,12 +119,16 @@ class FaceMask:
         )
 
     def detect(
-        self, image: Image, min_confidence: float, long_side: int | None = None
+        self,
+        image: Image,
+        min_confidence: float,
+        long_side: int | None = None,
+        known: Sequence[Box] = (),
     ) -> list[Face]:
         """Return the faces of a uint8 RGB image, the most confident first.
 
         long_side: the size at which to search, in pixels of the longer side; if None, a first look
-        chooses it.
+        chooses it. known: boxes of faces that need no verification.
         """
         least = self._verifier.card.doubt[0] if self._verifier else min_confidence
         if long_side:
@@ -134,7 +138,7 @@ class FaceMask:
             if closer := self._closer(image, faces):
                 faces = self._look(image, least, closer)
         if self._verifier:
-            faces = self._verifier.verified(image, faces[:MOST_FACES])
+            faces = self._verifier.verified(image, faces[:MOST_FACES], known)
         return [face for face in faces if face.confidence >= min_confidence]
 
     def _closer(self, image: Image, faces: Sequence[Face]) -> int | None:

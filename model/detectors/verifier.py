@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from model.detectors.faces import DetectorUnavailable, Face, ordered, verified
-from model.images import Image, crop
+from model.images import Box, Image, crop
 from model.runtime import session
 
 FILE, CARD = "verifier.onnx", "verifier.json"
 FACE = 1  # the class of a face in the network's softmax
-ASSUMED = 0.95  # the network's probability for a face that the detector is sure of
+ASSUMED = 0.95  # the network's probability for a face that it need not look at
+SAME = 0.5  # intersection over union with a known face
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,20 @@ class Verifier:
         card = VerifierCard.read(folder / CARD)
         return cls(verified(folder / card.file, card.sha256), card)
 
-    def verified(self, image: Image, faces: Sequence[Face]) -> list[Face]:
-        """Return the faces with their confidence after a second look, the most confident first."""
-        return ordered([replace(face, confidence=self._seen(image, face)) for face in faces])
+    def verified(
+        self, image: Image, faces: Sequence[Face], known: Sequence[Box] = ()
+    ) -> list[Face]:
+        """Return the faces with their confidence after a second look, the most confident first.
 
-    def _seen(self, image: Image, face: Face) -> float:
-        """Return a face's confidence, 0..1, after a second look if the detector is not sure."""
-        if face.confidence >= self.card.doubt[1]:
+        known: boxes of faces that need none, because they were verified in a frame before.
+        """
+        confidences = [self._seen(image, face, known) for face in faces]
+        return ordered([replace(f, confidence=c) for f, c in zip(faces, confidences, strict=True)])
+
+    def _seen(self, image: Image, face: Face, known: Sequence[Box]) -> float:
+        """Return a face's confidence, 0..1, after a second look if it is in doubt."""
+        sure = face.confidence >= self.card.doubt[1]
+        if sure or any(face.box.iou(box) >= SAME for box in known):
             return self.card.combined(face.confidence, ASSUMED)
         seen = crop(image, face.box, self.card.margin, self.card.input_size, face.roll)
         (softmax,) = self._network.run(None, {self._input: seen[np.newaxis]})

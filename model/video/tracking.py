@@ -204,7 +204,12 @@ class Tracker:
         """Find the faces and match them with the tracks."""
         self._looked, self._looks = now, self._looks + 1
         image, least = frame.image, self._min_confidence
-        found = pipeline.find(image, self._detector, min(FAINT, least), side)
+        known = [
+            track.face.scaled(1 / frame.scale, frame.size).box
+            for track in self._tracks
+            if track.visible and track.state == "confirmed"
+        ]
+        found = pipeline.find(image, self._detector, min(FAINT, least), side, known)
         selected = self._selection.of(found, image, frame.scale)
         confident = sum(face.confidence >= least for face in found)
         faces = [face.scaled(frame.scale, frame.size) for face in selected]
@@ -220,7 +225,7 @@ class Tracker:
         for track, face in pairs + continued:
             if track.misses > MOST_MISSES + 1:
                 track.evidence.doubt()
-            track.still = iou(track.face.box, face.box) >= STILL
+            track.still = track.face.box.iou(face.box) >= STILL
             track.face, track.seen, track.misses = face, now, 0
             track.sightings += face.confidence >= CERTAIN
         for track, _ in pairs:
@@ -335,12 +340,3 @@ def distance_iou(some: Sequence[Box], others: Sequence[Box]) -> npt.NDArray[np.f
     gaps = ((a[..., :2] + a[..., 2:] - b[:, :2] - b[:, 2:]) / 2) ** 2
     scores: npt.NDArray[np.float64] = shared / union - gaps.sum(axis=2) / (outer**2).sum(axis=2)
     return scores
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes, 0..1."""
-    across = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    down = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    shared = max(across, 0) * max(down, 0)
-    union = a.width * a.height + b.width * b.height - shared
-    return shared / union if union else 0.0

@@ -16,9 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from model.cascade import STAGES
-from model.choices import DEFAULT_MODEL
+from model.cascade import STAGES, Cascade
+from model.choices import DEFAULT_DETECTOR, DEFAULT_MODEL
 from model.classifier import LABELS, WEIGHTS, ModelError
+from model.detectors import facemask
+from model.detectors.facemask import FaceMask
+from model.detectors.faces import DetectorUnavailable, FaceDetector
 from model.pipeline import MaskPipeline
 from model.training.data import dataset
 from model.training.data.dataset import DatasetError, Sample, short_side
@@ -115,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", choices=("train", "val", "all"), default="val")
     parser.add_argument("--model", choices=STAGES, default=DEFAULT_MODEL)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the networks")
+    parser.add_argument(
+        "--detector", type=Path, default=facemask.WEIGHTS, help="folder of the detector's networks"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--montage", type=Path, help="default: mistakes.jpg in the output's folder")
     parser.add_argument("--min-size", type=int, default=20, help="pixels of a face's short side")
@@ -141,12 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cases = judge_predictions(args.predictions, samples, data)
         else:
             written = args.write_predictions
-            pipeline = MaskPipeline.load(args.model, weights=args.weights)
+            detector: dict[str, FaceDetector] = {DEFAULT_DETECTOR: FaceMask.load(args.detector)}
+            pipeline = MaskPipeline(detector, Cascade.load(args.model, args.weights))
             system, cases = judge_model(pipeline, samples, data, written)
             heading["covered"] = covered_in(pipeline, data, args.split)
             if args.examples:
                 heading["examples"] = examples.judged(pipeline, args.examples)
-    except (DatasetError, ModelError, PredictionError) as error:
+    except (DatasetError, DetectorUnavailable, ModelError, PredictionError) as error:
         sys.exit(str(error))
     montage = args.montage or args.output / "mistakes.jpg"
     text = evaluate(system, cases, heading, args.output, montage)

@@ -22,7 +22,6 @@ from model.video.tracking import (
     TrackedVerdict,
     Tracker,
     distance_iou,
-    iou,
 )
 from tests.conftest import encoded
 
@@ -39,10 +38,15 @@ class Counting(MaskPipeline):
         self.looks = 0
 
     def find(
-        self, image: Image, detector: str, min_confidence: float, long_side: int | None = None
+        self,
+        image: Image,
+        detector: str,
+        min_confidence: float,
+        long_side: int | None = None,
+        known: Sequence[Box] = (),
     ) -> list[Face]:
         self.sizes.append(long_side)
-        return super().find(image, detector, min_confidence, long_side)
+        return super().find(image, detector, min_confidence, long_side, known)
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
         faces = list(faces)
@@ -56,9 +60,14 @@ class Scripted(Counting):
     script: Sequence[list[Face]] = ()
 
     def find(
-        self, image: Image, detector: str, min_confidence: float, long_side: int | None = None
+        self,
+        image: Image,
+        detector: str,
+        min_confidence: float,
+        long_side: int | None = None,
+        known: Sequence[Box] = (),
     ) -> list[Face]:
-        super().find(image[:1, :1], detector, min_confidence, long_side)
+        super().find(image[:1, :1], detector, min_confidence, long_side, known)
         height, width = image.shape[:2]
         faces = [
             face.scaled(width / WIDTH, (width, height)) for face in self.script[len(self.sizes) - 1]
@@ -120,7 +129,7 @@ def test_two_people_keep_their_ids_labels_and_boxes(pipeline: Counting) -> None:
         assert sorted(face.track_id for face in faces) == [0, 1]
         for box in shot.boxes:
             assert box is not None
-            assert max(iou(face.face.box, box) for face in faces) > 0.6
+            assert max(face.face.box.iou(box) for face in faces) > 0.6
     for faces in answers[3:]:
         assert {face.label for face in faces} == {"mask", "no_mask"}
     assert pipeline.looks <= 36 * 2 * 0.25
@@ -273,7 +282,7 @@ def test_a_missed_face_is_not_shown_in_a_frame_of_another_size(pipeline: Countin
 def test_distance_iou_tells_near_from_far() -> None:
     box = Box(100, 100, 40, 40)
     beside, far = Box(140, 100, 40, 40), Box(400, 100, 40, 40)
-    assert iou(box, beside) == iou(box, far) == 0
+    assert box.iou(beside) == box.iou(far) == 0
     same, near, distant = distance_iou([box], [box, beside, far])[0]
     assert (same, near) == (1, pytest.approx(-0.2))
     assert distant < -0.5
