@@ -32,6 +32,7 @@ from model.training.detector.graph import (
 )
 from model.training.detector.losses import Targets, cells_of, losses
 from model.training.detector.views import batches
+from model.training.evaluation import figures
 
 EPOCH = 400  # batches
 WARM_UP = 300  # batches in which the rate rises
@@ -39,6 +40,7 @@ LAST_RATE = 0.02  # of the highest
 DECAY = (0.9, 0.999)  # Adam's
 AVERAGE = 0.998  # of the moving average of the weights, each batch
 LARGEST_GRADIENT = 5.0  # its norm
+SHOWN = ("loss", "ap", "masked", "bare", "alarms", "right")  # of the history, in curves.png
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def train(run: Path, data: Path, pictures_: list[pictures.Labelled], plan: Plan)
             history.append({"phase": "detector", **row})
             (run / "last.onnx").write_bytes(network)
             (run / "history.json").write_text(json.dumps(history, indent=1))
+            figures.progress(history, SHOWN, run / "curves.png")
             trainer.save(run / "checkpoint.npz")
             seen = {}
     print(f"Done: {run / 'last.onnx'}")

@@ -47,6 +47,16 @@ def curves(history: Sequence[dict[str, float | str]], file: Path) -> None:
     _save(figure, file)
 
 
+def progress(history: Sequence[dict[str, float | str]], names: Sequence[str], file: Path) -> None:
+    """Draw how some figures of a training changed from epoch to epoch, each on its own axis."""
+    figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 3), layout="constrained")
+    for axis, name in zip(axes, names, strict=True):
+        axis.plot(np.arange(1, len(history) + 1), [row[name] for row in history], marker="o")
+        axis.set(xlabel="epoch", title=name)
+        axis.grid(alpha=0.3)
+    _save(figure, file)
+
+
 def confusion(
     matrices: Mapping[str, npt.NDArray[np.int64]],
     truths: Sequence[str],

@@ -66,6 +66,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
         train.train(halves, data, pictures, plan)
     train.train(halves, data, pictures, plan)
     assert len(json.loads((halves / "history.json").read_text())) == 2
+    assert (halves / "curves.png").read_bytes().startswith(b"\x89PNG")
     a, b = (np.load(run / "checkpoint.npz") for run in (whole, halves))
     assert all(np.allclose(a[name], b[name], atol=1e-5) for name in a.files)
     (face,) = FaceMask((halves / "last.onnx").read_bytes()).detect(
