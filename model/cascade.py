@@ -14,6 +14,7 @@ from pathlib import Path
 
 from model.choices import ModelName
 from model.classifier import WEIGHTS, MaskClassifier, ModelError
+from model.detectors.facemask import digest
 from model.detectors.faces import Face
 from model.images import LEVEL, Box, Image, crop
 
@@ -39,9 +40,11 @@ class Cascade:
     """The stages of a model; threads may share an instance.
 
     name: the model's. sure: from which probability of its label on a stage decides; the last stage
-    decides whatever is left. A turned face is decided by the mean of all stages, which is wrong
-    half as often as the first sure stage (1.3 instead of 3.2 % of masked faces turned by 90 or
-    180 degrees).
+    decides whatever is left. version: the first 12 hex digits of the SHA-256 of a single network's
+    file; with several stages, of all their files, the detector's among them, and the thresholds.
+
+    A turned face is decided by the mean of all stages, which is wrong half as often as the first
+    sure stage (1.3 instead of 3.2 % of masked faces turned by 90 or 180 degrees).
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Cascade:
         self.networks = networks
         self._last = list(networks)[-1]
         self.card = networks[self._last].card
+        self.version = version_of(networks, self.sure)
 
     @classmethod
     def load(cls, model: ModelName, weights: Path = WEIGHTS) -> Cascade:
@@ -63,18 +67,6 @@ class Cascade:
             if name in NETWORKS
         }
         return cls(model, networks, read(weights / THRESHOLDS, early) if early else {})
-
-    @property
-    def version(self) -> str:
-        """The first 12 hex digits of the SHA-256 of a single network's file.
-
-        With several stages, of the files' hashes and the thresholds.
-        """
-        hashes = [network.card.sha256 for network in self.networks.values()]
-        if not self.sure:
-            return hashes[0][:12]
-        facts = json.dumps([hashes, self.sure])
-        return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
     @property
     def stages(self) -> dict[str, float]:
@@ -116,6 +108,15 @@ class Cascade:
         card = network.card
         cut = crop(image, face.box, card.margin, card.input_size, face.roll)
         return float(network.predict([cut])[0, card.labels.index("mask")])
+
+
+def version_of(networks: dict[str, MaskClassifier], sure: dict[str, float]) -> str:
+    """Return a model's version, see Cascade."""
+    hashes = [network.card.sha256 for network in networks.values()]
+    if not sure:
+        return hashes[0][:12]
+    facts = json.dumps([digest() if DETECTOR in sure else "", hashes, sure])
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
 def is_turned(face: Face) -> bool:

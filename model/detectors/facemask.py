@@ -6,6 +6,7 @@ comes first; where it leaves a doubt, a larger one follows.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -189,6 +190,12 @@ class FaceMask:
         if len(rows) > MOST_CELLS:
             rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
         return without_nested(voted(rows, strongest(rows, least)))
+
+
+def digest(folder: Path = WEIGHTS) -> str:
+    """Return the SHA-256 of a folder's cards, which hold those of the networks' files."""
+    cards = b"".join(card.read_bytes() for card in sorted(folder.glob("*.json")))
+    return hashlib.sha256(cards).hexdigest()
 
 
 def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

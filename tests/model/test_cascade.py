@@ -9,6 +9,7 @@ import pytest
 from model.cascade import DETECTOR, STAGES, Cascade
 from model.choices import ModelName
 from model.classifier import WEIGHTS, ModelError
+from model.detectors import facemask
 from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
 from model.pipeline import MaskPipeline
@@ -56,6 +57,14 @@ def test_a_models_version_changes_with_its_networks(model: ModelName) -> None:
     versions = {Cascade.load(name).version for name in STAGES}
     assert len(versions) == len(STAGES)
     assert len(Cascade.load(model).version) == 12
+
+
+def test_the_detector_is_told_apart_by_its_cards(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(facemask.WEIGHTS, tmp_path / "facemask"))
+    assert facemask.digest(copy) == facemask.digest()
+    card = copy / "verifier.json"
+    card.write_text(card.read_text().replace("0.7", "0.8"))
+    assert facemask.digest(copy) != facemask.digest()
 
 
 @pytest.mark.parametrize(

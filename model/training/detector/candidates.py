@@ -13,9 +13,8 @@ from rich.progress import track
 
 from model.detectors.faces import Face, FaceDetector
 from model.images import Image, ImageError, decode
-from model.training.data.boxes import INSIDE, contained
 from model.training.data.dataset import Corners, corners, overlap
-from model.training.detector.pictures import SAME, Labelled, Target, touched
+from model.training.detector.pictures import Labelled, shows, touched
 
 LEAST = 0.12  # confidence of the labeller from which a place may be a face
 SMALLEST = 8  # pixels of a candidate's shorter side
@@ -87,12 +86,6 @@ def candidates_of(
     for target in faces:
         if target.exact and not any(overlap(target.box, k) > DOUBLE for k in kept):
             yield Candidate(picture.path, picture.source, target.box, 0.0, is_face=True)
-
-
-def shows(box: Corners, target: Target) -> bool:
-    """Return whether a detection's box shows an annotated face."""
-    inside = not target.exact and contained(box, target.box) >= INSIDE
-    return inside or overlap(box, target.box) >= SAME
 
 
 def save(candidates: Sequence[Candidate], file: Path) -> None:

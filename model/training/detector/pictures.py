@@ -29,6 +29,7 @@ UNKNOWN = -1
 FACE_AROUND_MASK = (-0.02, -1.0, 1.02, 1.1)
 NO_FACES = {"karan_scenes", "prajnasb_synthetic_masks"}  # drawings and pasted masks
 SAME = 0.4  # intersection over union of an annotated and a detected face
+CLOSE = 0.5  # the same, from which a detected box is better than an estimated one
 SEEN, SURE = 0.3, 0.6  # confidence of a detector
 CONFIRMED = 0.5  # confidence of the second detector from which an unannotated face is one
 
@@ -53,7 +54,8 @@ class Target:
 class Labelled:
     """A picture, its data set, its split, and what is in it.
 
-    traps: boxes of what a detector took for a face and is none.
+    traps: boxes of what a detector took for a face and is none. missed: boxes of faces that it did
+    not find.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Labelled:
     split: str
     targets: tuple[Target, ...]
     traps: tuple[Corners, ...] = ()
+    missed: tuple[Corners, ...] = ()
 
 
 def label(
@@ -91,20 +94,59 @@ def label(
     return pictures
 
 
-def with_traps(
+def revised(
     pictures: Sequence[Labelled], detector: FaceDetector, labeller: FaceDetector
 ) -> list[Labelled]:
-    """Add to each picture what the detector takes for a face there, and the labeller does not."""
+    """Revise the labels with a trained detector, and add its mistakes.
+
+    It knows covered faces better than the detector that labelled the pictures. What it takes for a
+    face, and the labeller does not, is a trap.
+    """
     result = []
-    for picture in track(pictures, "Looking for false alarms"):
+    for picture in track(pictures, "Revising labels"):
         image = decode(Path(picture.path).read_bytes())
-        known = [target.box for target in picture.targets]
-        traps = [f for f in detector.detect(image, SEEN) if not touched(f, known)]
+        found = detector.detect(image, SEEN)
+        targets = tuple(revised_target(target, found) for target in picture.targets)
+        known = [target.box for target in targets]
+        traps = [face for face in found if not touched(face, known)]
         if traps:
             faces = [corners(face.box) for face in labeller.detect(image, SEEN / 2)]
             traps = [trap for trap in traps if not touched(trap, faces)]
-        result.append(replace(picture, traps=tuple(corners(trap.box) for trap in traps)))
+        missed = [
+            target.box
+            for target in targets
+            if not target.ignored and not any(shows(corners(f.box), target) for f in found)
+        ]
+        result.append(
+            replace(
+                picture,
+                targets=targets,
+                traps=tuple(corners(trap.box) for trap in traps),
+                missed=tuple(missed),
+            )
+        )
     return result
+
+
+def revised_target(target: Target, found: Sequence[Face]) -> Target:
+    """Return a face with the box of a detector that is sure of it.
+
+    Where no detector is, the estimated box counts as exact: a face without a box to learn has one
+    cell that answers for it, and its neighbours are told that they see nothing.
+    """
+    if target.exact or target.ignored:
+        return target
+    sure = [f for f in found if f.confidence >= SURE]
+    face = max(sure, key=lambda f: overlap(corners(f.box), target.box), default=None)
+    if face is None or overlap(corners(face.box), target.box) < CLOSE:
+        return replace(target, exact=True)
+    return replace(target, box=corners(face.box), exact=True, landmarks=landmarks_of(face))
+
+
+def shows(box: Corners, target: Target) -> bool:
+    """Return whether a detection's box shows an annotated face."""
+    inside = not target.exact and contained(box, target.box) >= INSIDE
+    return inside or overlap(box, target.box) >= SAME
 
 
 def targets_of(
@@ -169,8 +211,8 @@ def weights_of(pictures: Sequence[Labelled]) -> npt.NDArray[np.float64]:
     """Return each picture's probability of being drawn; sum 1.
 
     A set weighs the square root of its pictures, a set of scenes three times as much as one of
-    portraits: scenes hold the small faces and all that is no face. A picture with traps is drawn
-    twice as often as the others of its set, and so is one with a wrongly worn mask.
+    portraits: scenes hold the small faces and all that is no face. A picture is drawn twice as
+    often as the others of its set for traps, for missed faces and for a wrongly worn mask each.
     """
     count = Counter(p.source for p in pictures)
     faces = Counter(p.source for p in pictures for _ in p.targets)
@@ -180,6 +222,7 @@ def weights_of(pictures: Sequence[Labelled]) -> npt.NDArray[np.float64]:
             count[p.source] ** -0.5
             * (3 if p.source in scenes else 1)
             * (2 if p.traps else 1)
+            * (2 if p.missed else 1)
             * (2 if any(t.state == STATES["incorrect_mask"] for t in p.targets) else 1)
             for p in pictures
         ]
@@ -203,8 +246,10 @@ def load(file: Path) -> list[Labelled]:
             Target(**(t | {"box": tuple(t["box"]), "landmarks": tuple(t["landmarks"])}))
             for t in row.pop("targets")
         )
-        traps = tuple(tuple(box) for box in row.pop("traps", ()))
-        pictures.append(Labelled(**row, targets=targets, traps=traps))
+        traps, missed = (
+            tuple(tuple(box) for box in row.pop(name, ())) for name in ("traps", "missed")
+        )
+        pictures.append(Labelled(**row, targets=targets, traps=traps, missed=missed))
     return pictures
 
 

@@ -47,8 +47,8 @@ SHOWN = ("loss", "ap", "masked", "bare", "alarms", "right")  # of the history, i
 class Plan:
     """How long and how fast to train. pull: strength of the pull back to YuNet's weights.
 
-    start: a network of an earlier run to start from instead of YuNet. What it takes for faces in
-    the training pictures, and is none, is shown more often.
+    start: a network of an earlier run to start from instead of YuNet. It revises the labels, and
+    its mistakes in the training pictures are shown more often.
     """
 
     batches: int
@@ -199,10 +199,10 @@ def train(run: Path, data: Path, pictures_: list[pictures.Labelled], plan: Plan)
 
 
 def labels_of(data: Path, labels: Path, run: Path, plan: Plan) -> list[pictures.Labelled]:
-    """Read the labelled pictures, or label them first; with the traps of the start network."""
-    traps = run / "traps.jsonl"
-    if plan.start and traps.exists():
-        return pictures.load(traps)
+    """Read the labelled pictures, or label them first; revised by the start network if any."""
+    revised = run / "revised.jsonl"
+    if plan.start and revised.exists():
+        return pictures.load(revised)
     labeller = labels.with_name("centerface.onnx")
     fetch(labeller)
     if not labels.exists():
@@ -211,8 +211,8 @@ def labels_of(data: Path, labels: Path, run: Path, plan: Plan) -> list[pictures.
     labelled = pictures.load(labels)
     if plan.start:
         start = FaceMask(plan.start.read_bytes())
-        labelled = pictures.with_traps(labelled, start, CenterFace(labeller))
-        pictures.save(labelled, traps)
+        labelled = pictures.revised(labelled, start, CenterFace(labeller))
+        pictures.save(labelled, revised)
     return labelled
 
 

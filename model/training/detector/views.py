@@ -20,6 +20,7 @@ from model.detectors.faces import Face
 from model.images import Box, Image, open_picture
 from model.training import augment
 from model.training.detector.pictures import STATES, Labelled, Target, weights_of
+from model.training.drawing.headgear import dress
 from model.training.drawing.synthesize import KINDS
 
 Random: TypeAlias = np.random.Generator
@@ -27,7 +28,7 @@ Array: TypeAlias = npt.NDArray[np.float32]
 
 BATCHES = {320: 16, 480: 8, 640: 6}  # frames a batch by the side of its frames, in pixels
 WHOLE = 0.45  # share of frames that show the whole picture
-TRAPPED = 0.5  # share of the other frames that show a trap, of pictures with traps
+MISTAKEN = 0.5  # share of the other frames that show a trap or a missed face, where there is one
 MOSAIC = 0.2  # share of frames that are made of four
 TURNED, TURN = 0.4, 8.0  # share of frames that are turned; degrees of the others, deviation
 QUARTERS = 0.5  # share of the turned frames that are turned by about 90, 180 or 270 degrees
@@ -37,7 +38,8 @@ LEAST_FILLED = 0.45  # of a frame's side that a picture covers
 TINY, SMALL = 6.0, 8.0  # pixels: ignored below TINY, no landmarks below SMALL times two
 VISIBLE = 0.4  # share of a face that the frame's edge must leave for it to be learned
 DRAWN = 0.25  # share of unmasked faces that something is drawn on
-LEAST_DRAWN = 40  # pixels of a face's shorter side that something is drawn on
+DRESSED = 0.2  # share of all faces that get a hood, goggles, a cap or the like
+LEAST_DRAWN, LEAST_DRESSED = 40, 16  # pixels of a face's shorter side that it is drawn on
 MIRRORED = [1, 0, 2, 4, 3]  # the landmarks' order in a mirror
 MOST_FACES = 64
 SHRUNK = 1600  # pixels of the longer side at which a large JPEG is decoded
@@ -153,8 +155,9 @@ def geometry(  # noqa: PLR0913, PLR0917
     scale: from the pixels of the targets to those of the picture as it was decoded.
     """
     places = [t.box for t in picture.targets if not t.ignored]
-    if picture.traps and random.random() < TRAPPED:
-        places = list(picture.traps)
+    mistakes = [*picture.traps, *picture.missed]
+    if mistakes and random.random() < MISTAKEN:
+        places = mistakes
     if random.random() < WHOLE or not places:
         zoom = side / max(width, height) * random.uniform(0.6, 1.1)
         middle = np.array([width, height]) / 2
@@ -201,6 +204,8 @@ def seen(
         label = target.state
         if label == STATES["without_mask"] and points is not None and random.random() < DRAWN:
             pixels, label = drawn(pixels, box, points, random)
+        if points is not None and random.random() < DRESSED:
+            pixels = dressed(pixels, box, points, random)
         boxes.append(box)
         exact.append(float(target.exact))
         state.append(label)
@@ -252,6 +257,20 @@ def drawn(
     kind = KINDS[str(random.choice(names, p=list(augment.DRAWN.values())))]
     face = Face(place, 1.0, np.asarray(points, np.float32))
     return kind.draw(pixels, face, random), STATES[kind.cls]
+
+
+def dressed(
+    pixels: Image,
+    box: npt.NDArray[np.float64],
+    points: npt.NDArray[np.float64],
+    random: Random,
+) -> Image:
+    """Draw what people wear on their heads, unless the face is too small to see it."""
+    left, top, right, bottom = box
+    place = Box.within(pixels, left, top, right, bottom)
+    if place.short_side < LEAST_DRESSED:
+        return pixels
+    return dress(pixels, Face(place, 1.0, np.asarray(points, np.float32)), random)
 
 
 def mosaic(four: Sequence[View]) -> View:

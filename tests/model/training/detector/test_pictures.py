@@ -14,10 +14,10 @@ from model.training.detector.pictures import (
     Target,
     chosen,
     load,
+    revised,
     save,
     targets_of,
     weights_of,
-    with_traps,
 )
 
 POINTS = np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -79,18 +79,47 @@ class Seeing:
         return [face for face in self.faces if face.confidence >= min_confidence]
 
 
-def test_a_false_alarm_becomes_a_trap_unless_the_labeller_sees_a_face_too(tmp_path: Path) -> None:
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A picture without anything in it."""
     file = tmp_path / "picture.png"
     file.write_bytes(cv2.imencode(".png", np.zeros((60, 500, 3), np.uint8))[1].tobytes())
+    return str(file)
+
+
+def test_a_false_alarm_becomes_a_trap_unless_the_labeller_sees_a_face_too(file: str) -> None:
     known, hand, overlooked = (10, 10, 50, 50), (200, 0, 240, 50), (300, 0, 340, 50)
-    picture = Labelled(str(file), "own", "train", (Target(known),))
-    tired = Labelled(str(file), "own", "train", (Target(known), Target(hand, ignored=True)))
+    picture = Labelled(file, "own", "train", (Target(known),))
+    tired = Labelled(file, "own", "train", (Target(known), Target(hand, ignored=True)))
     detector, labeller = Seeing(known, hand, overlooked), Seeing(overlooked)
-    first, second = with_traps([picture, tired], detector, labeller)
+    first, second = revised([picture, tired], detector, labeller)
     assert first.traps == (hand,)
     assert second.traps == ()
     weights = weights_of([first, second])
     assert weights[0] == pytest.approx(2 * weights[1])
+
+
+def test_a_face_that_the_detector_misses_is_shown_more_often(file: str) -> None:
+    seen_face, missed_face = (10, 10, 50, 50), (200, 0, 240, 50)
+    both = Labelled(file, "own", "train", (Target(seen_face), Target(missed_face)))
+    easy = Labelled(file, "own", "train", (Target(seen_face), Target(missed_face, ignored=True)))
+    first, second = revised([both, easy], Seeing(seen_face), Seeing())
+    assert first.missed == (missed_face,)
+    assert second.missed == ()
+    weights = weights_of([first, second])
+    assert weights[0] == pytest.approx(2 * weights[1])
+
+
+def test_an_estimated_box_gives_way_to_a_detected_face_that_fits(file: str) -> None:
+    estimated, fitting, eyes_only = (100, 0, 150, 60), (104, 2, 148, 58), (110, 10, 140, 30)
+    picture = Labelled(file, "own", "train", (Target(estimated, 0),))
+    found, not_found = (
+        revised([picture], Seeing(box), Seeing())[0].targets[0] for box in (fitting, eyes_only)
+    )
+    assert found.exact
+    assert found.box == fitting
+    assert not_found.exact
+    assert not_found.box == estimated
 
 
 def test_labels_are_read_back_and_sets_can_be_left_out(tmp_path: Path) -> None:
