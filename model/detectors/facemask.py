@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model.detectors.faces import DetectorUnavailable, Face, ordered, verified
-from model.detectors.verifier import Verifier
+from model.detectors.verifier import Verifier, log_odds
 from model.detectors.yunet import (
     MOST_CELLS,
     MOST_FACES,
-    OUTPUTS,
     STRIDES,
     padded,
-    read,
     resize,
     strongest,
     voted,
@@ -36,7 +34,10 @@ WEIGHTS = Path(__file__).parent.parent / "weights" / "facemask"
 FILE, CARD = "facemask.onnx", "facemask.json"
 STATES = ("mask", "no_mask", "incorrect")
 READINGS = (*STATES, "cosine", "sine")  # what the added heads give: the last two of the roll
-STATE_OUTPUTS = [f"state_{stride}" for stride in STRIDES]
+# The channels of a face, in their order, and how many each has: the logits of a face and of its
+# quality, the box, and the landmarks.
+CHANNELS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+OUTPUTS = [f"{kind}_{stride}" for kind in ("face", "state") for stride in STRIDES]
 INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one is the same face
 
 
@@ -97,7 +98,7 @@ class FaceMask:
         confidence_power: float = 1.0,
         verifier: Verifier | None = None,
     ) -> None:
-        """Load a network, an ONNX file as model.training.detector.graph makes it."""
+        """Load a network, an ONNX file as model.training.detector.graph.fused() makes it."""
         self._verifier = verifier
         self._session = session(network)
         self._temperature = temperature
@@ -179,17 +180,35 @@ class FaceMask:
         float32 (n, 20): left, top, width, height, ten landmark numbers, the confidence and
         READINGS, the states as logits. Each is the mean of all cells that see the same face.
         """
-        outputs = self._session.run([*OUTPUTS, *STATE_OUTPUTS], {"input": padded(image)})
-        columns = -(-image.shape[1] // STRIDES[-1]) * STRIDES[-1]
-        parts = [
-            read(outputs[4 * i : 4 * i + 4], stride, columns // stride, least, outputs[12 + i])
-            for i, stride in enumerate(STRIDES)
-        ]
-        rows = np.concatenate(parts)
+        outputs = self._session.run(OUTPUTS, {"input": padded(image)})
+        looks = zip(outputs[: len(STRIDES)], outputs[len(STRIDES) :], STRIDES, strict=True)
+        rows = np.concatenate([cells(face[0], state[0], s, least) for face, state, s in looks])
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) > MOST_CELLS:
             rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
         return without_nested(voted(rows, strongest(rows, least)))
+
+
+def cells(
+    face: npt.NDArray[np.float32], state: npt.NDArray[np.float32], stride: int, least: float
+) -> npt.NDArray[np.float32]:
+    """Decode the cells of one stride that see a face with at least this confidence.
+
+    face: (16, height, width), CHANNELS in strides. state: (5, height, width), READINGS. Returns
+    rows as FaceMask.rows() does. The confidence is the geometric mean of face and quality, so
+    neither may be below its square: most cells drop out before anything is computed.
+    """
+    floor = log_odds(least**2)
+    y, x = np.nonzero((face[0] >= floor) & (face[1] >= floor))
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = face[:, y, x].T
+        confidence = np.sqrt(1 / ((1 + np.exp(-seen[:, 0])) * (1 + np.exp(-seen[:, 1]))))
+        corner = np.stack([x, y], axis=1).astype(np.float32)
+        size = np.exp(seen[:, 4:6]) * stride
+        start = (corner + seen[:, 2:4]) * stride - size / 2
+        landmarks = (seen[:, 6:] + np.tile(corner, 5)) * stride
+    rows = np.column_stack([start, size, landmarks, confidence, state[:, y, x].T])
+    return np.asarray(rows[confidence >= least], np.float32)
 
 
 def digest(folder: Path = WEIGHTS) -> str:

@@ -287,13 +287,11 @@ def read(
     stride: int,
     columns: int,
     least: float,
-    states: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Decode the faces of one stride; its cells are in rows of `columns` cells.
 
     outputs: (1, cells, 1) twice, the probability of a face and its quality; their product is the
     confidence squared. (1, cells, 4), the box, and (1, cells, 10), the landmarks, in strides.
-    states: (1, cells, n), appended to the rows.
     """
     cls, obj, bbox, kps = outputs
     scores = np.sqrt(np.clip(cls[0, :, 0], 0, 1) * np.clip(obj[0, :, 0], 0, 1))
@@ -303,6 +301,4 @@ def read(
         size = np.exp(bbox[0, cells, 2:]) * stride
         box = np.concatenate([(corner + bbox[0, cells, :2]) * stride - size / 2, size], axis=1)
     landmarks = (kps[0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
-    read_states = [] if states is None else [states[0, cells]]
-    parts = [box, landmarks.reshape(-1, 10), scores[cells, None], *read_states]
-    return np.concatenate(parts, axis=1)
+    return np.concatenate([box, landmarks.reshape(-1, 10), scores[cells, None]], axis=1)

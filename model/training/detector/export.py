@@ -20,7 +20,7 @@ from model.detectors.facemask import CARD, FILE, STATES, WEIGHTS, DetectorCard, 
 from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError, short_side
 from model.training.detector import validation
-from model.training.detector.graph import FRESH_NAMES, template, weights_of, with_weights
+from model.training.detector.graph import FRESH_NAMES, fused, template, weights_of, with_weights
 from model.training.detector.pictures import STATES as STATE_OF_CLASS
 from model.training.detector.validation import CONFIDENCE, LEAST_CONFIDENCE, SIZE, Scene
 
@@ -38,7 +38,7 @@ def averaged(trained: Sequence[onnx.ModelProto], share: float) -> bytes:
     for name, theirs in yunet.items():
         ours = np.asarray(np.mean([run[name] for run in runs], axis=0), np.float32)
         mixed[name] = ours if name.startswith(FRESH_NAMES) else share * ours + (1 - share) * theirs
-    return bytes(with_weights(trained[0], mixed).SerializeToString())
+    return bytes(fused(with_weights(trained[0], mixed)).SerializeToString())
 
 
 def states_of(

@@ -1,7 +1,7 @@
 """The detector's network: YuNet's ONNX graph, deepened, with a head for mask and roll.
 
 TensorFlow trains the graph by running its nodes one by one. The trained weights then replace those
-in the same ONNX file, so the served network is the trained one, node for node.
+in the same ONNX file. The served file computes the same with fewer nodes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import onnx
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
+from model.detectors.facemask import CHANNELS as HEADS
 from model.detectors.facemask import READINGS
 from model.detectors.faces import verified
 from model.detectors.yunet import FILE, FIXED, FREE, SHA256, STRIDES
 
 Weights = dict[str, npt.NDArray[np.float32]]
+Layer = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]  # weights and biases
 
 FEATURES = ("256", "246", "236")  # the neck's output for strides 8, 16 and 32, 64 channels each
 CHANNELS, HIDDEN = 64, 32
@@ -70,7 +72,9 @@ def add_blocks(
             last = layer == len(layers) - 1
             spread = 0.0 if last else (2 / (inputs * side * side)) ** 0.5
             weights = random.normal(0, 1, (filters, inputs, side, side)) * spread
-            nodes.append(convolution(graph, f"{name}.{layer}", inner, weights, groups))
+            nodes.append(
+                convolution(graph, f"{name}.{layer}", inner, (weights, np.zeros(filters)), groups)
+            )
             inner = f"{name}.{layer}"
             if not last:
                 nodes.append(helper.make_node("Relu", [inner], [f"{inner}.Relu"]))
@@ -86,14 +90,11 @@ def add_blocks(
 
 
 def convolution(
-    graph: onnx.GraphProto,
-    name: str,
-    value: str,
-    weights: npt.NDArray[np.float64],
-    groups: int,
+    graph: onnx.GraphProto, name: str, value: str, layer: Layer, groups: int
 ) -> onnx.NodeProto:
-    """Return a convolution with no bias yet, and add its weights to the graph."""
-    for kind, array in (("weight", weights), ("bias", np.zeros(len(weights)))):
+    """Return a convolution with some weights and biases, and add these to the graph."""
+    weights, _ = layer
+    for kind, array in zip(("weight", "bias"), layer, strict=True):
         tensor = numpy_helper.from_array(array.astype(np.float32), f"{name}.{kind}")
         graph.initializer.append(tensor)
     side = weights.shape[-1]
@@ -120,7 +121,9 @@ def add_head(graph: onnx.GraphProto, name: str, features: str, random: np.random
         spread = (2 / (inputs * side * side)) ** 0.5  # He et al. 2015
         weights = random.normal(0, spread, (filters, inputs, side, side))
         convolved, after = f"{name}.{number}", f"{name}.{number}.{then}"
-        graph.node.append(convolution(graph, convolved, value, weights, groups))
+        graph.node.append(
+            convolution(graph, convolved, value, (weights, np.zeros(filters)), groups)
+        )
         options: dict[str, Any] = {"perm": [0, 2, 3, 1]} if then == "Transpose" else {}
         graph.node.append(helper.make_node(then, [convolved], [after], **options))
         value = after
@@ -152,6 +155,73 @@ def with_weights(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
             array = np.asarray(weights[tensor.name], np.float32)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     return filled
+
+
+def fused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph as it is served: for each stride the heads of a face as one.
+
+    Its outputs are float32: face_8 (1, 16, h, w), CHANNELS, and state_8 (1, 5, h, w), READINGS; all
+    but box, landmarks and roll are logits. It computes the same as the heads one by one.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    del graph.output[:], graph.value_info[:]
+    for stride in STRIDES:
+        heads = [head_of(model.graph, f"{kind}_{stride}") for kind in HEADS]
+        name, value = f"face_{stride}", heads[0][0].input[0]
+        for number, layer in enumerate(zip(*heads, strict=True)):
+            weights, bias = (
+                np.concatenate([arrays[node.input[place]] for node in layer]) for place in (1, 2)
+            )
+            groups = len(weights) if number else 1
+            node = convolution(graph, f"{name}.{number}", value, (weights, bias), groups)
+            value = node.output[0]
+            graph.node.append(node)
+        graph.node[-1].output[0] = name
+        _, state = head_of(graph, f"state_{stride}")
+        for node in [n for n in graph.node if f"state_{stride}" in n.output]:
+            graph.node.remove(node)
+        state.output[0] = f"state_{stride}"
+        for output, channels in ((name, sum(HEADS.values())), (state.output[0], len(READINGS))):
+            shape = [1, channels, None, None]
+            info = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
+            graph.output.append(info)
+    without_unused(graph)
+    onnx.checker.check_model(result)
+    return result
+
+
+def head_of(graph: onnx.GraphProto, output: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    """Return the last two convolutions before an output."""
+    makers: dict[str, onnx.NodeProto] = {
+        value: node for node in graph.node for value in node.output
+    }
+
+    def before(value: str) -> onnx.NodeProto:
+        node = makers[value]
+        while node.op_type != "Conv":
+            node = makers[node.input[0]]
+        return node
+
+    last = before(output)
+    return before(last.input[0]), last
+
+
+def without_unused(graph: onnx.GraphProto) -> None:
+    """Drop the nodes and weights that no output needs."""
+    needed = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    tensors = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, values in ((graph.node, kept[::-1]), (graph.initializer, tensors)):
+        copies = [type(value).FromString(value.SerializeToString()) for value in values]
+        del field[:]
+        field.extend(copies)
 
 
 class Network(tf.Module):  # type: ignore[misc]

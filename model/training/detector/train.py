@@ -26,6 +26,7 @@ from model.training.detector.graph import (
     FRESH_NAMES,
     Network,
     Weights,
+    fused,
     template,
     weights_of,
     with_weights,
@@ -184,18 +185,23 @@ def train(run: Path, data: Path, pictures_: list[pictures.Labelled], plan: Plan)
             rest = (time.monotonic() - began) / (done - first) * (plan.batches - done)
             print(f"\r{done} of {plan.batches} batches, {rest / 60:.0f} minutes left ", end="")
         if done % EPOCH == 0 or done == plan.batches:
-            network = with_weights(trainer.template, trainer.averaged()).SerializeToString()
+            network = with_weights(trainer.template, trainer.averaged())
             parts = {name: float(np.mean(values)) for name, values in seen.items()}
             row: dict[str, float | str] = {"loss": sum(parts.values()), **parts}
-            row |= validation.measure(FaceMask(network), held_out)
+            row |= validation.measure(served(network), held_out)
             print("\n" + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
             history.append({"phase": "detector", **row})
-            (run / "last.onnx").write_bytes(network)
+            (run / "last.onnx").write_bytes(network.SerializeToString())
             (run / "history.json").write_text(json.dumps(history, indent=1))
             figures.progress(history, SHOWN, run / "curves.png")
             trainer.save(run / "checkpoint.npz")
             seen = {}
     print(f"Done: {run / 'last.onnx'}")
+
+
+def served(network: onnx.ModelProto) -> FaceMask:
+    """Return the detector that serves a trained network."""
+    return FaceMask(fused(network).SerializeToString())
 
 
 def labels_of(data: Path, labels: Path, run: Path, plan: Plan) -> list[pictures.Labelled]:
@@ -210,7 +216,7 @@ def labels_of(data: Path, labels: Path, run: Path, plan: Plan) -> list[pictures.
         pictures.save(found, labels)
     labelled = pictures.load(labels)
     if plan.start:
-        start = FaceMask(plan.start.read_bytes())
+        start = served(onnx.load(plan.start))
         labelled = pictures.revised(labelled, start, CenterFace(labeller))
         pictures.save(labelled, revised)
     return labelled

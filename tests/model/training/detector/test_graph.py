@@ -8,7 +8,7 @@ from model.detectors.facemask import FaceMask
 from model.detectors.yunet import STRIDES, YuNet
 from model.images import Image
 from model.runtime import session
-from model.training.detector.graph import Network, template, weights_of, with_weights
+from model.training.detector.graph import Network, fused, template, weights_of, with_weights
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_tensorflow_computes_what_the_exported_file_computes(network: Network) -
 
 
 def test_before_training_it_finds_what_yunet_finds(portrait: Image) -> None:
-    untrained = FaceMask(template().SerializeToString())
+    untrained = FaceMask(fused(template()).SerializeToString())
     (ours,) = untrained.detect(portrait, 0.6, FaceMask.LONG_SIDE)
     (yunet,) = YuNet(glance=False).detect(portrait, 0.6)
     assert ours.box == yunet.box

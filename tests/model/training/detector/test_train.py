@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from model.detectors.facemask import FaceMask
 from model.detectors.yunet import YuNet
 from model.images import Image
 from model.training.detector import train, views
@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     assert (halves / "curves.png").read_bytes().startswith(b"\x89PNG")
     a, b = (np.load(run / "checkpoint.npz") for run in (whole, halves))
     assert all(np.allclose(a[name], b[name], atol=1e-5) for name in a.files)
-    (face,) = FaceMask((halves / "last.onnx").read_bytes()).detect(
+    (face,) = train.served(onnx.load(halves / "last.onnx")).detect(
         np.asarray(train.validation.scenes_of(data)[0].image), 0.5
     )
     assert face.states is not None
