@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model.cascade import DETECTOR, STAGES, Cascade
+from model.cascade import DETECTOR, STAGES, TINY, Cascade
 from model.choices import ModelName
 from model.classifier import WEIGHTS, ModelError
 from model.detectors import facemask
@@ -50,6 +50,14 @@ def test_what_no_stage_is_sure_of_goes_to_the_last_one(portrait: Image, portrait
     reading = never.read(portrait, face)
     assert reading.stage == "mobilenetv2-224"
     assert reading.mask == Cascade.load("mobilenetv2-224").read(portrait, face).mask
+
+
+def test_the_last_network_is_not_asked_about_a_tiny_face(portrait: Image) -> None:
+    networks = {name: Cascade.load(name).networks[name] for name in ("fast", "mobilenetv2-224")}
+    never = Cascade("cascade", networks, {DETECTOR: 1.0, "fast": 1.0})
+    tiny, small = (Face(Box(200, 100, side, side), 1.0) for side in (TINY - 1, TINY))
+    assert never.read(portrait, tiny).stage == "fast"
+    assert never.read(portrait, small).stage == "mobilenetv2-224"
 
 
 @pytest.mark.parametrize("model", STAGES)
