@@ -20,25 +20,9 @@ from model.detectors.facemask import CARD, FILE, STATES, WEIGHTS, DetectorCard, 
 from model.detectors.yunet import YuNet
 from model.training.data.dataset import DatasetError, short_side
 from model.training.detector import validation
-from model.training.detector.graph import FRESH_NAMES, fused, template, weights_of, with_weights
+from model.training.detector.graph import fused
 from model.training.detector.pictures import STATES as STATE_OF_CLASS
 from model.training.detector.validation import CONFIDENCE, LEAST_CONFIDENCE, SIZE, Scene
-
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.5)  # of the trained weights; the rest are YuNet's
-
-
-def averaged(trained: Sequence[onnx.ModelProto], share: float) -> bytes:
-    """Average the weights of some runs, and then with YuNet's, which keeps more of what YuNet knew.
-
-    Both by Wortsman et al. 2022 (model soups; WiSE-FT). The runs must have started from each other.
-    The heads for the state of the mask, which YuNet lacks, are those of the runs.
-    """
-    runs, yunet = [weights_of(network) for network in trained], weights_of(template())
-    mixed = {}
-    for name, theirs in yunet.items():
-        ours = np.asarray(np.mean([run[name] for run in runs], axis=0), np.float32)
-        mixed[name] = ours if name.startswith(FRESH_NAMES) else share * ours + (1 - share) * theirs
-    return bytes(fused(with_weights(trained[0], mixed)).SerializeToString())
 
 
 def states_of(
@@ -96,26 +80,22 @@ def as_watchful_as_yunet(detector: FaceMask, scenes: Sequence[Scene]) -> float:
 
 
 def export(
-    runs: Sequence[Path], data: Path, output: Path, leave_out: frozenset[str] = frozenset()
+    run: Path, data: Path, output: Path, leave_out: frozenset[str] = frozenset()
 ) -> DetectorCard:
-    """Choose the share of trained weights by average precision, calibrate, and write the files.
+    """Calibrate a run's network on the validation scenes, and write the files to serve.
 
-    runs: one, or several whose weights are averaged. leave_out: sets to choose nothing on.
-    Raises DatasetError if a run has no network or the data no scenes boxed by people.
+    leave_out: sets to choose nothing on. Raises DatasetError if the run has no network or the data
+    no scenes boxed by people.
     """
-    files = [run / "last.onnx" for run in runs]
-    if missing := [file for file in files if not file.exists()]:
-        raise DatasetError(f"{missing[0]} is missing. Train first: make train-detector.")
-    trained = [onnx.load(file) for file in files]
+    file = run / "last.onnx"
+    if not file.exists():
+        raise DatasetError(f"{file} is missing. Train first: make train-detector.")
     scenes = validation.scenes_of(data, leave_out=leave_out)
     if not scenes:
         raise DatasetError(f"{data} has no validation pictures whose faces were boxed by people.")
-    networks = {share: averaged(trained, share) for share in SHARES}
-    rows = {share: validation.measure(FaceMask(n), scenes) for share, n in networks.items()}
-    for share, row in rows.items():
-        print(f"{share:.2f} trained: " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
-    share = max(rows, key=lambda s: rows[s]["ap"])
-    network = networks[share]
+    network = fused(onnx.load(file)).SerializeToString()
+    row = validation.measure(FaceMask(network), scenes)
+    print("  ".join(f"{name} {value:.3f}" for name, value in row.items()))
     temperature, bias = calibrated(*states_of(FaceMask(network), scenes))
     card = DetectorCard(
         name="facemask",
@@ -129,7 +109,7 @@ def export(
     output.mkdir(parents=True, exist_ok=True)
     (output / FILE).write_bytes(network)
     card.write(output / CARD)
-    print(f"Wrote {output / FILE}, {share:.0%} of it trained, the rest YuNet's.")
+    print(f"Wrote {output / FILE}")
     return card
 
 
@@ -142,11 +122,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="data sets, see dataset.read")
     parser.add_argument(
-        "--run",
-        type=Path,
-        nargs="+",
-        default=[Path("runs/detector")],
-        help="folders of runs that started from each other; their weights are averaged",
+        "--run", type=Path, default=Path("runs/detector"), help="folder of the run (%(default)s)"
     )
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder (default: the served)")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="SET", help="to test on")
