@@ -103,19 +103,29 @@ class Box:
         """The longer side in pixels."""
         return max(self.width, self.height)
 
-    def touches(self, other: Box) -> bool:
-        """Return whether the boxes have pixels in common."""
+    @property
+    def area(self) -> int:
+        """The number of pixels."""
+        return self.width * self.height
+
+    def common(self, other: Box) -> int:
+        """Return the number of pixels that both boxes have."""
         across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        return across > 0 and down > 0
+        return max(across, 0) * max(down, 0)
+
+    def touches(self, other: Box) -> bool:
+        """Return whether the boxes have pixels in common."""
+        return self.common(other) > 0
 
     def iou(self, other: Box) -> float:
         """Return the intersection over union of both boxes, 0..1."""
-        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        shared = max(across, 0) * max(down, 0)
-        union = self.width * self.height + other.width * other.height - shared
-        return shared / union if union else 0.0
+        common = self.common(other)
+        return common / max(self.area + other.area - common, 1)
+
+    def nested(self, other: Box) -> float:
+        """Return the share of the smaller box that lies in the larger one, 0..1."""
+        return self.common(other) / max(min(self.area, other.area), 1)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from model.detectors.verifier import Verifier, log_odds
 from model.detectors.yunet import (
     MOST_CELLS,
     MOST_FACES,
+    SAME_FACE,
     STRIDES,
     padded,
     resize,
@@ -81,6 +82,7 @@ class FaceMask:
     LONG_SIDE = 640  # pixels at which a frame is searched for small faces
     GLANCE = 320  # pixels of the first look
     CLOSER = 480  # pixels of the second one, if all faces are large
+    NEAR = 192  # pixels of a look for faces that nearly fill the frame
     MAX_ENLARGEMENT = 1.5  # of a small frame
     MIN_SIDE = 16  # pixels of the resized frame; below it no face can be seen
 
@@ -88,6 +90,7 @@ class FaceMask:
     # validation scenes this loses one face in a thousand of those that one look at 640 finds.
     FAINT, SURE = 0.2, 0.6
     LARGE = 1 / 8  # of the frame's longer side: a face's shorter one
+    FILLING = 0.5  # of the frame's longer side: a face's longer one, from which NEAR may see better
 
     def __init__(
         self,
@@ -139,6 +142,8 @@ class FaceMask:
             faces = self._look(image, min(least, self.FAINT), self.GLANCE)
             if closer := self._closer(image, faces):
                 faces = self._look(image, least, closer)
+            if self._may_fill(image, faces):
+                faces = surest([*faces, *self._look(image, least, self.NEAR)])
         if self._verifier:
             faces = self._verifier.verified(image, faces[:MOST_FACES], known)
         return [face for face in faces if face.confidence >= min_confidence]
@@ -152,6 +157,12 @@ class FaceMask:
         if not visible or min(f.box.short_side for f in visible) < self.LARGE * frame:
             return self.LONG_SIDE
         return None if all(f.confidence >= self.SURE for f in visible) else self.CLOSER
+
+    def _may_fill(self, image: Image, faces: Sequence[Face]) -> bool:
+        """Return whether a face may fill the frame: there is no sure one, or a very large one."""
+        filling = self.FILLING * max(image.shape[:2])
+        sure = any(face.confidence >= self.SURE for face in faces)
+        return not sure or any(face.box.long_side >= filling for face in faces)
 
     def _look(self, image: Image, min_confidence: float, long_side: int) -> list[Face]:
         """Return the faces seen with the longer side of the image resized to long_side."""
@@ -229,6 +240,15 @@ def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         smaller = np.minimum(area[index], area[kept])
         kept[index] = not (shared >= INSIDE * np.maximum(smaller, 1e-9)).any()
     return faces[kept]
+
+
+def surest(faces: Sequence[Face]) -> list[Face]:
+    """Drop the less sure one of two faces that overlap much, as when two looks found them."""
+    kept: list[Face] = []
+    for face in ordered(list(faces)):
+        if all(face.box.iou(k.box) < SAME_FACE and face.box.nested(k.box) < INSIDE for k in kept):
+            kept.append(face)
+    return kept
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> tuple[float, ...]:

@@ -37,7 +37,7 @@ KEEP_S = 2.0  # a track out of sight keeps its id
 
 # A look's size, in pixels of the frame's longer side, is the smallest at which each followed face
 # has ENOUGH pixels. Every WIDE-th look is of the largest size, to find people farther away.
-SIZES, ENOUGH, WIDE = (320, 480, 640), 40, 8
+SIZES, ENOUGH, WIDE = (192, 320, 480, 640), 30, 8
 STILL, SKIP_S = 0.9, 0.2  # if all faces overlap that much with themselves, a frame may be skipped
 
 # Seconds between two classifications by the crop network, if the detector is SURE and agrees with

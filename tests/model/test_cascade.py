@@ -71,7 +71,7 @@ def test_the_detector_is_told_apart_by_its_cards(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(facemask.WEIGHTS, tmp_path / "facemask"))
     assert facemask.digest(copy) == facemask.digest()
     card = copy / "verifier.json"
-    card.write_text(card.read_text().replace("0.7", "0.8"))
+    card.write_text(card.read_text() + "\n")
     assert facemask.digest(copy) != facemask.digest()
 
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from model.detectors.facemask import CARD, FILE, WEIGHTS, FaceMask, without_nested
-from model.detectors.faces import DetectorUnavailable
-from model.images import Box, Image
+from model.detectors.facemask import CARD, FILE, WEIGHTS, FaceMask, surest, without_nested
+from model.detectors.faces import DetectorUnavailable, Face
+from model.images import Box, Image, decode
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,23 @@ def test_a_closer_look_follows_only_where_it_can_find_more(
     far[400:600, 500:700] = cv2.resize(portrait, (200, 200), interpolation=cv2.INTER_AREA)
     assert len(boxes(far, None)) == 1
     assert boxes(far, None) == boxes(far, FaceMask.LONG_SIDE)
+
+
+@pytest.mark.parametrize("name", ["closeup_not_found", "sunglasses2_not_found"])
+def test_a_face_that_fills_the_frame_is_found(detector: FaceMask, shared: Path, name: str) -> None:
+    image = decode((shared / "cases" / "pictures" / f"{name}.jpg").read_bytes())
+    (face,) = detector.detect(image, 0.45)
+    assert face.box.long_side > 0.8 * max(image.shape[:2])
+    assert face.states is not None
+    assert int(np.argmax(face.states)) == 0
+
+
+def test_of_two_looks_at_a_face_the_surer_one_stays() -> None:
+    whole, part, same, other = (
+        Face(Box(x, 0, side, side), confidence)
+        for x, side, confidence in ((0, 100, 0.7), (10, 40, 0.6), (20, 100, 0.8), (300, 100, 0.2))
+    )
+    assert surest([whole, part, same, other]) == [same, other]
 
 
 @pytest.mark.parametrize(
