@@ -39,7 +39,7 @@ READINGS = (*STATES, "cosine", "sine")  # what the added heads give: the last tw
 # quality, the box, and the landmarks.
 CHANNELS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 OUTPUTS = [f"{kind}_{stride}" for kind in ("face", "state") for stride in STRIDES]
-INSIDE = 0.7  # of a box's area: a fainter face that lies so far in a surer one is the same face
+INSIDE = 0.65  # of a box's area: a fainter face that lies so far in a surer one is the same face
 
 
 @dataclass(frozen=True)
