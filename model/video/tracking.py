@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.cascade import DETECTOR
-from model.detectors.faces import Face
+from model.detectors.faces import Face, largest
 from model.images import Box, Frame, Image, Picture
 from model.pipeline import (
     ENOUGH_TO_SEARCH,
@@ -210,7 +210,8 @@ class Tracker:
             if track.visible and track.state == "confirmed"
         ]
         found = pipeline.find(image, self._detector, min(FAINT, least), side, known)
-        selected = self._selection.of(found, image, frame.scale)
+        # The limit counts people: a face that is followed is not left out for a larger new one.
+        selected = [f for f in found if self._selection.takes(f.box, image, frame.scale)]
         confident = sum(face.confidence >= least for face in found)
         faces = [face.scaled(frame.scale, frame.size) for face in selected]
         trusted = [face for face in faces if face.confidence >= least]
@@ -237,7 +238,7 @@ class Tracker:
         tracks = [t for t in self._tracks if t.visible or now - t.seen <= KEEP_S]
         places = max(self._selection.most - sum(track.visible for track in tracks), 0)
         self._left_out += max(len(faces) - places, 0)
-        for face in faces[:places]:
+        for face in largest(faces, places):
             track = Track(self._next_id, face, Evidence(pipeline.card), now, now, now, now)
             track.sightings += face.confidence >= CERTAIN
             tracks.append(track)

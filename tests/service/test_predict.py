@@ -153,8 +153,8 @@ LEFT_HALF, RIGHT_HALF = "0,0,0.5,1", "0.5,0,0.5,1"
         (f"?ignore={LEFT_HALF};{RIGHT_HALF}", []),
         (f"?ignore={LEFT_HALF}&ignore={RIGHT_HALF}", []),
         ("?ignore=0,0,0.1,0.1", ["no_mask", "mask"]),
-        # Their shorter sides have 89 and 94 pixels.
-        ("?smallest_face=100", ["mask"]),
+        # Their shorter sides have 101 and 102 pixels.
+        ("?smallest_face=102", ["mask"]),
         ("?smallest_face=200", []),
     ],
 )
