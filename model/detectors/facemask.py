@@ -90,7 +90,7 @@ class FaceMask:
     # validation scenes this loses one face in a thousand of those that one look at 640 finds.
     FAINT, SURE = 0.2, 0.6
     LARGE = 1 / 8  # of the frame's longer side: a face's shorter one
-    FILLING = 0.5  # of the frame's longer side: a face's longer one, from which NEAR may see better
+    FILLING = 0.7  # of the frame's longer side: a face's longer one, from which NEAR may see better
 
     def __init__(
         self,
