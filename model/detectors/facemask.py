@@ -88,7 +88,7 @@ class FaceMask:
 
     # The first look suffices if it shows faces, and each that is not FAINT is SURE and LARGE. On
     # validation scenes this loses one face in a thousand of those that one look at 640 finds.
-    FAINT, SURE = 0.2, 0.6
+    FAINT, SURE = 0.2, 0.5
     LARGE = 1 / 8  # of the frame's longer side: a face's shorter one
     FILLING = 0.7  # of the frame's longer side: a face's longer one, from which NEAR may see better
 
