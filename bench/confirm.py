@@ -21,8 +21,8 @@ from model.video.tracking import CERTAIN, SIGHTINGS, TrackedVerdict
 
 SETS = ("jolignier", "macwinwin", "haonanshi")  # scenes; of these people boxed nearly every face
 SMALLEST, FOUND = 20, 0.3  # pixels of a face; IoU with its box
-CONFIDENCES = (0.55, 0.6, 0.65, 0.7, 0.75)
-COUNTS = (2, 3, 5, 8)
+CONFIDENCES = (0.6, 0.75, 0.9, 0.95, 0.98)
+COUNTS = (2, 3, 5)
 
 
 def scenes(pipeline: MaskPipeline, data: Path) -> tuple[list[float], list[float], int]:

@@ -29,7 +29,7 @@ State = Literal["tentative", "confirmed"]
 
 FAINT = 0.2  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
 FAINT_S = 1.0  # a track that has only such detections for this long ends
-CERTAIN, SIGHTINGS = 0.75, 3  # detections of at least this confidence that confirm a person
+CERTAIN, SIGHTINGS = 0.95, 3  # detections of at least this confidence that confirm a person
 SAME_FACE = -0.2  # least distance-IoU, 1..-1; two equal boxes side by side have about -0.2
 TICK_S = 1 / 30  # least time between two frames
 MOST_MISSES = 2  # a face missed by more looks in a row is out of sight
