@@ -29,7 +29,9 @@ State = Literal["tentative", "confirmed"]
 
 FAINT = 0.2  # least confidence to continue a track (ByteTrack, Zhang et al. 2022)
 FAINT_S = 1.0  # a track that has only such detections for this long ends
-CERTAIN, SIGHTINGS = 0.95, 3  # detections of at least this confidence that confirm a person
+# Detections that confirm a person, and their least confidence: that of our detector, which a second
+# network has verified, and that of the others.
+SIGHTINGS, CERTAIN, CERTAIN_OF_OTHERS = 3, 0.95, 0.75
 SAME_FACE = -0.2  # least distance-IoU, 1..-1; two equal boxes side by side have about -0.2
 TICK_S = 1 / 30  # least time between two frames
 MOST_MISSES = 2  # a face missed by more looks in a row is out of sight
@@ -127,6 +129,7 @@ class Tracker:
         """Track the selected faces; of too many, the largest new ones are taken first."""
         self._clock = clock
         self._detector = detector
+        self._certain = CERTAIN if detector == "facemask" else CERTAIN_OF_OTHERS
         self._min_confidence = min_confidence
         self._selection = selection
         self._size: tuple[int, int] | None = None  # of the last frame looked at
@@ -228,7 +231,7 @@ class Tracker:
                 track.evidence.doubt()
             track.still = track.face.box.iou(face.box) >= STILL
             track.face, track.seen, track.misses = face, now, 0
-            track.sightings += face.confidence >= CERTAIN
+            track.sightings += face.confidence >= self._certain
         for track, _ in pairs:
             track.trusted = now
         self._start(pipeline, new, now)
@@ -240,7 +243,7 @@ class Tracker:
         self._left_out += max(len(faces) - places, 0)
         for face in largest(faces, places):
             track = Track(self._next_id, face, Evidence(pipeline.card), now, now, now, now)
-            track.sightings += face.confidence >= CERTAIN
+            track.sightings += face.confidence >= self._certain
             tracks.append(track)
             self._next_id += 1
         # Keep all visible tracks, and those that went out of sight last.
@@ -279,7 +282,7 @@ class Tracker:
         The evidence fades if the face could not be classified; or if a person is not seen for
         certain, as when turning away, and the look contradicts the evidence.
         """
-        certain = track.face.confidence >= CERTAIN or track.state == "tentative"
+        certain = track.face.confidence >= self._certain or track.state == "tentative"
         if fit and (certain or track.evidence.agrees(mask)):
             track.evidence.add(mask, now - track.weighed)
         else:

@@ -157,7 +157,7 @@ def test_faint_detections_start_no_track_and_continue_one_for_a_second() -> None
 
 
 def test_a_face_that_turns_away_keeps_its_label_which_fades_but_does_not_flip() -> None:
-    answers, _ = scripted([*moving(0.8, 0.98, 10), *moving(0.55, 0.02, 60)])
+    answers, _ = scripted([*moving(0.97, 0.98, 10), *moving(0.55, 0.02, 60)])
     labels = [face.label for (face,) in answers]
     held = labels.index("uncertain", 3)
     assert labels[2:] == ["mask"] * (held - 2) + ["uncertain"] * (70 - held)
