@@ -159,15 +159,14 @@ class YuNet:
 def resize(image: Image, size: tuple[int, int]) -> Image:
     """Resize an image to (width, height) without the aliasing of plain interpolation.
 
-    It first reduces by a power of two, averaging pixels: OpenCV takes ten times as long for 3.
+    It first reduces by a whole factor, averaging pixels, which is fast in OpenCV.
     """
     height, width = image.shape[:2]
     if size == (width, height):
         return image
     times = min(width // size[0], height // size[1])
     if times > 1:
-        half = 1 << (times.bit_length() - 1)
-        shrunk = (width // half, height // half)
+        shrunk = (width // times, height // times)
         image = np.asarray(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
