@@ -51,7 +51,12 @@ def any_colour(random: np.random.Generator) -> Colour:
     else:
         hue = random.integers([0, 40, 40], [180, 230, 240]).astype(np.uint8)
         colour = cv2.cvtColor(hue[None, None], cv2.COLOR_HSV2RGB)[0, 0].astype(np.int64)
-    red, green, blue = np.clip(colour + random.normal(0, 8, 3), 8, 250)
+    return varied(colour, random)
+
+
+def varied(colour: npt.ArrayLike, random: np.random.Generator) -> Colour:
+    """Return a colour changed a little."""
+    red, green, blue = np.clip(np.asarray(colour) + random.normal(0, 8, 3), 8, 250)
     return int(red), int(green), int(blue)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.detectors.faces import Face
 from model.images import Image
-from model.training.drawing.fabrics import any_colour, blobs
+from model.training.drawing.fabrics import any_colour, blobs, varied
 from model.training.drawing.poses import Pose, pose_of
 from model.training.drawing.sheets import (
     Colour,
@@ -87,10 +87,7 @@ def fabric(sheet: Sheet, colour: Colour, random: np.random.Generator, folds: flo
 
 def chosen(colours: tuple[Colour, ...], random: np.random.Generator) -> Colour:
     """Return one of some colours, varied a little."""
-    red, green, blue = np.clip(
-        colours[random.integers(len(colours))] + random.normal(0, 8, 3), 8, 250
-    )
-    return int(red), int(green), int(blue)
+    return varied(colours[random.integers(len(colours))], random)
 
 
 def hood(pose: Pose, random: np.random.Generator) -> Sheet:

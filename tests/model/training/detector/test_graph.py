@@ -31,6 +31,29 @@ def test_tensorflow_computes_what_the_exported_file_computes(network: Network) -
         assert np.abs(ours.numpy() - values).max() < 1e-4, name
 
 
+def test_the_served_file_computes_the_same(network: Network) -> None:
+    trained = with_weights(template(), network.weights())
+    frame = np.random.default_rng(1).integers(0, 256, (1, 3, 64, 96)).astype(np.float32)
+    names = [output.name for output in trained.graph.output]
+    heads = dict(
+        zip(
+            names,
+            session(trained.SerializeToString()).run(names, {"input": frame}),
+            strict=True,
+        )
+    )
+    served = session(fused(trained).SerializeToString())
+    for stride in STRIDES:
+        face, state = (
+            values[0].reshape(values.shape[1], -1).T
+            for values in served.run([f"face_{stride}", f"state_{stride}"], {"input": frame})
+        )
+        face[:, :2] = 1 / (1 + np.exp(-face[:, :2]))
+        parts = [heads[f"{kind}_{stride}"][0] for kind in ("cls", "obj", "bbox", "kps")]
+        np.testing.assert_allclose(face, np.concatenate(parts, axis=1), atol=1e-4)
+        np.testing.assert_allclose(state, heads[f"state_{stride}"][0], atol=1e-4)
+
+
 def test_before_training_it_finds_what_yunet_finds(portrait: Image) -> None:
     untrained = FaceMask(fused(template()).SerializeToString())
     (ours,) = untrained.detect(portrait, 0.6, FaceMask.LONG_SIDE)
