@@ -39,7 +39,6 @@ HEAVY = 2
 LONGEST_SIDE = 65_500  # pixels, JPEG's limit; also limits the row pointers of a PNG decoder
 FAST_SHRINKING = (8, 4, 2)  # libjpeg-turbo takes twice as long to decode at 3/4 as at full size
 LEVEL = 25.0  # degrees of roll from which a crop is turned upright; the network was trained on 12
-LARGEST_SQUARE = 8  # times a crop's size: a larger square is shrunk to this before padding
 BAND = 256  # rows copied at a time
 # Cameras such as the ESP32-CAM cut off the last bytes of a JPEG, and libjpeg fills the missing rows
 # with this grey. In a picture of 240 rows, one row of blocks is 7 %.
@@ -342,20 +341,37 @@ def crop(image: Image, box: Box, margin: float, size: int, roll: float = 0.0) ->
     height, width = image.shape[:2]
     x0, x1 = max(left, 0), min(left + side, width)
     y0, y1 = max(top, 0), min(top + side, height)
-    square = image[y0:y1, x0:x1]
-    edges = (y0 - top, top + side - y1, x0 - left, left + side - x1)
-    share = min(1.0, LARGEST_SQUARE * size / side)
-    # Shrink the square of a very large face first: with padding it could exceed the image.
-    if share < 1:
-        within = (max(1, round((x1 - x0) * share)), max(1, round((y1 - y0) * share)))
-        square = np.asarray(cv2.resize(square, within, interpolation=cv2.INTER_AREA), np.uint8)
+    # A large face is shrunk first, because with padding it could exceed the image.
+    square = averaged(image[y0:y1, x0:x1], side // (4 * size))
+    down, across = square.shape[0] / (y1 - y0), square.shape[1] / (x1 - x0)
+    edges = (
+        round((y0 - top) * down),
+        round((top + side - y1) * down),
+        round((x0 - left) * across),
+        round((left + side - x1) * across),
+    )
     if any(edges):
-        above, below, before, behind = (round(edge * share) for edge in edges)
-        square = np.asarray(
-            cv2.copyMakeBorder(square, above, below, before, behind, cv2.BORDER_REPLICATE), np.uint8
-        )
+        square = np.asarray(cv2.copyMakeBorder(square, *edges, cv2.BORDER_REPLICATE), np.uint8)
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)
+
+
+def averaged(image: Image, most: int) -> Image:
+    """Reduce an image by at most a whole factor, and by more than half of it.
+
+    Each pixel is the mean of a block. Rows and columns that do not fill a block are left out: with
+    them, OpenCV takes ten times as long.
+    """
+    while most > 1:
+        step = 3 if most == 3 else 2
+        height, width = (max(side // step, 1) for side in image.shape[:2])
+        image = np.asarray(image[: height * step, : width * step], np.uint8)
+        if step == 3:  # first the mean of the block that begins at each pixel: OpenCV is faster so
+            image = np.asarray(cv2.blur(image, (3, 3), anchor=(0, 0)), np.uint8)
+        kind = cv2.INTER_AREA if step == 2 else cv2.INTER_NEAREST
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=kind), np.uint8)
+        most //= step
+    return image
 
 
 def level(image: Image, roll: float, size: int) -> Image:

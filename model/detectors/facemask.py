@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from model.detectors.yunet import (
     MOST_FACES,
     SAME_FACE,
     STRIDES,
+    common,
     padded,
     resize,
     strongest,
@@ -173,17 +173,26 @@ class FaceMask:
             return []
         rows = self.rows(resize(image, size), min_confidence ** (1 / self._power))
         to_frame = np.array([width / size[0], height / size[1]], np.float32)
-        faces = []
-        for row in rows:
-            left, top = row[:2] * to_frame
-            right, bottom = (row[:2] + row[2:4]) * to_frame
-            landmarks = np.asarray(row[4:14].reshape(5, 2) * to_frame, np.float32)
-            box = Box.within(image, left, top, right, bottom)
-            states = softmax(row[15:18] / self._temperature + self._bias)
-            roll = math.degrees(math.atan2(row[19], row[18]))
-            confidence = float(np.clip(row[14], 0, 1)) ** self._power
-            faces.append(Face(box, confidence, landmarks, states, roll))
-        return ordered(faces)
+        start, end = rows[:, :2] * to_frame, (rows[:, :2] + rows[:, 2:4]) * to_frame
+        start, end = (np.rint(np.clip(corner, 0, (width, height))) for corner in (start, end))
+        boxes = np.column_stack([start, np.maximum(end - start, 0)]).astype(int).tolist()
+        confidences = np.clip(rows[:, 14], 0, 1).astype(float) ** self._power
+        landmarks = rows[:, 4:14].reshape(-1, 5, 2) * to_frame
+        states = softmax(rows[:, 15:18] / self._temperature + self._bias)
+        rolls = np.degrees(np.arctan2(rows[:, 19], rows[:, 18]))
+        return ordered(
+            [
+                Face(Box(*box), confidence, points, tuple(state), roll)
+                for box, confidence, points, state, roll in zip(
+                    boxes,
+                    confidences.tolist(),
+                    landmarks,
+                    states.tolist(),
+                    rolls.tolist(),
+                    strict=True,
+                )
+            ]
+        )
 
     def rows(self, image: Image, least: float) -> npt.NDArray[np.float32]:
         """Return the faces of an image at the network's scale.
@@ -192,8 +201,7 @@ class FaceMask:
         READINGS, the states as logits. Each is the mean of all cells that see the same face.
         """
         outputs = self._session.run(OUTPUTS, {"input": padded(image)})
-        looks = zip(outputs[: len(STRIDES)], outputs[len(STRIDES) :], STRIDES, strict=True)
-        rows = np.concatenate([cells(face[0], state[0], s, least) for face, state, s in looks])
+        rows = cells(outputs[: len(STRIDES)], outputs[len(STRIDES) :], least)
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) > MOST_CELLS:
             rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
@@ -201,24 +209,31 @@ class FaceMask:
 
 
 def cells(
-    face: npt.NDArray[np.float32], state: npt.NDArray[np.float32], stride: int, least: float
+    faces: Sequence[npt.NDArray[np.float32]],
+    states: Sequence[npt.NDArray[np.float32]],
+    least: float,
 ) -> npt.NDArray[np.float32]:
-    """Decode the cells of one stride that see a face with at least this confidence.
+    """Decode the cells that see a face with at least this confidence.
 
-    face: (16, height, width), CHANNELS in strides. state: (5, height, width), READINGS. Returns
-    rows as FaceMask.rows() does. The confidence is the geometric mean of face and quality, so
-    neither may be below its square: most cells drop out before anything is computed.
+    For each of STRIDES, faces: (1, 16, height, width), CHANNELS in strides, and states:
+    (1, 5, height, width), READINGS. Returns rows as FaceMask.rows() does. The confidence is the
+    geometric mean of face and quality, so neither may be below its square: most cells drop out
+    before anything is computed.
     """
     floor = log_odds(least**2)
-    y, x = np.nonzero((face[0] >= floor) & (face[1] >= floor))
+    parts = []
+    for (face,), (state,), stride in zip(faces, states, STRIDES, strict=True):
+        y, x = np.nonzero((face[0] >= floor) & (face[1] >= floor))
+        places = np.array([np.full(len(x), stride), x, y], np.float32)
+        parts.append(np.concatenate([places, face[:, y, x], state[:, y, x]]))
+    values = np.concatenate(parts, axis=1).T
+    strides, corner, seen = values[:, :1], values[:, 1:3], values[:, 3:]
     with np.errstate(over="ignore", invalid="ignore"):
-        seen = face[:, y, x].T
-        confidence = np.sqrt(1 / ((1 + np.exp(-seen[:, 0])) * (1 + np.exp(-seen[:, 1]))))
-        corner = np.stack([x, y], axis=1).astype(np.float32)
-        size = np.exp(seen[:, 4:6]) * stride
-        start = (corner + seen[:, 2:4]) * stride - size / 2
-        landmarks = (seen[:, 6:] + np.tile(corner, 5)) * stride
-    rows = np.column_stack([start, size, landmarks, confidence, state[:, y, x].T])
+        confidence = np.sqrt(1 / (1 + np.exp(-seen[:, :2])).prod(axis=1))
+        size = np.exp(seen[:, 4:6]) * strides
+        start = (corner + seen[:, 2:4]) * strides - size / 2
+        landmarks = (seen[:, 6:16] + np.tile(corner, 5)) * strides
+    rows = np.column_stack([start, size, landmarks, confidence, seen[:, 16:]])
     return np.asarray(rows[confidence >= least], np.float32)
 
 
@@ -231,14 +246,12 @@ def digest(folder: Path = WEIGHTS) -> str:
 def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Drop a face whose box lies mostly in the box of a surer one, or the other way round."""
     faces = faces[np.argsort(-faces[:, 14], kind="stable")]
-    start, end = faces[:, :2], faces[:, :2] + faces[:, 2:4]
     area = faces[:, 2] * faces[:, 3]
+    smaller = np.minimum(area, area[:, np.newaxis])
+    nested = common(faces, faces) >= INSIDE * np.maximum(smaller, 1e-9)
     kept = np.zeros(len(faces), np.bool_)
     for index in range(len(faces)):  # one by one: a dropped face drops no other
-        sides = np.minimum(end[index], end[kept]) - np.maximum(start[index], start[kept])
-        shared = sides.clip(0).prod(axis=1)
-        smaller = np.minimum(area[index], area[kept])
-        kept[index] = not (shared >= INSIDE * np.maximum(smaller, 1e-9)).any()
+        kept[index] = not (nested[index] & kept).any()
     return faces[kept]
 
 
@@ -251,7 +264,7 @@ def surest(faces: Sequence[Face]) -> list[Face]:
     return kept
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """Return probabilities."""
-    exponentials = np.exp(logits - logits.max())
-    return tuple(float(v) for v in exponentials / exponentials.sum())
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the probabilities of each row."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)

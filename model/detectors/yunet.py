@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.detectors.faces import Face, ordered, verified
-from model.images import Box, Image
+from model.images import Box, Image, averaged
 from model.runtime import session
 
 FILE = "face_detection_yunet_2023mar.onnx"
@@ -26,6 +26,7 @@ OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "
 SAME_FACE = 0.3  # intersection over union of non-maximum suppression
 VOTES = 0.5  # least intersection over union with a face's box to be averaged into it
 MOST_FACES = 1000
+TOGETHER = 64  # faces averaged at once; all of a thousand would take a hundred megabytes
 MOST_CELLS = 2000  # most confident cells kept; 100 faces fill about 700, noise all 8,400
 # The file fixes its input at 640 x 640 pixels, although the network does not depend on it. FIXED is
 # the two dimensions in the serialized graph; FREE replaces the numbers by names.
@@ -157,17 +158,11 @@ class YuNet:
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Resize an image to (width, height) without the aliasing of plain interpolation.
-
-    It first reduces by a whole factor, averaging pixels, which is fast in OpenCV.
-    """
+    """Resize an image to (width, height) without the aliasing of plain interpolation."""
     height, width = image.shape[:2]
     if size == (width, height):
         return image
-    times = min(width // size[0], height // size[1])
-    if times > 1:
-        shrunk = (width // times, height // times)
-        image = np.asarray(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
+    image = averaged(image, min(width // size[0], height // size[1]))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -244,18 +239,28 @@ def voted(rows: npt.NDArray[np.float32], kept: npt.NDArray[np.intp]) -> npt.NDAr
     """
     faces = rows[kept]
     boxes = rows[:, :4].astype(np.float64)  # so that no area overflows
-    start, end, area = boxes[:, :2], boxes[:, :2] + boxes[:, 2:], boxes[:, 2] * boxes[:, 3]
-    for face, index in zip(faces, kept, strict=True):  # not at once: a thousand are possible
-        sides = np.minimum(end, end[index]) - np.maximum(start, start[index])
-        intersection = sides.clip(0).prod(axis=1)
-        votes = intersection >= VOTES * (area + area[index] - intersection)
-        votes[index] = True
-        weights = rows[votes, 14] ** 2 + 1e-9  # the confidence may be 0
-        face[:14] = weights @ rows[votes, :14] / weights.sum()
-        face[15:] = (
-            weights @ rows[votes, 15:] / weights.sum()
-        )  # what follows the confidence, if any
+    area = boxes[:, 2] * boxes[:, 3]
+    for begin in range(0, len(kept), TOGETHER):
+        some = kept[begin : begin + TOGETHER]
+        shared = common(boxes[some], boxes)
+        votes = shared >= VOTES * (area + area[some, np.newaxis] - shared)
+        votes[np.arange(len(some)), some] = True
+        weights = votes * (rows[:, 14] ** 2 + 1e-9)  # the confidence may be 0
+        means = weights @ rows / weights.sum(axis=1, keepdims=True)
+        faces[begin : begin + TOGETHER] = means
+    faces[:, 14] = rows[kept, 14]
     return faces
+
+
+def common(
+    some: npt.NDArray[np.floating], others: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    """Return the shared areas, (some, others); rows begin with left, top, width and height."""
+    some = some[:, np.newaxis]
+    start = np.maximum(some[..., :2], others[:, :2])
+    end = np.minimum(some[..., :2] + some[..., 2:4], others[:, :2] + others[:, 2:4])
+    sides = (end - start).clip(0)
+    return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def padded(image: Image) -> npt.NDArray[np.float32]:
