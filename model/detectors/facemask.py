@@ -79,7 +79,7 @@ class DetectorCard:
 class FaceMask:
     """The detector; an instance serves many threads."""
 
-    LONG_SIDE = 640  # pixels at which a frame is searched for small faces
+    LONG_SIDE = 576  # pixels at which a frame is searched for small faces
     GLANCE = 320  # pixels of the first look
     CLOSER = 480  # pixels of the second one, if all faces are large
     NEAR = 192  # pixels of a look for faces that nearly fill the frame

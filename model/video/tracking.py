@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.cascade import DETECTOR
+from model.detectors.facemask import FaceMask
 from model.detectors.faces import Face, largest
 from model.images import Box, Frame, Image, Picture
 from model.pipeline import (
@@ -38,9 +39,13 @@ MOST_MISSES = 2  # a face missed by more looks in a row is out of sight
 KEEP_S = 2.0  # a track out of sight keeps its id
 
 # A look's size, in pixels of the frame's longer side, is the smallest at which each followed face
-# has ENOUGH pixels. Every WIDE-th look is of the largest size, to find people farther away.
-SIZES, ENOUGH, WIDE = (192, 320, 480, 640), 30, 8
-STILL, SKIP_S = 0.9, 0.2  # if all faces overlap that much with themselves, a frame may be skipped
+# has ENOUGH pixels, or ENOUGH_IF_KNOWN with a settled label. Every WIDE-th look is of the largest
+# size, to find people farther away.
+SIZES, ENOUGH, ENOUGH_IF_KNOWN, WIDE = (192, 320, 480, FaceMask.LONG_SIDE), 30, 24, 8
+# Every second frame may be skipped if no face is new and each overlaps that much with itself in the
+# look before: STILL up to SKIP_S after a look, SLOW up to FAST_S.
+STILL, SKIP_S, SLOW, FAST_S = 0.9, 0.2, 0.7, 1 / 20
+NEW_S = 1.0  # a face that is not confirmed in this time is no longer new
 
 # Seconds between two classifications by the crop network, if the detector is SURE and agrees with
 # the settled evidence, is not sure, or disagrees.
@@ -76,8 +81,8 @@ class Track:
     seen: the last detection. trusted: the last one that was not faint. sightings: those that
     confirm the person. looked: the last classification by the crop networks. weighed: when the
     evidence last changed. stage: the stage that gave the last verdict. fit: whether the face could
-    then be classified. still: whether the face has hardly moved since the look before. misses:
-    looks in a row without the face.
+    then be classified. overlap: the IoU of its boxes in the last two looks, 0 if one missed it.
+    misses: looks in a row without the face.
     """
 
     id: int
@@ -91,7 +96,7 @@ class Track:
     sightings: int = 0
     stage: str = DETECTOR
     fit: bool = False
-    still: bool = False
+    overlap: float = 0.0
     misses: int = 0
 
     @property
@@ -105,11 +110,13 @@ class Track:
         return "confirmed" if self.sightings >= SIGHTINGS else "tentative"
 
     @property
-    def steady(self) -> bool:
-        """Whether the next frame can hardly add anything."""
-        return (
-            self.still and self.evidence.settled and self.state == "confirmed" and not self.misses
-        )
+    def known(self) -> bool:
+        """Whether this is a person whose label is settled."""
+        return self.state == "confirmed" and self.evidence.settled
+
+    def new(self, now: float) -> bool:
+        """Tell whether it is still to be found out if this is a person, and with a mask or not."""
+        return not self.known and (self.state == "confirmed" or now - self.began <= NEW_S)
 
 
 class Tracker:
@@ -145,7 +152,7 @@ class Tracker:
     def analyse(self, pipeline: MaskPipeline, picture: Picture) -> Analysis:
         """Find, follow and classify the faces of the next frame.
 
-        If no face has moved, every second frame is answered without looking at it.
+        Every second frame may be answered without looking at it, see _may_skip.
         Raises DetectorUnavailable, and UndecodableImage for a damaged picture; tracking can go on
         with the next frame.
         """
@@ -191,17 +198,26 @@ class Tracker:
         return self._now
 
     def _may_skip(self, now: float) -> bool:
-        return now - self._looked <= SKIP_S and all(t.steady for t in self._tracks if t.visible)
+        """Tell whether a look can wait for the next frame."""
+        since = now - self._looked
+        least = SLOW if since <= FAST_S else STILL
+        return since <= SKIP_S and all(
+            track.overlap >= least and not track.new(now) for track in self._tracks if track.visible
+        )
 
     def _side(self, size: tuple[int, int]) -> int:
         """Return the size of the next look."""
         if self._detector != "facemask":
             return ENOUGH_TO_SEARCH
-        sides = [track.face.box.short_side for track in self._tracks if track.visible]
-        if not sides or self._looks % WIDE == 0:
+        wanted = [
+            (ENOUGH_IF_KNOWN if track.known else ENOUGH) / track.face.box.short_side
+            for track in self._tracks
+            if track.visible
+        ]
+        if not wanted or self._looks % WIDE == 0:
             return SIZES[-1]
-        least = min(sides) / max(size)
-        return next((side for side in SIZES if least * side >= ENOUGH), SIZES[-1])
+        least = max(wanted) * max(size)
+        return next((side for side in SIZES if side >= least), SIZES[-1])
 
     def _locate(self, pipeline: MaskPipeline, frame: Frame, side: int, now: float) -> None:
         """Find the faces and match them with the tracks."""
@@ -225,11 +241,11 @@ class Tracker:
         rest = [t for t in self._tracks if t.visible and t.id not in taken]
         continued, _ = matched([t for t in rest if now - t.trusted <= FAINT_S], faint)
         for track in self._tracks:
-            track.misses += 1
+            track.misses, track.overlap = track.misses + 1, 0.0
         for track, face in pairs + continued:
             if track.misses > MOST_MISSES + 1:
                 track.evidence.doubt()
-            track.still = track.face.box.iou(face.box) >= STILL
+            track.overlap = track.face.box.iou(face.box)
             track.face, track.seen, track.misses = face, now, 0
             track.sightings += face.confidence >= self._certain
         for track, _ in pairs:

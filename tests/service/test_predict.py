@@ -195,10 +195,10 @@ def test_the_answer_says_below_which_size_no_faces_are_looked_for(
     wide[300:428, 6000:6128] = portrait[::4, ::4]  # a face of 23 pixels
     panorama = prediction(post(server_url, encoded(wide)))
     assert panorama.faces == []
-    assert panorama.image.smallest_face == 188
+    assert panorama.image.smallest_face == 209
     wide[50:950, 6000:6900] = cv2.resize(portrait[:256, 100:356], (900, 900))
     larger = prediction(post(server_url, encoded(wide)))
-    assert one_face(larger).short_side >= 188
+    assert one_face(larger).short_side >= 209
     single = prediction(post(server_url, portrait_jpeg))
     assert one_face(single).short_side > single.image.smallest_face
 

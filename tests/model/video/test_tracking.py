@@ -84,16 +84,21 @@ def pipeline() -> Counting:
     return Counting.load()  # type: ignore[return-value]
 
 
-def new_tracker(detector: str = DEFAULT_DETECTOR, selection: Selection = ALL) -> Tracker:
+def new_tracker(
+    detector: str = DEFAULT_DETECTOR, selection: Selection = ALL, fps: float = FPS
+) -> Tracker:
     """Return a tracker whose clock follows the film's frames and not the machine's time."""
     ticks = count()
-    return Tracker(detector, DEFAULT_MIN_CONFIDENCE, lambda: next(ticks) / FPS, selection)
+    return Tracker(detector, DEFAULT_MIN_CONFIDENCE, lambda: next(ticks) / fps, selection)
 
 
 def followed(
-    pipeline: MaskPipeline, shots: Iterable[Shot], detector: str = DEFAULT_DETECTOR
+    pipeline: MaskPipeline,
+    shots: Iterable[Shot],
+    detector: str = DEFAULT_DETECTOR,
+    fps: float = FPS,
 ) -> list[list[TrackedVerdict]]:
-    tracker = new_tracker(detector)
+    tracker = new_tracker(detector, fps=fps)
     answers = [tracker.analyse(pipeline, open_picture(shot.jpeg)) for shot in shots]
     return [tracked(answer) for answer in answers]
 
@@ -251,6 +256,18 @@ def test_where_nothing_moves_every_second_frame_is_looked_at(pipeline: Counting)
     answers = followed(pipeline, film([Person((320, 240), 120, sway=1)], 24, NOISE))
     assert all(answers)
     assert 12 <= len(pipeline.sizes) <= 16
+
+
+@pytest.mark.parametrize(("fps", "pixels", "looks"), [(30, 5, 12), (30, 24, 18), (10, 5, 18)])
+def test_of_a_fast_film_every_second_frame_is_looked_at_unless_a_face_moves_fast(
+    pipeline: Counting, fps: float, pixels: float, looks: int
+) -> None:
+    period = 1000  # so long that the face moves on evenly, by this many pixels a frame
+    sway = pixels * period / (2 * np.pi)
+    people = [Person((150, 240 - sway / 2), 110, sway=sway, period=period)]
+    answers = followed(pipeline, film(people, 18, NOISE), fps=fps)
+    assert all(answers)
+    assert len(pipeline.sizes) == pytest.approx(looks, abs=2)
 
 
 def test_what_is_no_longer_detected_is_soon_no_longer_shown() -> None:
