@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,10 @@ READINGS = (*STATES, "cosine", "sine")  # what the added heads give: the last tw
 # The channels of a face, in their order, and how many each has: the logits of a face and of its
 # quality, the box, and the landmarks.
 CHANNELS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+# Cells or faces, float32 (n, COLUMNS): left, top, width, height and ten landmark numbers in pixels,
+# the network's confidence, and READINGS, the states as logits.
+Rows: TypeAlias = npt.NDArray[np.float32]
+COLUMNS = 15 + len(READINGS)
 OUTPUTS = [f"{kind}_{stride}" for kind in ("face", "state") for stride in STRIDES]
 INSIDE = 0.65  # of a box's area: a fainter face that lies so far in a surer one is the same face
 
@@ -139,14 +144,21 @@ class FaceMask:
         if long_side:
             faces = self._look(image, least, long_side)
         else:
-            faces = self._look(image, min(least, self.FAINT), self.GLANCE)
-            if closer := self._closer(image, faces):
+            first = self._cells(image, min(least, self.FAINT), self.GLANCE)
+            crowded = self._crowded(image, first)
+            faces = [] if crowded else self._faces(image, first)
+            if closer := self.LONG_SIDE if crowded else self._closer(image, faces):
                 faces = self._look(image, least, closer)
             if self._may_fill(image, faces):
                 faces = surest([*faces, *self._look(image, least, self.NEAR)])
         if self._verifier:
             faces = self._verifier.verified(image, faces[:MOST_FACES], known)
         return [face for face in faces if face.confidence >= min_confidence]
+
+    def _crowded(self, image: Image, rows: Rows) -> bool:
+        """Return whether a cell surely sees a small face: only a look at LONG_SIDE will do."""
+        small = rows[:, 2:4].min(axis=1, initial=np.inf) < self.LARGE * max(image.shape[:2])
+        return bool((small & (rows[:, 14] >= self.SURE ** (1 / self._power))).any())
 
     def _closer(self, image: Image, faces: Sequence[Face]) -> int | None:
         """Return the size of the second look after the first one; None if that suffices."""
@@ -166,18 +178,34 @@ class FaceMask:
 
     def _look(self, image: Image, min_confidence: float, long_side: int) -> list[Face]:
         """Return the faces seen with the longer side of the image resized to long_side."""
+        return self._faces(image, self._cells(image, min_confidence, long_side))
+
+    def _cells(self, image: Image, min_confidence: float, long_side: int) -> Rows:
+        """Return what each cell sees with the longer side of the image resized to long_side."""
         height, width = image.shape[:2]
         scale = min(long_side / max(height, width), self.MAX_ENLARGEMENT)
         size = (round(width * scale), round(height * scale))
         if min(size) < self.MIN_SIDE:
-            return []
-        rows = self.rows(resize(image, size), min_confidence ** (1 / self._power))
-        to_frame = np.array([width / size[0], height / size[1]], np.float32)
-        start, end = rows[:, :2] * to_frame, (rows[:, :2] + rows[:, 2:4]) * to_frame
-        start, end = (np.rint(np.clip(corner, 0, (width, height))) for corner in (start, end))
+            return np.empty((0, COLUMNS), np.float32)
+        outputs = self._session.run(OUTPUTS, {"input": padded(resize(image, size))})
+        faces, states = outputs[: len(STRIDES)], outputs[len(STRIDES) :]
+        rows = cells(faces, states, min_confidence ** (1 / self._power))
+        rows[:, 0:14:2] *= width / size[0]
+        rows[:, 1:14:2] *= height / size[1]
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if len(rows) > MOST_CELLS:
+            rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
+        return rows
+
+    def _faces(self, image: Image, rows: Rows) -> list[Face]:
+        """Return the faces that cells see; each is the mean of all cells that see the same one."""
+        rows = without_nested(voted(rows, strongest(rows, 0.0)))
+        size = (image.shape[1], image.shape[0])
+        start, end = rows[:, :2], rows[:, :2] + rows[:, 2:4]
+        start, end = (np.rint(np.clip(corner, 0, size)) for corner in (start, end))
         boxes = np.column_stack([start, np.maximum(end - start, 0)]).astype(int).tolist()
         confidences = np.clip(rows[:, 14], 0, 1).astype(float) ** self._power
-        landmarks = rows[:, 4:14].reshape(-1, 5, 2) * to_frame
+        landmarks = rows[:, 4:14].reshape(-1, 5, 2)
         states = softmax(rows[:, 15:18] / self._temperature + self._bias)
         rolls = np.degrees(np.arctan2(rows[:, 19], rows[:, 18]))
         return ordered(
@@ -194,31 +222,17 @@ class FaceMask:
             ]
         )
 
-    def rows(self, image: Image, least: float) -> npt.NDArray[np.float32]:
-        """Return the faces of an image at the network's scale.
-
-        float32 (n, 20): left, top, width, height, ten landmark numbers, the confidence and
-        READINGS, the states as logits. Each is the mean of all cells that see the same face.
-        """
-        outputs = self._session.run(OUTPUTS, {"input": padded(image)})
-        rows = cells(outputs[: len(STRIDES)], outputs[len(STRIDES) :], least)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        if len(rows) > MOST_CELLS:
-            rows = rows[np.argpartition(-rows[:, 14], MOST_CELLS)[:MOST_CELLS]]
-        return without_nested(voted(rows, strongest(rows, least)))
-
 
 def cells(
     faces: Sequence[npt.NDArray[np.float32]],
     states: Sequence[npt.NDArray[np.float32]],
     least: float,
-) -> npt.NDArray[np.float32]:
+) -> Rows:
     """Decode the cells that see a face with at least this confidence.
 
     For each of STRIDES, faces: (1, 16, height, width), CHANNELS in strides, and states:
-    (1, 5, height, width), READINGS. Returns rows as FaceMask.rows() does. The confidence is the
-    geometric mean of face and quality, so neither may be below its square: most cells drop out
-    before anything is computed.
+    (1, 5, height, width), READINGS. The confidence is the geometric mean of face and quality, so
+    neither may be below its square: most cells drop out before anything is computed.
     """
     floor = log_odds(least**2)
     parts = []
@@ -243,7 +257,7 @@ def digest(folder: Path = WEIGHTS) -> str:
     return hashlib.sha256(cards).hexdigest()
 
 
-def without_nested(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def without_nested(faces: Rows) -> Rows:
     """Drop a face whose box lies mostly in the box of a surer one, or the other way round."""
     faces = faces[np.argsort(-faces[:, 14], kind="stable")]
     area = faces[:, 2] * faces[:, 3]
