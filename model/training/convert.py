@@ -33,16 +33,6 @@ def convert(model: keras.Model, size: int) -> bytes:
     return bytes(network.SerializeToString())
 
 
-def for_batches(network: bytes) -> bytes:
-    """Return a network that takes any number of crops at once, (n, size, size, 3)."""
-    model = onnx.load_from_string(network)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
-    del model.graph.value_info[:]
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
 def probabilities(network: bytes, crops: Iterable[Image]) -> npt.NDArray[np.float32]:
     """Return the softmax of each crop computed by ONNX Runtime, float32 (n, 2)."""
     runtime = session(network)
@@ -62,7 +52,9 @@ class Crops(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(network: bytes, crops: Sequence[Image]) -> bytes:
-    """Quantize a network to 8 bits; the crops determine the ranges of its activations.
+    """Quantize a network to 8 bits, for any number of crops at once, uint8 (n, size, size, 3).
+
+    The given crops determine the ranges of its activations.
 
     Weights use 7 of the 8 bits. Processors without VNNI add pairs of products in 16 bits, where 8
     bits would overflow, and probabilities would differ between machines by up to .38.
@@ -82,4 +74,14 @@ def quantize(network: bytes, crops: Sequence[Image]) -> bytes:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[n.name for n in nodes if n.op_type == "Conv"][:KEPT_AS_FLOATS],
         )
-        return quantized.read_bytes()
+        return for_batches(quantized.read_bytes())
+
+
+def for_batches(network: bytes) -> bytes:
+    """Return a network that takes and gives any number of rows at once."""
+    model = onnx.load_from_string(network)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())

@@ -55,7 +55,8 @@ def readings_of(scenes: Sequence[Scene]) -> list[Reading]:
             if face is None or face.states is None or box is None or short_side(box) < SIZE:
                 continue
             masks = {DETECTOR: face.states[0]} | {
-                name: network.read(scene.image, face).mask for name, network in networks.items()
+                name: network.read(scene.image, [face])[0].mask
+                for name, network in networks.items()
             }
             group = (row.sample.source, row.sample.cls)
             readings.append(Reading(face, masks, group, LABELS[row.sample.label]))

@@ -26,11 +26,11 @@ def test_the_detectors_verdict_stands_where_it_is_sure(
 ) -> None:
     sure = cascade.stages[DETECTOR]
     face = Face(portrait_box, 1.0, states=(sure, 1 - sure, 0.0))
-    reading = cascade.read(portrait, face)
+    (reading,) = cascade.read(portrait, [face])
     assert (reading.mask, reading.stage) == (sure, DETECTOR)
     # A bit less sure, and networks decide by the crop, which shows no mask.
     doubtful = replace(face, states=(sure - 0.01, 1 - sure + 0.01, 0.0))
-    reading = cascade.read(portrait, doubtful)
+    (reading,) = cascade.read(portrait, [doubtful])
     assert reading.mask < 0.1
     assert reading.stage == "fast"
 
@@ -38,7 +38,7 @@ def test_the_detectors_verdict_stands_where_it_is_sure(
 def test_a_face_without_the_detectors_verdict_goes_to_the_networks(
     cascade: Cascade, masked_portrait: Image, portrait_box: Box
 ) -> None:
-    reading = cascade.read(masked_portrait, Face(portrait_box, 1.0))
+    (reading,) = cascade.read(masked_portrait, [Face(portrait_box, 1.0)])
     assert reading.mask > 0.9
     assert reading.stage != DETECTOR
 
@@ -47,17 +47,18 @@ def test_what_no_stage_is_sure_of_goes_to_the_last_one(portrait: Image, portrait
     networks = {name: Cascade.load(name).networks[name] for name in ("fast", "mobilenetv2-224")}
     never = Cascade("cascade", networks, {DETECTOR: 1.0, "fast": 1.0})
     face = Face(portrait_box, 1.0, states=(0.5, 0.5, 0.0))
-    reading = never.read(portrait, face)
+    (reading,) = never.read(portrait, [face])
     assert reading.stage == "mobilenetv2-224"
-    assert reading.mask == Cascade.load("mobilenetv2-224").read(portrait, face).mask
+    (alone,) = Cascade.load("mobilenetv2-224").read(portrait, [face])
+    assert reading.mask == alone.mask
 
 
 def test_the_last_network_is_not_asked_about_a_tiny_face(portrait: Image) -> None:
     networks = {name: Cascade.load(name).networks[name] for name in ("fast", "mobilenetv2-224")}
     never = Cascade("cascade", networks, {DETECTOR: 1.0, "fast": 1.0})
     tiny, small = (Face(Box(200, 100, side, side), 1.0) for side in (TINY - 1, TINY))
-    assert never.read(portrait, tiny).stage == "fast"
-    assert never.read(portrait, small).stage == "mobilenetv2-224"
+    readings = never.read(portrait, [tiny, small])
+    assert [reading.stage for reading in readings] == ["fast", "mobilenetv2-224"]
 
 
 @pytest.mark.parametrize("model", STAGES)
@@ -105,12 +106,12 @@ def test_of_a_turned_face_the_mean_of_all_stages_counts(
 ) -> None:
     """The detector is sure that there is no mask, but alone it does not decide."""
     upright = Face(portrait_box, 1.0, states=(0.0, 1.0, 0.0))
-    assert cascade.read(masked_portrait, upright).mask == 0
+    assert cascade.read(masked_portrait, [upright])[0].mask == 0
     turned = replace(upright, roll=25.0)
     assert not cascade.decided(turned)
-    reading = cascade.read(masked_portrait, turned)
+    (reading,) = cascade.read(masked_portrait, [turned])
     looks = [
-        Cascade(name, {name: network}).read(masked_portrait, replace(turned, states=None)).mask
+        Cascade(name, {name: network}).read(masked_portrait, [replace(turned, states=None)])[0].mask
         for name, network in cascade.networks.items()
     ]
     assert reading.mask == pytest.approx(sum(looks) / 3)

@@ -29,7 +29,7 @@ from model.detectors.verifier import CARD, FACE, FILE, VerifierCard, log_odds
 from model.detectors.yunet import YuNet
 from model.images import Box, Image, crop, decode
 from model.training import augment
-from model.training.convert import convert, for_batches, probabilities, quantize
+from model.training.convert import convert, probabilities, quantize
 from model.training.data.dataset import Corners, DatasetError, corners, short_side
 from model.training.detector import candidates, centerface, pictures, validation
 from model.training.detector.candidates import Candidate, Search
@@ -236,7 +236,7 @@ def write(run: Path, windows: Sequence[Window]) -> None:
     sample = [windows[i] for i in range(0, len(windows), -(-len(windows) // CALIBRATING))]
     crops = [crop(w.pixels, Box.within(w.pixels, *w.box), MARGIN, SIZE) for w in sample]
     network = convert(keras.saving.load_model(run / "best.keras"), SIZE)
-    (run / FILE).write_bytes(for_batches(quantize(network, crops)))
+    (run / FILE).write_bytes(quantize(network, crops))
 
 
 def one_hot(is_face: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
