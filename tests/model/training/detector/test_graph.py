@@ -56,7 +56,7 @@ def test_the_served_file_computes_the_same(network: Network) -> None:
 
 def test_before_training_it_finds_what_yunet_finds(portrait: Image) -> None:
     untrained = FaceMask(fused(template()).SerializeToString())
-    (ours,) = untrained.detect(portrait, 0.6, FaceMask.LONG_SIDE)
+    (ours,) = untrained.detect(portrait, 0.6, 640)
     (yunet,) = YuNet(glance=False).detect(portrait, 0.6)
     assert ours.box == yunet.box
     assert ours.landmarks is not None
