@@ -50,7 +50,7 @@ HEAD_RATE, RATE, WARM_UP = 1e-3, 1.5e-4, 200
 LOSS = "categorical_crossentropy"
 CERTAINTY = 0.98  # the label of a face; the others share the rest
 DOUBT = (0.2, 0.6)  # confidences of the detector in which the verifier is asked
-ALARMS = 0.07  # false alarms a validation scene that the default confidence lets through
+ALARMS = 0.06  # false alarms a validation scene that the default confidence lets through
 CALIBRATING = 256  # crops for the ranges of the activations
 
 
