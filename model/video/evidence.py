@@ -10,12 +10,12 @@ from model.classifier import ModelCard
 # A "look" is one classification of the face.
 LEAST_LOOKS = 3  # before a label is given
 NEWEST = 0.25  # largest weight of the newest look; the older ones decay by the same share
-MEMORY_S = (
-    0.3  # looks that follow each other faster weigh less: in this time the older fall to 37 %
-)
+# Looks that follow each other faster weigh less: in this time the older ones fall to 37 %.
+MEMORY_S = 0.4
 HELD_S = 2.0  # without a usable look the evidence falls to 37 % in this time
 SUREST = 4.0  # largest log-odds of one look, a probability of .982
 SETTLED = 1.5  # log-odds, a probability of .82
+CHANGES = 2.5  # log-odds for the other label from which the label changes, a probability of .92
 
 
 def log_odds(probability: float) -> float:
@@ -86,7 +86,7 @@ class Evidence:
         self._looks = min(self._looks, 1)
 
     def _next_label(self) -> Label:
-        edge = 0.0 if self.label == "uncertain" else SETTLED
+        edge = 0.0 if self.label == "uncertain" else CHANGES
         if self._mean >= max(self._high, edge):
             return "mask"
         if self._mean <= min(self._low, -edge):

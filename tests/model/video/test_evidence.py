@@ -78,6 +78,6 @@ def test_after_doubt_new_looks_weigh_more() -> None:
     _, evidence = labels(*[0.99] * 30)
     evidence.doubt()
     assert not evidence.settled
-    for _ in range(4):
+    for _ in range(5):
         evidence.add(0.01, TICK_S)
     assert evidence.label == "no_mask"
