@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from model.detectors import facemask
 from model.detectors.facemask import CARD, FILE, WEIGHTS, FaceMask, surest, without_nested
 from model.detectors.faces import DetectorUnavailable, Face
+from model.detectors.yunet import padded
 from model.images import Box, Image, decode
 
 
@@ -68,6 +70,24 @@ def test_a_closer_look_follows_only_where_it_can_find_more(
     far[400:600, 500:700] = cv2.resize(portrait, (200, 200), interpolation=cv2.INTER_AREA)
     assert len(boxes(far, None)) == 1
     assert boxes(far, None) == boxes(far, FaceMask.LONG_SIDE)
+
+
+@pytest.mark.parametrize(("scale", "looks"), [(1 / 4, [300]), (1, [320, FaceMask.LONG_SIDE])])
+def test_a_small_face_needs_a_closer_look_unless_the_frame_is_tiny(
+    portrait: Image, monkeypatch: pytest.MonkeyPatch, scale: float, looks: list[int]
+) -> None:
+    scene = np.full((600, 800, 3), 90, np.uint8)
+    scene[200:500, 300:600] = cv2.resize(portrait, (300, 300), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(scene, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    sizes: list[int] = []
+
+    def noted(resized: Image) -> np.ndarray:
+        sizes.append(max(resized.shape))
+        return padded(resized)
+
+    monkeypatch.setattr(facemask, "padded", noted)
+    assert len(FaceMask.load().detect(np.asarray(image, np.uint8), 0.45)) == 1
+    assert sizes == looks
 
 
 @pytest.mark.parametrize("name", ["closeup_not_found", "sunglasses2_not_found"])
