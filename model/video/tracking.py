@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -45,6 +45,9 @@ SIZES, ENOUGH, ENOUGH_IF_KNOWN, WIDE = (192, 320, 480, FaceMask.LONG_SIDE), 30, 
 # Every second frame may be skipped if no face is new and each overlaps that much with itself in the
 # look before: STILL up to SKIP_S after a look, SLOW up to FAST_S.
 STILL, SKIP_S, SLOW, FAST_S = 0.9, 0.2, 0.7, 1 / 20
+# Looks of different sizes box the same face a bit differently. A box that overlaps the one before
+# at least that much is averaged with it.
+SMOOTH = 0.8
 NEW_S = 1.0  # a face that is not confirmed in this time is no longer new
 
 # Seconds between two classifications by the crop network, if the detector is SURE and agrees with
@@ -246,7 +249,8 @@ class Tracker:
             if track.misses > MOST_MISSES + 1:
                 track.evidence.doubt()
             track.overlap = track.face.box.iou(face.box)
-            track.face, track.seen, track.misses = face, now, 0
+            box = middle(track.face.box, face.box) if track.overlap >= SMOOTH else face.box
+            track.face, track.seen, track.misses = replace(face, box=box), now, 0
             track.sightings += face.confidence >= self._certain
         for track, _ in pairs:
             track.trusted = now
@@ -304,6 +308,12 @@ class Tracker:
         else:
             track.evidence.fade(now - track.weighed)
         track.fit, track.weighed = fit, now
+
+
+def middle(a: Box, b: Box) -> Box:
+    """Return the mean of two boxes."""
+    left, top = (a.x + b.x) // 2, (a.y + b.y) // 2
+    return Box(left, top, (a.width + b.width) // 2, (a.height + b.height) // 2)
 
 
 def verdict_of(face: Face) -> float | None:

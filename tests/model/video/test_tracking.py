@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -268,6 +268,17 @@ def test_of_a_fast_film_every_second_frame_is_looked_at_unless_a_face_moves_fast
     answers = followed(pipeline, film(people, 18, NOISE), fps=fps)
     assert all(answers)
     assert len(pipeline.sizes) == pytest.approx(looks, abs=2)
+
+
+def test_the_box_of_a_face_that_is_still_does_not_jump(pipeline: Counting) -> None:
+    answers = followed(pipeline, film([Person((320, 240), 110, sway=0)], 24, NOISE))
+    assert len(set(pipeline.sizes)) > 1
+    boxes = [faces[0].face.box for faces in answers[3:]]
+    steps = [
+        max(abs(a.x - b.x), abs(a.y - b.y), abs(a.width - b.width), abs(a.height - b.height))
+        for a, b in pairwise(boxes)
+    ]
+    assert max(steps) <= 6
 
 
 def test_what_is_no_longer_detected_is_soon_no_longer_shown() -> None:

@@ -161,15 +161,16 @@ def test_blurred_faces_are_neither_seen_nor_saved(
     else:
         page.click("#camera")
     page.wait_for_selector(ANSWERED)
-    left, top, width, height = (
-        int(float(v)) for v in page.get_attribute("#overlay", "data-boxes").split()
-    )
-    inner = np.s_[top + 8 : top + height - 8, left + 8 : left + width - 8]
-    sharp = detail(seen_stage(page)[inner])
-    saved_sharp = detail(saved_face(page))
+
+    def shown() -> float:
+        box = page.get_attribute("#overlay", "data-boxes").split()
+        left, top, width, height = (int(float(v)) for v in box)
+        return detail(seen_stage(page)[top + 8 : top + height - 8, left + 8 : left + width - 8])
+
+    sharp, saved_sharp = shown(), detail(saved_face(page))
 
     page.get_by_role("switch", name="Blur faces").check()
-    assert detail(seen_stage(page)[inner]) < sharp / 10
+    assert shown() < sharp / 10
     assert detail(saved_face(page)) < saved_sharp / 10
 
 
