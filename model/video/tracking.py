@@ -45,8 +45,8 @@ SIZES, ENOUGH, ENOUGH_IF_KNOWN, WIDE = (192, 320, 480, FaceMask.LONG_SIDE), 30, 
 # Every second frame may be skipped if no face is new and each overlaps that much with itself in the
 # look before: STILL up to SKIP_S after a look, SLOW up to FAST_S.
 STILL, SKIP_S, SLOW, FAST_S = 0.9, 0.2, 0.7, 1 / 20
-# Looks of different sizes box the same face a bit differently. A box that overlaps the one before
-# at least that much is averaged with it.
+# Looks of different sizes box the same face a bit differently. A box that overlaps the one shown
+# before at least that much is averaged with it.
 SMOOTH = 0.8
 NEW_S = 1.0  # a face that is not confirmed in this time is no longer new
 
@@ -81,15 +81,17 @@ class TrackedVerdict(Verdict):
 class Track:
     """One person's face over time; times are in seconds.
 
-    seen: the last detection. trusted: the last one that was not faint. sightings: those that
-    confirm the person. looked: the last classification by the crop networks. weighed: when the
-    evidence last changed. stage: the stage that gave the last verdict. fit: whether the face could
-    then be classified. overlap: the IoU of its boxes in the last two looks, 0 if one missed it.
+    face: as last detected. shown: its box in the answers, which jumps less. seen: the last
+    detection. trusted: the last one that was not faint. sightings: those that confirm the person.
+    looked: the last classification by the crop networks. weighed: when the evidence last changed.
+    stage: the stage that gave the last verdict. fit: whether the face could then be classified.
+    overlap: the IoU of its boxes in the last two looks, 0 if one missed it.
     misses: looks in a row without the face.
     """
 
     id: int
     face: Face
+    shown: Box
     evidence: Evidence
     began: float
     seen: float
@@ -177,7 +179,7 @@ class Tracker:
                 self._judge(pipeline, picture, frame, now)
         verdicts: list[Verdict] = [
             TrackedVerdict(
-                face=track.face,
+                face=replace(track.face, box=track.shown),
                 label=track.evidence.label,
                 mask=track.evidence.mask,
                 fit=track.fit,
@@ -249,8 +251,9 @@ class Tracker:
             if track.misses > MOST_MISSES + 1:
                 track.evidence.doubt()
             track.overlap = track.face.box.iou(face.box)
-            box = middle(track.face.box, face.box) if track.overlap >= SMOOTH else face.box
-            track.face, track.seen, track.misses = replace(face, box=box), now, 0
+            smooth = track.shown.iou(face.box) >= SMOOTH
+            track.shown = middle(track.shown, face.box) if smooth else face.box
+            track.face, track.seen, track.misses = face, now, 0
             track.sightings += face.confidence >= self._certain
         for track, _ in pairs:
             track.trusted = now
@@ -262,7 +265,9 @@ class Tracker:
         places = max(self._selection.most - sum(track.visible for track in tracks), 0)
         self._left_out += max(len(faces) - places, 0)
         for face in largest(faces, places):
-            track = Track(self._next_id, face, Evidence(pipeline.card), now, now, now, now)
+            track = Track(
+                self._next_id, face, face.box, Evidence(pipeline.card), now, now, now, now
+            )
             track.sightings += face.confidence >= self._certain
             tracks.append(track)
             self._next_id += 1
