@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.cascade import DETECTOR, STAGES, TINY, Cascade
@@ -59,6 +60,18 @@ def test_the_last_network_is_not_asked_about_a_tiny_face(portrait: Image) -> Non
     tiny, small = (Face(Box(200, 100, side, side), 1.0) for side in (TINY - 1, TINY))
     readings = never.read(portrait, [tiny, small])
     assert [reading.stage for reading in readings] == ["fast", "mobilenetv2-224"]
+
+
+def test_faces_are_judged_together_as_alone(
+    cascade: Cascade, portrait: Image, masked_portrait: Image, portrait_box: Box
+) -> None:
+    both = np.concatenate([portrait, masked_portrait], axis=1)
+    boxes = [replace(portrait_box, x=portrait_box.x + x) for x in (0, 9, 512, 523, 530, 540)]
+    faces = [
+        Face(box, 1.0, roll=roll) for box, roll in zip(boxes, [0, 0, 0, 0, 0, 40], strict=True)
+    ]
+    assert cascade.read(both, faces) == [cascade.read(both, [face])[0] for face in faces]
+    assert cascade.read(both, []) == []
 
 
 @pytest.mark.parametrize("model", STAGES)

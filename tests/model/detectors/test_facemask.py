@@ -1,6 +1,7 @@
 """Our detector finds masked and turned faces, and says what it cannot load."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from model.detectors import facemask
 from model.detectors.facemask import CARD, FILE, WEIGHTS, FaceMask, surest, without_nested
 from model.detectors.faces import DetectorUnavailable, Face
+from model.detectors.verifier import TOGETHER, Verifier
 from model.detectors.yunet import padded
 from model.images import Box, Image, decode
 
@@ -56,6 +58,20 @@ def test_what_only_looks_like_a_face_is_dismissed_at_the_second_look(
     faces = detector.detect(portrait, 0.2, FaceMask.LONG_SIDE)
     assert not any(face.box.touches(patch) for face in faces for patch in patches)
     assert max(face.confidence for face in faces) > 0.9
+
+
+def test_doubtful_faces_are_verified_together_as_alone(portrait: Image, portrait_box: Box) -> None:
+    doubtful = [
+        Face(replace(portrait_box, x=portrait_box.x + x, y=portrait_box.y + y), 0.4)
+        for x in range(-120, 180, 60)
+        for y in range(0, 240, 60)
+    ]
+    verifier = Verifier.load(WEIGHTS)
+    assert len(doubtful) > TOGETHER
+    together = verifier.verified(portrait, doubtful)
+    alone = [verifier.verified(portrait, [face])[0] for face in doubtful]
+    assert together == sorted(alone, key=lambda face: -face.confidence)
+    assert together[0].confidence > 0.9 > 0.1 > together[-1].confidence
 
 
 def test_a_closer_look_follows_only_where_it_can_find_more(
