@@ -16,9 +16,7 @@ from model.images import Image
 from model.runtime import session
 
 LABELS = ("mask", "no_mask")
-TOGETHER = (
-    4  # crops that a network looks at at once: in the small one, four take a quarter less time
-)
+TOGETHER = 4  # crops that a network looks at at once; the small one takes a quarter less time so
 WEIGHTS = Path(__file__).parent / "weights"
 CARD = "mask_detector.json"
 
